@@ -1,0 +1,12 @@
+"""KD Lab in the browser: ``streamlit run dashboard.py``."""
+
+import streamlit as st
+
+st.set_page_config(page_title="KD Lab", page_icon=":material/school:", layout="wide")
+page = st.navigation(
+    [
+        st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
+    ],
+    position="top",
+)
+page.run()

@@ -1,0 +1,189 @@
+"""The command line: ``python -m kdcore``. The same configs, jobs and store as the dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from kdcore.config import ExperimentConfig
+from kdcore.engine import Engine, LocalEngine
+from kdcore.errors import ConfigError, KDLabError
+from kdcore.results import load_results, summary
+from kdcore.schema import JobStatus
+from kdcore.store import Store, default_url
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class _Commands(click.Group):
+    """Turns every KD Lab error into one line on stderr and exit status 2 (bad input) or 1 (anything else)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KDLabError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+@click.group(cls=_Commands)
+@click.option("--store", "store_url", default=default_url, show_default="KD_STORE, or .kdlab/store.db", help="Store URL.")
+@click.pass_context
+def main(ctx: click.Context, store_url: str) -> None:
+    """Knowledge distillation with Keras: train, list, show and stop experiments."""
+    ctx.obj = store_url
+
+
+def _read(name: str, text: str) -> Any:
+    optional = type(None) in typing.get_args(ExperimentConfig.model_fields[name].annotation)
+    return None if optional and text.lower() in ("all", "none", "") else text
+
+
+def _metavar(annotation: Any) -> str:
+    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if isinstance(kind, type)]
+    names = {int: "INTEGER", float: "NUMBER"}
+    return names.get(kinds[0], "NAME") if kinds else "NAME"
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for every setting of ExperimentConfig."""
+    for name, field in reversed(ExperimentConfig.model_fields.items()):
+        option = f"--{name.replace('_', '-')}"
+        shown = "all" if field.default is None else field.default
+        help_text = f"{field.description} [default: {shown}]"
+        # Text as typed: the config reads the number, so that a bad one gets the same answer everywhere.
+        command = click.option(option, name, default=None, metavar=_metavar(field.annotation), help=help_text)(command)
+    return command
+
+
+@main.command()
+@config_options
+@click.option("--config", "config_file", type=click.File("rb"), help="A JSON file of settings; options come on top.")
+@click.option("--name", default="", help="A name for lists.")
+@click.option("--reuse", type=click.Choice(["none", "teacher", "all"]), default="teacher", show_default=True,
+              help="Which models that are trained already may serve again.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def train(store_url: str, config_file: typing.BinaryIO | None, name: str, reuse: str, as_json: bool, **given: Any) -> None:
+    """Train teacher, student and baseline, and report what distillation gained. Ctrl-C stops and keeps what is trained."""
+    base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
+    config = base.replace(**{key: _read(key, value) for key, value in given.items() if value is not None})
+    store = Store(store_url)
+    # The workers of a command leave when the command's work is done.
+    engine = LocalEngine(store, idle_seconds=2.0)
+    experiment_id = store.create(config, name=name, reuse=reuse)
+    engine.submit(experiment_id)
+    status = _follow(store, engine, experiment_id)
+    result = summary(store, experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+    raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+@main.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@click.pass_obj
+def list_(store_url: str, as_json: bool) -> None:
+    """List experiments, newest first."""
+    rows = [
+        {"experiment": experiment.id, "status": job.status, "name": experiment.name,
+         "description": ExperimentConfig(**experiment.config).describe()}
+        for experiment, job in Store(store_url).experiments()
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['experiment']}  {row['status']:<11}  {row['description']}  {row['name']}")
+    if not rows:
+        click.echo("No experiments yet: python -m kdcore train", err=True)
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def show(store_url: str, experiment_id: str, as_json: bool) -> None:
+    """Show an experiment's result, or how far it is."""
+    result = summary(Store(store_url), experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.pass_obj
+def stop(store_url: str, experiment_id: str) -> None:
+    """Stop an experiment; what it has trained is kept, and resume goes on from there."""
+    store = Store(store_url)
+    LocalEngine(store).cancel(experiment_id)
+    click.echo(f"{experiment_id}: {'stopping' if JobStatus(store.job(experiment_id).status).live else 'not running'}")
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
+    """Go on with a stopped, failed or interrupted experiment from its last checkpoint."""
+    store = Store(store_url)
+    engine = LocalEngine(store, idle_seconds=2.0)
+    store.requeue(experiment_id)
+    engine.submit(experiment_id)
+    status = _follow(store, engine, experiment_id)
+    result = summary(store, experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+    raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+def _follow(store: Store, engine: LocalEngine, experiment_id: str) -> JobStatus:
+    """Show a job's progress on stderr until it ends; Ctrl-C asks it to stop."""
+    bar = tqdm(total=100, file=sys.stderr, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}", leave=True)
+    with bar, _interrupt_stops(engine, experiment_id):
+        while True:
+            engine.tend()
+            job = store.job(experiment_id)
+            bar.n = round(100 * job.progress)
+            bar.set_description_str(job.phase)
+            bar.set_postfix_str(f"{job.seconds_left:.0f} s left in this phase" if job.seconds_left else "")
+            if not (status := JobStatus(job.status)).live:
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    if job.error:
+        click.echo(f"{status}: {job.error}", err=True)
+    return status
+
+
+@contextlib.contextmanager
+def _interrupt_stops(engine: Engine, experiment_id: str) -> Iterator[None]:
+    import signal
+
+    def on_interrupt(_number: int, _frame: types.FrameType | None) -> None:
+        click.echo("stopping at the next batch", err=True)
+        engine.cancel(experiment_id)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    lines = [f"experiment {result['experiment']}: {result['status']}"]
+    for role in ("teacher", "student", "baseline"):
+        part = result[role]
+        accuracies = ", ".join(f"{100 * accuracy:.2f} %" for accuracy in part["accuracy"]) or "not trained yet"
+        parameters = f"{part['parameters']:,} parameters" if part["parameters"] else ""
+        reused = ", reused" if part["reused"] else ""
+        lines.append(f"  {role:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
+    if result["gain"]:
+        lines.append(result["gain"]["verdict"])
+    return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""The one description of an experiment: every setting's range, default, label and help text, and nothing else.
+
+Form, command line, URL and library all build an :class:`ExperimentConfig`; it checks itself, and answers bad values
+with a :class:`~kdcore.errors.ConfigError` in one form: "temperature must be above 0, got -1".
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from kdcore.catalog import dataset_card, parse_model_name
+from kdcore.errors import ConfigError, Problem
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def _known(check: Any) -> AfterValidator:
+    """Make a catalog look-up a field's validator, so that its refusal is listed with all the others."""
+
+    def validate(name: str) -> str:
+        try:
+            check(name)
+        except ConfigError as error:
+            raise PydanticCustomError("rule", "{rule}", {"rule": error.problems[0].rule}) from None
+        return name
+
+    return AfterValidator(validate)
+
+
+DatasetName = Annotated[str, _known(dataset_card)]
+ModelName = Annotated[str, _known(parse_model_name)]
+
+# A trained model is the same model when these fields are the same: what each role's result depends on.
+DATA_FIELDS = ("dataset", "training_examples", "split_seed")
+TEACHER_FIELDS = (
+    *DATA_FIELDS,
+    "teacher",
+    "teacher_epochs",
+    "teacher_batch_size",
+    "teacher_learning_rate",
+    "teacher_seed",
+    "precision",
+)
+BASELINE_FIELDS = (*DATA_FIELDS, "labels", "student", "epochs", "batch_size", "learning_rate", "seed")
+STUDENT_FIELDS = (*dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)), "alpha", "temperature")
+
+
+def setting(
+    default: Any, title: str, description: str, group: str, ends: tuple[str, str] | None = None, **rules: Any
+) -> Any:
+    """Declare one setting: pydantic's Field, the group it is drawn in, and what its low and high end mean in words."""
+    return Field(default, title=title, description=description, json_schema_extra={"group": group, "ends": ends}, **rules)  # type: ignore[dict-item]
+
+
+class ExperimentConfig(BaseModel):
+    """One distillation experiment: data, teacher, student, and how the one teaches the other.
+
+    Frozen, hashable and validated on construction. Raises :class:`~kdcore.errors.ConfigError` that names every
+    refused field at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    dataset: DatasetName = setting("digits", "Dataset", "The images to learn. Digits are built in; others are fetched once.", "data")
+    labels: int | None = setting(
+        100,
+        "Label budget",
+        "How many training examples come with their true label. The teacher labels all of them; "
+        "distillation pays when true labels are few. Empty: all.",
+        "data",
+        ge=1,
+    )
+    teacher: ModelName = setting("conv-64-128", "Teacher", "The large network, trained first on all true labels.", "teacher")
+    teacher_epochs: int = setting(
+        20, "Teacher epochs", "Passes over the training data for the teacher.", "teacher", ge=1, le=10_000
+    )
+    student: ModelName = setting(
+        "conv-8-16", "Student", "The small network, trained twice: with the teacher, and without it as baseline.", "student"
+    )
+    epochs: int = setting(
+        20, "Epochs", "Passes over the training data for student and baseline alike.", "student", ge=1, le=10_000
+    )
+    alpha: float = setting(
+        0.1,
+        "Alpha: weight of the true labels",
+        "0 listens to the teacher only, 1 to the true labels only (the teacher is ignored).",
+        "distillation",
+        ends=("0: only the teacher", "only the true labels: 1"),
+        ge=0,
+        le=1,
+    )
+    temperature: float = setting(
+        10.0,
+        "Temperature T",
+        "Divides the logits before softmax. 1 keeps the teacher's probabilities; "
+        "higher shows more of how it ranks the wrong classes.",
+        "distillation",
+        ends=("1: as sure as the teacher is", "20: how it ranks what is wrong"),
+        gt=0,
+        le=1000,
+    )
+    batch_size: int = setting(32, "Batch size", "Examples per training step.", "training", ge=1, le=65_536)
+    learning_rate: float = setting(3e-3, "Learning rate", "Adam's step size for student and baseline.", "training", gt=0, le=1)
+    seed: int = setting(
+        0, "Seed", "Fixes initial weights, batch order and which examples keep their label.", "training", ge=0, lt=2**31
+    )
+    seeds: int = setting(
+        1, "Seeds", "How many paired repetitions to run, each from its own start. Five or more give an honest interval.",
+        "training", ge=1, le=100,
+    )  # fmt: skip
+    training_examples: int | None = setting(
+        None, "Training examples", "Use only this many training examples, drawn per class. Empty: all.", "rare", ge=1
+    )
+    split_seed: int = setting(
+        0, "Split seed", "Fixes which examples are for training, validation and test.", "rare", ge=0, lt=2**31
+    )
+    teacher_batch_size: int = setting(
+        32, "Teacher batch size", "Examples per training step of the teacher.", "rare", ge=1, le=65_536
+    )
+    teacher_learning_rate: float = setting(
+        3e-3, "Teacher learning rate", "Adam's step size for the teacher.", "rare", gt=0, le=1
+    )
+    teacher_seed: int = setting(0, "Teacher seed", "The teacher's own seed: one teacher serves all seeds.", "rare", ge=0, lt=2**31)
+    precision: Precision = setting(
+        "auto", "Teacher precision", "auto uses bfloat16 where the hardware is built for it, float32 elsewhere.", "rare"
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_one_form(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(values, dict):  # pydantic would read True as 1
+            booleans = [Problem(name, "a number", value) for name, value in values.items() if isinstance(value, bool)]
+            if booleans:
+                raise ConfigError(*booleans)
+        try:
+            config = handler(values)
+        except ValidationError as error:
+            raise ConfigError(*(_problem(detail) for detail in error.errors())) from None
+        problems = config._cross_field_problems()
+        if problems:
+            raise ConfigError(*problems)
+        return config
+
+    def _cross_field_problems(self) -> list[Problem]:
+        problems: list[Problem] = []
+        card = dataset_card(self.dataset)
+        classes, available = len(card.class_names), card.training_examples
+        if self.training_examples is not None and not classes <= self.training_examples <= available:
+            rule = f"from {classes} (one a class) to {available:,}, the training examples of {self.dataset}"
+            problems.append(Problem("training_examples", rule, self.training_examples))
+        most = min(available, self.training_examples or available)
+        if self.labels is not None and not classes <= self.labels <= most:
+            rule = f"from {classes} (one a class) to {most:,}, the training examples in use"
+            problems.append(Problem("labels", rule, self.labels))
+        return problems
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with ``changes``, checked like any other config."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    def to_json(self) -> str:
+        """Return the config as JSON; ``from_json`` of it gives an equal config."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a config back; raises ConfigError for text that is no JSON object of known settings."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(Problem("config", f"valid JSON ({error})", text)) from None
+        return cls.model_validate(values)
+
+    def fingerprint(self, role: Literal["teacher", "student", "baseline", "experiment"] = "experiment") -> str:
+        """Return a hex digest of all that ``role``'s result depends on; equal digests mean the same training."""
+        names = {
+            "teacher": TEACHER_FIELDS,
+            "student": STUDENT_FIELDS,
+            "baseline": BASELINE_FIELDS,
+            "experiment": tuple(type(self).model_fields),
+        }[role]
+        return digest({"role": role, **{name: getattr(self, name) for name in sorted(names)}})
+
+    def describe(self) -> str:
+        """Return one line that says what the experiment is."""
+        labels = "all labels" if self.labels is None else f"{self.labels:,} labels"
+        return (
+            f"{self.dataset} · {self.teacher} → {self.student} · {labels} · "
+            f"α {self.alpha:g} · T {self.temperature:g} · {self.epochs} epochs"
+        )
+
+
+PRESETS: dict[str, ExperimentConfig] = {
+    "Few labels (digits)": ExperimentConfig(),
+    "The Keras example (MNIST)": ExperimentConfig(
+        dataset="mnist",
+        labels=None,
+        teacher="conv-256-512",
+        teacher_epochs=5,
+        student="conv-16-32",
+        epochs=3,
+        alpha=0.1,
+        temperature=10,
+        batch_size=64,
+        learning_rate=1e-3,
+        teacher_batch_size=64,
+        teacher_learning_rate=1e-3,
+    ),
+}
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return a short stable digest of JSON-able ``values``."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+_RULES = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "one of {expected}",
+    "finite_number": "a finite number",
+    "model_type": "a set of named values",
+    "rule": "{rule}",
+}
+
+
+def _problem(detail: Any) -> Problem:
+    """Translate one pydantic error into the one form."""
+    field = str(detail["loc"][0]) if detail["loc"] else "config"
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        nearest = difflib.get_close_matches(field, ExperimentConfig.model_fields, n=1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        return Problem("setting", f"one of the known settings{hint}", field)
+    if kind in _RULES:
+        numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+        rule = _RULES[kind].format(**numbers)
+    elif kind.startswith("int"):
+        rule = "a whole number"
+    elif kind.startswith("float"):
+        rule = "a number"
+    elif kind.startswith("string"):
+        rule = "text"
+    else:
+        rule = detail["msg"]
+    return Problem(field, rule, detail["input"])

@@ -1,0 +1,164 @@
+"""Where jobs run. An engine starts and ends the processes; what they do and how it went is in the store."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from kdcore.errors import ClaimLost
+from kdcore.jobs import terminate_group
+from kdcore.schema import JobStatus, Worker
+from kdcore.store import Store, new_id
+
+# A pulse beats once a second at least; a worker silent for this long is dead or cut off.
+SECONDS_UNTIL_STALE = 15.0
+# How long a running job may take to notice Stop before its worker is killed.
+SECONDS_OF_GRACE = 10.0
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Engine(Protocol):
+    """Starts and ends the work on jobs. All three calls return at once."""
+
+    def submit(self, job_id: str) -> None:
+        """See to it that a queued job gets a worker."""
+        ...
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job: at once if queued, at the next batch if running, by force if that is not heeded."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the engine itself holds; running jobs go on."""
+        ...
+
+
+class LocalEngine:
+    """Worker processes on this machine; they outlive the process that started them."""
+
+    def __init__(self, store: Store, *, workers: int | None = None, idle_seconds: float = 600.0) -> None:
+        self.store = store
+        self.most_workers = workers or max(1, os.cpu_count() or 1)
+        self.idle_seconds = idle_seconds
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def submit(self, job_id: str) -> None:
+        """See to it that a queued job gets a worker."""
+        self.tend()
+
+    def warm(self) -> None:
+        """Keep one worker ready, so that the next job starts without waiting for the import of Keras."""
+        if not self._live_workers():
+            self._start_worker()
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job: at once if queued, at the next batch if running, by force after a grace period (see ``tend``)."""
+        self.store.request_stop(job_id)
+
+    def tend(self) -> None:
+        """Look after what nobody else can: dead workers, stops not heeded, queued jobs without a worker.
+
+        Called by whoever looks at the store; cheap enough for every poll.
+        """
+        for process in self._started:
+            process.poll()  # collect exit codes: a killed child is a zombie until then
+        self._started = [process for process in self._started if process.returncode is None]
+        kill_overdue(self.store)
+        mark_interrupted(self.store)
+        live = self._live_workers()
+        idle = sum(worker.state != "busy" for worker in live)
+        queued = len(self.store.jobs(JobStatus.QUEUED))
+        for _ in range(min(queued - idle, self.most_workers - len(live))):
+            self._start_worker()
+
+    def close(self) -> None:
+        """Nothing to let go of: workers leave by themselves when they have been idle for long."""
+
+    def _live_workers(self) -> list[Worker]:
+        return [worker for worker in self.store.workers() if is_alive(worker)]
+
+    def _start_worker(self) -> None:
+        worker_id = new_id()
+        log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "kdcore.worker", "--store", self.store.url, "--worker-id", worker_id]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--idle-seconds", str(self.idle_seconds)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])},
+            )
+        self._started.append(process)
+        # Registered here already: until the process registers itself, nobody must start another in its place.
+        now = time.time()
+        self.store.put_worker(
+            Worker(
+                id=worker_id,
+                host=socket.gethostname(),
+                pid=process.pid,
+                process_started=psutil.Process(process.pid).create_time(),
+                state="starting",
+                heartbeat_at=now,
+                created_at=now,
+            )
+        )
+
+
+def is_alive(worker: Worker) -> bool:
+    """Return whether a worker's process exists (on this machine) and its heartbeat is fresh (on another)."""
+    if worker.host != socket.gethostname():
+        return time.time() - worker.heartbeat_at < SECONDS_UNTIL_STALE
+    try:
+        process = psutil.Process(worker.pid)
+        same = abs(process.create_time() - worker.process_started) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def mark_interrupted(store: Store) -> list[str]:
+    """Find running jobs whose worker is gone and make them resumable; returns their ids."""
+    workers = {worker.id: worker for worker in store.workers()}
+    found = []
+    for job in store.jobs(JobStatus.RUNNING):
+        worker = workers.get(job.worker_id or "")
+        silent = time.time() - (job.heartbeat_at or 0.0) > SECONDS_UNTIL_STALE
+        if worker is not None and is_alive(worker) and not silent:
+            continue
+        if worker is None and not silent:  # it may just have left properly; its last heartbeat is fresh
+            continue
+        status = JobStatus.STOPPED if job.stop_requested_at else JobStatus.INTERRUPTED
+        why = "its worker process fell silent" if silent else "its worker process ended without a word (killed, or out of memory)"
+        try:
+            store.finish(job.id, status, worker_id=job.worker_id, error=f"{why}; Resume goes on from the last checkpoint")
+            found.append(job.id)
+        except ClaimLost:
+            continue
+    for worker in workers.values():
+        if not is_alive(worker):
+            store.remove_worker(worker.id)
+    return found
+
+
+def kill_overdue(store: Store) -> None:
+    """Kill workers of this machine that have ignored a stop for longer than the grace period."""
+    workers = {worker.id: worker for worker in store.workers()}
+    for job in store.jobs(JobStatus.RUNNING):
+        worker = workers.get(job.worker_id or "")
+        overdue = job.stop_requested_at is not None and time.time() - job.stop_requested_at > SECONDS_OF_GRACE
+        if overdue and worker is not None and worker.host == socket.gethostname() and is_alive(worker):
+            terminate_group(worker.pid)
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

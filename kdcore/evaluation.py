@@ -1,0 +1,116 @@
+"""What is measured of a trained model, and how its weights and logits get into the store."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore import statistics
+from kdcore.arrays import pack, pack_many
+from kdcore.datasets import Dataset, Split
+from kdcore.errors import ModelError
+from kdcore.models import multiply_accumulates
+from kdcore.store import Store
+from kdcore.training import Network
+
+# The gallery of the temperature page shows this many test examples; figures are always over all of them.
+STORED_TEST_IMAGES = 2_000
+
+
+class ValidationProbe:
+    """Evaluates a network on validation data and probe examples; what MetricStream asks at an epoch's end."""
+
+    def __init__(self, network: Network, dataset: Dataset) -> None:
+        self.network, self.dataset = network, dataset
+
+    def validation(self) -> dict[str, float]:
+        """Return ``loss`` (mean cross-entropy, nats) and ``accuracy`` (fraction) on the validation examples."""
+        return measures(self.network, self.dataset.validation)
+
+    def probe_logits(self) -> NDArray[np.float32]:
+        """Return logits [examples, classes] of the probe examples."""
+        return self.network.logits(self.dataset.probe.inputs)
+
+
+def measures(network: Network, split: Split) -> dict[str, float]:
+    """Return ``loss`` (mean cross-entropy, nats) and ``accuracy`` (fraction) of a network on a split."""
+    logits = network.logits(split.inputs)
+    return {
+        "loss": statistics.negative_log_likelihood(logits, split.labels),
+        "hard_loss": statistics.negative_log_likelihood(logits, split.labels),
+        "accuracy": statistics.accuracy(logits, split.labels),
+    }
+
+
+def store_examples(store: Store, dataset: Dataset) -> str:
+    """Put the images that pages show into the store, once a dataset; returns the dataset's key.
+
+    ``examples/<key>/probe``, ``/validation`` and ``/test`` hold ``labels`` and, but for validation, ``images``.
+    """
+    key = f"examples/{dataset.fingerprint}"
+    if not store.has_artifact(f"{key}/test"):
+        probe, shown = dataset.probe, slice(STORED_TEST_IMAGES)
+        images = {name: display_images(dataset, split) for name, split in (("probe", probe), ("test", dataset.test))}
+        store.put_artifacts(
+            {
+                f"{key}/probe": pack_many({"images": images["probe"], "labels": probe.labels}),
+                f"{key}/validation": pack_many({"labels": dataset.validation.labels}),
+                f"{key}/test": pack_many({"images": images["test"][shown], "labels": dataset.test.labels}, compress=True),
+            }
+        )
+    return dataset.fingerprint
+
+
+def display_images(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
+    """Return a split's inputs as pictures [n, height, width, channels] of 0 to 255."""
+    return np.clip(np.rint(split.inputs * (dataset.scale * 255)), 0, 255).astype(np.uint8)
+
+
+def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> dict[str, Any]:
+    """Measure a trained network on validation and test data and keep its logits; returns the run's summary."""
+    logits = {name: network.logits(getattr(dataset, name).inputs) for name in ("validation", "test")}
+    store.put_artifacts({f"logits/{run_id}/{name}": pack(values) for name, values in logits.items()})
+    test, labels = logits["test"], dataset.test.labels
+    return {
+        "dataset": dataset.fingerprint,
+        "validation_accuracy": statistics.accuracy(logits["validation"], dataset.validation.labels),
+        "test_accuracy": statistics.accuracy(test, labels),
+        "test_correct": int(np.sum(test.argmax(axis=1) == labels)),
+        "test_examples": len(labels),
+        "test_loss": statistics.negative_log_likelihood(test, labels),
+        "test_calibration_error": statistics.expected_calibration_error(test, labels),
+        "multiply_accumulates": multiply_accumulates(network.model),
+    }
+
+
+def model_to_bytes(model: keras.Model) -> bytes:
+    """Return a model as the bytes of a .keras file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def model_from_bytes(data: bytes) -> keras.Model:
+    """Load a .keras file in safe mode, without its training state; raises ModelError for anything else."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(data)
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises whatever the file makes its layers raise
+            raise ModelError(f"the model file cannot be loaded: {error}") from error
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Return a hex digest of all weights: two models of one architecture with equal digests answer alike."""
+    digest = hashlib.sha256()
+    for layer_weights in model.get_weights():
+        digest.update(np.ascontiguousarray(layer_weights))
+    return digest.hexdigest()[:32]

@@ -1,0 +1,275 @@
+"""An experiment from config to result: teacher, its logits, then student and baseline in step, seed by seed.
+
+Every step is found again in the store when it is done already, so running the same experiment once more after a
+crash or a stop goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore import datasets, models
+from kdcore.arrays import pack
+from kdcore.callbacks import MetricStream
+from kdcore.config import ExperimentConfig
+from kdcore.datasets import Dataset
+from kdcore.distiller import Distiller
+from kdcore.evaluation import (
+    ValidationProbe,
+    evaluate,
+    model_from_bytes,
+    model_to_bytes,
+    store_examples,
+)
+from kdcore.precision import policy_scope, resolve_precision
+from kdcore.schema import Run
+from kdcore.store import Store, new_id
+from kdcore.teacher_logits import training_logits
+from kdcore.training import Learner, Network, baseline_order, student_order, train_together
+
+SECONDS_BETWEEN_REPORTS = 0.5
+
+
+@dataclass
+class Progress:
+    """Tells the store how far the job is, and the job when to stop (``check`` raises StopRequested or ClaimLost)."""
+
+    store: Store
+    job_id: str
+    check: Callable[[], None]
+    phases: int = 1
+    phase: int = 0
+    _reported_at: float = 0.0
+
+    def begin(self, words: str) -> None:
+        """Enter the next phase."""
+        self.phase += 1
+        self._words, self._reported_at = words, 0.0
+        self._began, self._first_fraction = time.perf_counter(), None
+        self.update(0.0)
+
+    def update(self, fraction: float, detail: str = "") -> None:
+        """Report that ``fraction`` of the phase is done, at most twice a second; raises where the job must end."""
+        self.check()
+        now = time.perf_counter()
+        if self._first_fraction is None or fraction == 0.0:
+            self._first_fraction, self._began = fraction, now
+        if now - self._reported_at < SECONDS_BETWEEN_REPORTS:
+            return
+        self._reported_at = now
+        gone = fraction - self._first_fraction
+        seconds_left = (now - self._began) / gone * (1 - fraction) if gone > 0 else None
+        overall = (self.phase - 1 + fraction) / self.phases
+        self.store.report(self.job_id, self._words + detail, overall, seconds_left)
+
+
+def run_experiment(
+    store: Store, experiment_id: str, *, reuse: str = "teacher", check: Callable[[], None] = lambda: None
+) -> None:
+    """Carry out a stored experiment, or what is left of it.
+
+    ``check`` is called between batches and may raise to end the work. Raises KDLabError for what a user can mend.
+    """
+    config = ExperimentConfig(**store.experiment(experiment_id).config)
+    progress = Progress(store, experiment_id, check, phases=2 + config.seeds)
+    progress.begin(f"loading {config.dataset}")
+    dataset = datasets.load(config)
+    store.update_experiment(experiment_id, dataset_key=store_examples(store, dataset))
+    experiment = _Job(store, experiment_id, config, dataset, reuse, progress)
+    teacher = experiment.teacher()
+    progress.begin("asking the teacher about every training example")
+    with experiment.timed("teacher_logits") as timing:
+        logits, cached = training_logits(store, teacher, dataset)
+        timing.reused = cached
+    for seed in range(config.seed, config.seed + config.seeds):
+        experiment.train_pair(config.replace(seed=seed, seeds=1), logits)
+
+
+@dataclass
+class _Timing:
+    reused: bool = False
+
+
+@dataclass
+class _Job:
+    """The parts that the steps of one experiment share."""
+
+    store: Store
+    experiment_id: str
+    config: ExperimentConfig
+    dataset: Dataset
+    reuse: str
+    progress: Progress
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[_Timing]:
+        """Add the time of the block to the experiment's account, also when it is stopped; nothing if reused."""
+        timing, began = _Timing(), time.perf_counter()
+        try:
+            yield timing
+        finally:
+            if not timing.reused:
+                self.store.add_seconds(self.experiment_id, part, time.perf_counter() - began)
+
+    def claim(self, role: str, config: ExperimentConfig, reuse: bool) -> tuple[Run, bool]:
+        """Find or create the run for ``role``; returns it and whether it is trained already.
+
+        While another live experiment trains the very same model, this one waits for it rather than doing it twice.
+        """
+        run = Run(
+            id=new_id(),
+            fingerprint=config.fingerprint(role),  # type: ignore[arg-type]
+            role=role,
+            seed=config.teacher_seed if role == "teacher" else config.seed,
+            model=config.teacher if role == "teacher" else config.student,
+            config=config.model_dump(mode="json"),
+            experiment_id=self.experiment_id,
+            created_at=time.time(),
+        )
+        while True:
+            claimed, owner = self.store.claim_run(run, self.experiment_id, share=reuse)
+            if owner is None:
+                return claimed, claimed.finished_at is not None
+            self.progress.update(0.0, f": experiment {owner} is training the same one, waiting for it")
+            time.sleep(0.2)
+
+    def teacher(self) -> Network:
+        """Return the trained teacher: found in the store, or trained now."""
+        config = self.config
+        self.progress.begin(f"training the teacher {config.teacher}")
+        run, trained = self.claim("teacher", config, self.reuse != "none")
+        if trained:
+            return Network(self.load_model(run), self.dataset.scale)
+        precision = resolve_precision(config.precision)
+        with self.timed("teacher"), policy_scope(precision.policy):
+            network = self.build(config.teacher, config.teacher_seed)
+            learner = self.learner(
+                run,
+                network,
+                _compiled(network.model, config.teacher_learning_rate),
+                self.dataset.train.labels,
+                partial(student_order, len(self.dataset.train), config.teacher_seed),
+                config.teacher_batch_size,
+            )
+            self.train([learner], config.teacher_epochs)
+            self.complete(run, network, {"precision": precision.policy, "precision_reason": precision.reason})
+        return network
+
+    def train_pair(self, config: ExperimentConfig, teacher_logits: NDArray[np.float32]) -> None:
+        """Train student and baseline of one seed from the same start on the same batches."""
+        of_seeds = f", seed {config.seed}" if self.config.seeds > 1 else ""
+        self.progress.begin(f"training student and baseline {config.student}{of_seeds}")
+        runs = {role: self.claim(role, config, self.reuse == "all") for role in ("student", "baseline")}
+        roles = [role for role, (_, trained) in runs.items() if not trained]
+        if not roles:
+            return
+        with self.timed("students"):
+            learners = [self.pupil(role, runs[role][0], config, teacher_logits) for role in roles]
+            if len({learner.step for learner in learners}) > 1:  # one of them came from elsewhere: one after the other
+                for learner in learners:
+                    self.train([learner], config.epochs)
+            else:
+                self.train(learners, config.epochs)
+            for role, learner in zip(roles, learners, strict=True):
+                self.complete(runs[role][0], learner.network, {})
+
+    def pupil(self, role: str, run: Run, config: ExperimentConfig, teacher_logits: NDArray[np.float32]) -> Learner:
+        """Return the learner of a student or baseline; building from the same seed gives the same initial weights."""
+        train = self.dataset.train
+        labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
+        network = self.build(config.student, config.seed)
+        if role == "baseline":
+            order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
+            trainer = _compiled(network.model, config.learning_rate)
+            return self.learner(run, network, trainer, train.labels, order, config.batch_size)
+        trainer = Distiller(student=network.model)
+        trainer.compile(
+            optimizer=keras.optimizers.Adam(config.learning_rate),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            alpha=config.alpha,
+            temperature=config.temperature,
+        )
+        known_labels = np.full(len(train), -1, np.int32)  # -1: this example comes without its true label
+        known_labels[labelled] = train.labels[labelled]
+        targets = {"labels": known_labels, "teacher_logits": teacher_logits}
+        order = partial(student_order, len(train), config.seed)
+        return self.learner(run, network, trainer, targets, order, config.batch_size)
+
+    def build(self, name: str, seed: int) -> Network:
+        """Return a new network for the dataset, its weights fixed by ``seed``."""
+        model = models.build(name, self.dataset.input_shape, self.dataset.classes, seed=seed)
+        return Network(model, self.dataset.scale)
+
+    def learner(
+        self, run: Run, network: Network, trainer: keras.Model, targets: Any,
+        order: Callable[[int], NDArray[np.int32]], batch_size: int,
+    ) -> Learner:  # fmt: skip
+        """Return a learner that streams to the store, at its last checkpoint if there is one."""
+        steps_per_epoch = -(-len(self.dataset.train) // batch_size)
+        probe = ValidationProbe(network, self.dataset)
+        stream = MetricStream(
+            self.store,
+            run.id,
+            steps_per_epoch=steps_per_epoch,
+            batch_size=batch_size,
+            evaluator=probe,
+            seconds_before=run.summary.get("seconds", 0.0),
+        )
+        inputs = self.dataset.train.inputs
+        learner = Learner(run.id, trainer, network, inputs, targets, order, batch_size, steps_per_epoch, [stream])
+        checkpoint = self.store.artifact(f"checkpoint/{run.id}")
+        if checkpoint is not None:
+            learner.restore(checkpoint)
+        else:
+            self.store.update_run(run.id, parameters=network.model.count_params())
+            self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
+        return learner
+
+    def train(self, learners: list[Learner], epochs: int) -> None:
+        """Train learners in step, reporting and saving on the way."""
+        streams: list[MetricStream] = [learner.callbacks[0] for learner in learners]  # type: ignore[misc]
+
+        def report() -> None:
+            first = learners[0]
+            fraction = first.step / (epochs * first.steps_per_epoch)
+            self.progress.update(fraction, f": epoch {min(first.epoch + 1, epochs)} of {epochs}")
+
+        def save(checkpoints: dict[str, bytes]) -> None:
+            self.store.put_artifacts({f"checkpoint/{run_id}": data for run_id, data in checkpoints.items()})
+            for stream in streams:
+                self.store.update_run(stream.run_id, summary={"seconds": stream.seconds})
+
+        train_together(learners, epochs, on_chunk=report, save=save)
+
+    def complete(self, run: Run, network: Network, extra: dict[str, Any]) -> None:
+        """Measure a trained network, store it, and only then call the run finished."""
+        seconds = self.store.run(run.id).summary.get("seconds", 0.0)
+        self.store.put_artifact(f"model/{run.id}", model_to_bytes(network.model))
+        summary = {**evaluate(self.store, run.id, network, self.dataset), **extra, "seconds": seconds}
+        self.store.update_run(run.id, summary=summary, finished_at=time.time())
+        self.store.delete_artifacts(f"checkpoint/{run.id}")
+
+    def load_model(self, run: Run) -> keras.Model:
+        """Return the model of a finished run."""
+        data = self.store.artifact(f"model/{run.id}")
+        assert data is not None, f"run {run.id} is finished and so has a model"
+        return model_from_bytes(data)
+
+
+def _compiled(model: keras.Model, learning_rate: float) -> keras.Model:
+    """Compile a network for training on true labels alone."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    return model

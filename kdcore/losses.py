@@ -1,0 +1,124 @@
+"""The mathematics of distillation: pure functions of logits, with nothing to configure and no state."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+import keras
+from keras import ops
+
+from kdcore.errors import ModelError, require
+
+
+def soften(logits: Any, temperature: Any) -> Any:
+    """Return the softened distribution ``softmax(logits / temperature)`` over the last axis.
+
+    Args:
+        logits: shape [..., classes].
+        temperature: above 0; 1 is plain softmax, and the higher it is, the closer to uniform.
+
+    Raises:
+        ConfigError: for a temperature that is not a finite number above 0.
+    """
+    check_temperature(temperature)
+    logits = _at_least_float32(logits)
+    return ops.softmax(logits / ops.cast(temperature, logits.dtype), axis=-1)
+
+
+def kd_loss(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
+    """Return the distillation loss of a batch, a scalar: the mean over its rows of :func:`kd_loss_per_example`.
+
+    ``T² · mean over the batch of Σ_c p_t (log p_t − log p_s)`` with ``p = softmax(logits / T)``
+    (Hinton, Vinyals, Dean 2015, §2.1). It is zero where teacher and student agree and never negative. Its gradient
+    with respect to the student's logits is ``T (p_s − p_t) / batch``; none flows to the teacher.
+
+    Args:
+        teacher_logits: shape [batch, classes].
+        student_logits: the same shape.
+        temperature: above 0.
+
+    Raises:
+        ConfigError: for a temperature that is not a finite number above 0.
+        ModelError: where the two shapes differ.
+    """
+    return ops.mean(kd_loss_per_example(teacher_logits, student_logits, temperature))
+
+
+def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
+    """Return ``T² Σ_c p_t (log p_t − log p_s)`` for each row: shape [batch], float32 or wider.
+
+    Arguments and errors are those of :func:`kd_loss`, which is its mean.
+    """
+    check_temperature(temperature)
+    teacher_logits, student_logits = _at_least_float32(teacher_logits), _at_least_float32(student_logits)
+    _check_same_shape(teacher_logits, student_logits)
+    dtype = keras.backend.result_type(teacher_logits.dtype, student_logits.dtype)
+    # At a high temperature the divergence of two rows is a difference of nearly equal numbers, some 1/T² of the logits'
+    # variance, and T² then magnifies its rounding: in float32 a loss at T = 100 can be wrong in its first digit. Hence
+    # float64 inside. A row of logits is short, so it costs next to nothing beside the networks.
+    temperature = ops.cast(temperature, "float64")
+    teacher = ops.log_softmax(ops.cast(ops.stop_gradient(teacher_logits), "float64") / temperature, axis=-1)
+    student = ops.log_softmax(ops.cast(student_logits, "float64") / temperature, axis=-1)
+    divergence = ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
+    # Rounding can leave a row of equal distributions a hair below zero, which no divergence is.
+    return ops.cast(temperature**2 * ops.maximum(divergence, 0.0), dtype)
+
+
+def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: float) -> Any:
+    """Return the total ``alpha · hard_loss + (1 − alpha) · soft_loss``: alpha weights the true labels.
+
+    At alpha 0 and 1 the other loss is left out altogether rather than multiplied by zero, so that it can neither
+    add rounding nor, where it is not finite, spoil the sum.
+
+    Raises:
+        ConfigError: for an alpha outside 0 to 1.
+    """
+    check_alpha(alpha)
+    if alpha == 1:
+        return hard_loss
+    if alpha == 0:
+        return soft_loss
+    return alpha * hard_loss + (1 - alpha) * soft_loss
+
+
+def check_temperature(temperature: Any) -> None:
+    """Raise ConfigError unless ``temperature`` is a finite number above 0; a tensor's value is not looked at."""
+    if ops.is_tensor(temperature) or isinstance(temperature, keras.Variable | keras.KerasTensor):
+        return
+    _check_number("temperature", temperature)
+    require(temperature > 0, "temperature", "above 0", temperature)
+
+
+def check_alpha(alpha: Any) -> None:
+    """Raise ConfigError unless ``alpha`` is a number from 0 to 1."""
+    _check_number("alpha", alpha)
+    require(alpha >= 0, "alpha", "at least 0", alpha)
+    require(alpha <= 1, "alpha", "at most 1", alpha)
+
+
+def _check_number(field: str, value: Any) -> None:
+    require(isinstance(value, Real) and not isinstance(value, bool), field, "a number", value)
+    require(math.isfinite(value), field, "a finite number", value)
+
+
+def _at_least_float32(logits: Any) -> Any:
+    logits = ops.convert_to_tensor(logits)
+    return logits if keras.backend.standardize_dtype(logits.dtype) == "float64" else ops.cast(logits, "float32")
+
+
+def _check_same_shape(teacher_logits: Any, student_logits: Any) -> None:
+    teacher, student = tuple(teacher_logits.shape), tuple(student_logits.shape)
+    same = len(teacher) == len(student) and all(
+        t == s or t is None or s is None for t, s in zip(teacher, student, strict=True)
+    )
+    if not same:
+        raise ModelError(
+            f"teacher and student must give logits of one shape, got {_words(teacher)} from the teacher and "
+            f"{_words(student)} from the student"
+        )
+
+
+def _words(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"

@@ -1,0 +1,189 @@
+"""Tables of the store, and the life of a job. Every table is append-only or has one writer at a time."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA_VERSION = 1
+
+
+class JobStatus(enum.StrEnum):
+    """Where a job is in its life.
+
+    ``QUEUED``: accepted, waits for a worker. ``RUNNING``: one worker holds it and sends heartbeats.
+    ``FINISHED``: done, all results stored. ``STOPPED``: its user ended it; what was trained is kept.
+    ``FAILED``: it raised; ``error`` says why in words. ``INTERRUPTED``: its process died or fell silent.
+    The last three can be queued again and go on from the last checkpoint.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def live(self) -> bool:
+        """Whether something may still happen without the user asking for it."""
+        return self in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the job can be queued again."""
+        return JobStatus.QUEUED in TRANSITIONS[self]
+
+
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.STOPPED}),
+    JobStatus.RUNNING: frozenset(
+        {JobStatus.FINISHED, JobStatus.STOPPED, JobStatus.FAILED, JobStatus.INTERRUPTED, JobStatus.QUEUED}
+    ),
+    JobStatus.FINISHED: frozenset(),
+    JobStatus.STOPPED: frozenset({JobStatus.QUEUED}),
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
+    JobStatus.INTERRUPTED: frozenset({JobStatus.QUEUED}),
+}
+
+ROLES = ("teacher", "student", "baseline")
+MEASURES = ("loss", "hard_loss", "soft_loss", "accuracy", "learning_rate", "examples_per_second")
+
+# SQLite only counts up an INTEGER primary key; PostgreSQL wants 64 bits.
+Counter = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON}
+
+
+class Meta(Base):
+    """One row: the version of this schema, so that an older program refuses a newer store in words."""
+
+    __tablename__ = "meta"
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class Job(Base):
+    """A piece of work for a worker, and all that is known of how it goes. Times are Unix seconds."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    status: Mapped[str] = mapped_column(String(20), default=JobStatus.QUEUED.value, index=True)
+    phase: Mapped[str] = mapped_column(Text, default="waiting for a worker")
+    progress: Mapped[float] = mapped_column(default=0.0)
+    seconds_left: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    heartbeat_at: Mapped[float | None]
+    stop_requested_at: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Experiment(Base):
+    """What a user asked for. Its id is that of the job that carries it out."""
+
+    __tablename__ = "experiments"
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, default="")
+    note: Mapped[str] = mapped_column(Text, default="")
+    starred: Mapped[bool] = mapped_column(default=False)
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    config: Mapped[dict[str, Any]]
+    dataset_key: Mapped[str | None] = mapped_column(String(64))
+    seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[float] = mapped_column(index=True)
+
+
+class Run(Base):
+    """One model being trained or trained: a teacher, student or baseline. Several experiments may use it."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    role: Mapped[str] = mapped_column(String(20))
+    seed: Mapped[int]
+    model: Mapped[str] = mapped_column(Text)
+    config: Mapped[dict[str, Any]]
+    parameters: Mapped[int] = mapped_column(default=0)
+    summary: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"))
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+
+class ExperimentRun(Base):
+    """Which runs an experiment consists of, and whether it found them already trained."""
+
+    __tablename__ = "experiment_runs"
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(20), primary_key=True)
+    seed: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
+    reused: Mapped[bool] = mapped_column(default=False)
+
+
+class Metric(Base):
+    """One point of a run's curves. ``id`` grows in the order of commits of the run's one writer: the cursor."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (Index("metrics_of_run", "run_id", "id"),)
+    id: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    split: Mapped[str] = mapped_column(String(12))
+    step: Mapped[int]
+    epoch: Mapped[float]
+    seconds: Mapped[float]
+    loss: Mapped[float | None]
+    hard_loss: Mapped[float | None]
+    soft_loss: Mapped[float | None]
+    accuracy: Mapped[float | None]
+    learning_rate: Mapped[float | None]
+    examples_per_second: Mapped[float | None]
+
+
+class Probe(Base):
+    """Logits of the fixed probe examples at the end of an epoch, as a NumPy array file of float32."""
+
+    __tablename__ = "probes"
+    __table_args__ = (Index("probes_of_run", "run_id", "id"),)
+    id: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    epoch: Mapped[int]
+    logits: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Artifact(Base):
+    """A named piece of binary data: weights, checkpoints, logits, example images."""
+
+    __tablename__ = "artifacts"
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    created_at: Mapped[float]
+
+
+class Worker(Base):
+    """A process that runs jobs. ``process_started`` tells it from a later process with the same number."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int]
+    process_started: Mapped[float]
+    state: Mapped[str] = mapped_column(String(12), default="starting")
+    heartbeat_at: Mapped[float]
+    created_at: Mapped[float]

@@ -1,0 +1,451 @@
+"""The only meeting place of dashboard and workers: one database, addressed by URL.
+
+SQLite in a local file by default (write-ahead log, so readers never wait for the writer), PostgreSQL by URL for a
+team or a cluster. What a method here has returned from is committed: killing any process afterwards loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+from sqlalchemy import Select, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from kdcore.arrays import unpack
+from kdcore.config import ExperimentConfig
+from kdcore.errors import ClaimLost, StoreError, TransitionError
+from kdcore.schema import (
+    MEASURES,
+    SCHEMA_VERSION,
+    TRANSITIONS,
+    Artifact,
+    Base,
+    Experiment,
+    ExperimentRun,
+    Job,
+    JobStatus,
+    Meta,
+    Metric,
+    Probe,
+    Run,
+    Worker,
+)
+
+METRIC_COLUMNS = ("id", "run_id", "split", "step", "epoch", "seconds", *MEASURES)
+
+
+def default_url() -> str:
+    """Return ``KD_STORE``, or the SQLite file .kdlab/store.db beside the package."""
+    if url := os.environ.get("KD_STORE"):
+        return url
+    return f"sqlite:///{Path(__file__).resolve().parent.parent / '.kdlab' / 'store.db'}"
+
+
+def new_id() -> str:
+    """Return a fresh short id, safe in URLs and file names."""
+    return secrets.token_hex(5)
+
+
+class Store:
+    """A connection to the database at ``url``; cheap to make, safe to share between threads.
+
+    Raises :class:`~kdcore.errors.StoreError` where the database cannot be opened.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.url = url or default_url()
+        try:
+            parsed = make_url(self.url)
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _create_engine(parsed)
+            Base.metadata.create_all(self._engine)
+            self._check_version()
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreError(f"the store {self.url} cannot be opened: {_first_line(error)}") from error
+
+    def _check_version(self) -> None:
+        with self._write() as session:
+            found = session.get(Meta, "schema_version")
+            if found is None:
+                session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
+            elif int(found.value) != SCHEMA_VERSION:
+                raise StoreError(
+                    f"the store {self.url} has schema version {found.value}, this program needs {SCHEMA_VERSION}; "
+                    "name another store with KD_STORE, or use the program that wrote it"
+                )
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[Session]:
+        with Session(self._engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Release the connections; the store can be used again afterwards."""
+        self._engine.dispose()
+
+    # Jobs and their life
+
+    def add_job(self, kind: str, payload: dict[str, Any], job_id: str | None = None) -> str:
+        """Accept a job of ``kind``; returns its id."""
+        job_id = job_id or new_id()
+        with self._write() as session:
+            session.add(Job(id=job_id, kind=kind, payload=payload, created_at=time.time()))
+        return job_id
+
+    def job(self, job_id: str) -> Job:
+        """Return the job as it stands; raises StoreError for an unknown id."""
+        with self._read() as session:
+            job = session.get(Job, job_id)
+        if job is None:
+            raise StoreError(f"there is no experiment or job {job_id!r} in {self.url}")
+        return job
+
+    def jobs(self, *statuses: JobStatus) -> list[Job]:
+        """Return the jobs in any of ``statuses``, oldest first."""
+        query = select(Job).where(Job.status.in_([status.value for status in statuses])).order_by(Job.created_at, Job.id)
+        with self._read() as session:
+            return list(session.scalars(query))
+
+    def queue_position(self, job_id: str) -> int:
+        """Return how many queued jobs come before this one."""
+        job = self.job(job_id)
+        query = select(func.count()).where(Job.status == JobStatus.QUEUED.value, Job.created_at < job.created_at)
+        with self._read() as session:
+            return session.scalar(query) or 0
+
+    def claim(self, worker_id: str, job_id: str | None = None) -> Job | None:
+        """Give the oldest queued job (or ``job_id``, if it is queued) to a worker: one atomic UPDATE."""
+        oldest = select(Job.id).where(Job.status == JobStatus.QUEUED.value).order_by(Job.created_at, Job.id).limit(1)
+        if job_id is not None:
+            oldest = oldest.where(Job.id == job_id)
+        now = time.time()
+        statement = (
+            update(Job)
+            .where(Job.id == oldest.scalar_subquery(), Job.status == JobStatus.QUEUED.value)
+            .values(
+                status=JobStatus.RUNNING.value,
+                worker_id=worker_id,
+                heartbeat_at=now,
+                started_at=func.coalesce(Job.started_at, now),
+                finished_at=None,
+                stop_requested_at=None,
+                error=None,
+                traceback=None,
+                phase="starting",
+                attempts=Job.attempts + 1,
+            )
+            .returning(Job)
+        )
+        with self._write() as session:
+            return session.scalars(statement).one_or_none()
+
+    def finish(
+        self, job_id: str, status: JobStatus, *, worker_id: str | None = None, error: str | None = None,
+        traceback: str | None = None,
+    ) -> None:  # fmt: skip
+        """Move a job to ``status``; raises TransitionError where its life does not allow that.
+
+        With ``worker_id``, only while that worker still holds the job; raises ClaimLost otherwise.
+        """
+        allowed = [before.value for before, after in TRANSITIONS.items() if status in after]
+        statement = update(Job).where(Job.id == job_id, Job.status.in_(allowed))
+        if worker_id is not None:
+            statement = statement.where(Job.worker_id == worker_id, Job.status == JobStatus.RUNNING.value)
+        values: dict[str, Any] = {"status": status.value, "error": error, "traceback": traceback, "seconds_left": None}
+        if status is JobStatus.QUEUED:
+            values |= {"worker_id": None, "stop_requested_at": None, "phase": "waiting for a worker"}
+        else:
+            values |= {"finished_at": time.time(), "phase": status.value}
+        if status is JobStatus.FINISHED:
+            values["progress"] = 1.0
+        with self._write() as session:
+            moved = session.execute(statement.values(**values)).rowcount  # type: ignore[attr-defined]
+        if not moved:
+            if worker_id is not None:
+                raise ClaimLost(f"job {job_id} is no longer this worker's")
+            raise TransitionError(f"job {job_id} is {self.job(job_id).status} and cannot become {status}")
+
+    def requeue(self, job_id: str) -> None:
+        """Queue a stopped, failed or interrupted job again; it goes on from its last checkpoint."""
+        self.finish(job_id, JobStatus.QUEUED)
+
+    def request_stop(self, job_id: str) -> None:
+        """Ask for a stop: a queued job stops here, a running one at its next batch; others stay as they are."""
+        with contextlib.suppress(TransitionError):
+            job = self.job(job_id)
+            if job.status == JobStatus.QUEUED.value:
+                with self._write() as session:
+                    statement = update(Job).where(Job.id == job_id, Job.status == JobStatus.QUEUED.value)
+                    values = {"status": JobStatus.STOPPED.value, "phase": "stopped", "finished_at": time.time()}
+                    if session.execute(statement.values(**values)).rowcount:  # type: ignore[attr-defined]
+                        return
+        with self._write() as session:
+            statement = update(Job).where(Job.id == job_id, Job.status == JobStatus.RUNNING.value)
+            session.execute(statement.values(stop_requested_at=func.coalesce(Job.stop_requested_at, time.time())))
+
+    def heartbeat(self, job_id: str, worker_id: str) -> bool:
+        """Say that the worker still has the job; returns whether a stop is asked for. Raises ClaimLost."""
+        statement = (
+            update(Job)
+            .where(Job.id == job_id, Job.worker_id == worker_id, Job.status == JobStatus.RUNNING.value)
+            .values(heartbeat_at=time.time())
+            .returning(Job.id, Job.stop_requested_at)
+        )
+        with self._write() as session:
+            row = session.execute(statement).one_or_none()
+        if row is None:
+            raise ClaimLost(f"job {job_id} is no longer this worker's")
+        return row[1] is not None
+
+    def report(self, job_id: str, phase: str, progress: float, seconds_left: float | None = None) -> None:
+        """Say in words what a running job does, how far it is (0 to 1) and how long it will take."""
+        values = {"phase": phase, "progress": progress, "seconds_left": seconds_left}
+        with self._write() as session:
+            session.execute(update(Job).where(Job.id == job_id, Job.status == JobStatus.RUNNING.value).values(**values))
+
+    # Workers
+
+    def put_worker(self, worker: Worker) -> None:
+        """Add or refresh a worker's row."""
+        with self._write() as session:
+            session.merge(worker)
+
+    def remove_worker(self, worker_id: str) -> None:
+        """Forget a worker that left."""
+        with self._write() as session:
+            session.execute(delete(Worker).where(Worker.id == worker_id))
+
+    def workers(self) -> list[Worker]:
+        """Return all workers that have not said goodbye, dead ones among them."""
+        with self._read() as session:
+            return list(session.scalars(select(Worker).order_by(Worker.created_at)))
+
+    # Experiments and runs
+
+    def create(self, config: ExperimentConfig, *, name: str = "", reuse: str = "teacher") -> str:
+        """Accept an experiment and queue its job; returns the id of both.
+
+        ``reuse`` says which already trained runs may serve again: "none", "teacher", or "all".
+        """
+        experiment_id, now = new_id(), time.time()
+        job = Job(id=experiment_id, kind="experiment", payload={"reuse": reuse}, created_at=now)
+        experiment = Experiment(
+            id=experiment_id,
+            name=name,
+            fingerprint=config.fingerprint(),
+            config=config.model_dump(mode="json"),
+            created_at=now,
+        )
+        with self._write() as session:
+            session.add(job)
+            session.flush()
+            session.add(experiment)
+        return experiment_id
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment; raises StoreError for an unknown id."""
+        with self._read() as session:
+            experiment = session.get(Experiment, experiment_id)
+        if experiment is None:
+            raise StoreError(f"there is no experiment {experiment_id!r} in {self.url}")
+        return experiment
+
+    def experiments(self, limit: int = 1000) -> list[tuple[Experiment, Job]]:
+        """Return the newest experiments with their jobs, newest first."""
+        query = select(Experiment, Job).join(Job, Job.id == Experiment.id)
+        with self._read() as session:
+            rows = session.execute(query.order_by(Experiment.created_at.desc(), Experiment.id).limit(limit)).all()
+        return [(row[0], row[1]) for row in rows]
+
+    def update_experiment(self, experiment_id: str, **values: Any) -> None:
+        """Set columns of an experiment, for example ``name``, ``note`` or ``starred``."""
+        with self._write() as session:
+            session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**values))
+
+    def add_seconds(self, experiment_id: str, part: str, seconds: float) -> None:
+        """Add to the time that a part of the experiment took, over all its attempts."""
+        with self._write() as session:
+            experiment = session.get_one(Experiment, experiment_id)
+            experiment.seconds = {**experiment.seconds, part: experiment.seconds.get(part, 0.0) + seconds}
+
+    def claim_run(self, run: Run, experiment_id: str, *, share: bool) -> tuple[Run, str | None]:
+        """Find the run that serves ``experiment_id`` in the place of ``run``, or add ``run`` itself.
+
+        Returns it, and the id of the live experiment that is training it if that is another one: then wait and ask
+        again. A run that an earlier attempt of the experiment began is its own; with ``share`` any run of the same
+        fingerprint serves, and one whose experiment is no longer running is taken over at its checkpoint.
+        """
+        with self._write() as session:
+            if session.get_bind().dialect.name == "postgresql":  # one claim a fingerprint at a time
+                session.execute(select(func.pg_advisory_xact_lock(int(run.fingerprint[:15], 16))))
+            link = session.get(ExperimentRun, (experiment_id, run.role, run.seed))
+            found = session.get(Run, link.run_id) if link else None
+            if found is None and share:
+                same = select(Run).where(Run.fingerprint == run.fingerprint)
+                found = session.scalars(same.order_by(Run.finished_at.is_(None), Run.created_at.desc())).first()
+            if found is None:
+                session.add(run)
+                session.flush()
+            elif found.finished_at is None and found.experiment_id != experiment_id:
+                owner = session.get_one(Job, found.experiment_id)
+                if owner.status == JobStatus.RUNNING.value:
+                    return found, owner.id
+                found.experiment_id = experiment_id
+            chosen = found or run
+            if link is None:
+                reused = found is not None and found.finished_at is not None
+                place = {"experiment_id": experiment_id, "role": run.role, "seed": run.seed}
+                session.add(ExperimentRun(**place, run_id=chosen.id, reused=reused))
+            return chosen, None
+
+    def run(self, run_id: str) -> Run:
+        """Return a run; raises StoreError for an unknown id."""
+        with self._read() as session:
+            run = session.get(Run, run_id)
+        if run is None:
+            raise StoreError(f"there is no run {run_id!r} in {self.url}")
+        return run
+
+    def runs_of(self, experiment_id: str) -> list[tuple[ExperimentRun, Run]]:
+        """Return an experiment's runs with their links, teacher first, then by seed."""
+        query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
+        query = query.where(ExperimentRun.experiment_id == experiment_id)
+        with self._read() as session:
+            rows = [(row[0], row[1]) for row in session.execute(query)]
+        order = {"teacher": 0, "student": 1, "baseline": 2}
+        return sorted(rows, key=lambda row: (order[row[0].role], row[0].seed))
+
+    def finished_runs(self, role: str | None = None, fingerprint: str | None = None) -> list[Run]:
+        """Return trained runs, newest first."""
+        query: Select[tuple[Run]] = select(Run).where(Run.finished_at.is_not(None)).order_by(Run.finished_at.desc())
+        if role is not None:
+            query = query.where(Run.role == role)
+        if fingerprint is not None:
+            query = query.where(Run.fingerprint == fingerprint)
+        with self._read() as session:
+            return list(session.scalars(query))
+
+    def update_run(self, run_id: str, **values: Any) -> None:
+        """Set columns of a run, for example ``parameters``, ``summary`` or ``finished_at``."""
+        with self._write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(**values))
+
+    # Curves
+
+    def append_metrics(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Append points of one or several runs in one commit; keys are the columns of the metrics table."""
+        if points:
+            rows = [{name: point.get(name) for name in METRIC_COLUMNS if name != "id"} for point in points]
+            with self._write() as session:
+                session.execute(insert(Metric), rows)
+
+    def metrics(self, run_ids: Iterable[str], after: int = 0) -> pd.DataFrame:
+        """Return the points of ``run_ids`` whose id is above ``after``, in order of id; the last id is the next cursor.
+
+        The cost depends on how much is new, not on how much there is.
+        """
+        columns = [Metric.__table__.c[name] for name in METRIC_COLUMNS]
+        query = select(*columns).where(Metric.run_id.in_(list(run_ids)), Metric.id > after).order_by(Metric.id)
+        with self._read() as session:
+            frame = pd.DataFrame(session.execute(query).all(), columns=list(METRIC_COLUMNS))
+        numbers = ["epoch", "seconds", *MEASURES]
+        frame[numbers] = frame[numbers].astype(float)
+        return frame
+
+    def add_probe(self, run_id: str, epoch: int, logits: bytes) -> None:
+        """Append a run's logits of the probe examples at the end of ``epoch`` (0: before training)."""
+        with self._write() as session:
+            session.execute(insert(Probe).values(run_id=run_id, epoch=epoch, logits=logits))
+
+    def probes(self, run_ids: Iterable[str], after: int = 0) -> tuple[list[tuple[str, int, NDArray]], int]:
+        """Return (run id, epoch, logits [examples, classes]) newer than cursor ``after``, and the next cursor."""
+        query = select(Probe).where(Probe.run_id.in_(list(run_ids)), Probe.id > after).order_by(Probe.id)
+        with self._read() as session:
+            rows = list(session.scalars(query))
+        return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], max((row.id for row in rows), default=after)
+
+    # Artifacts
+
+    def put_artifacts(self, artifacts: Mapping[str, bytes]) -> None:
+        """Store named pieces of data in one commit, replacing what has the same name."""
+        with self._write() as session:
+            for key, data in artifacts.items():
+                sha256 = hashlib.sha256(data).hexdigest()
+                session.merge(Artifact(key=key, sha256=sha256, size=len(data), data=data, created_at=time.time()))
+
+    def put_artifact(self, key: str, data: bytes) -> None:
+        """Store one named piece of data, replacing what has the same name."""
+        self.put_artifacts({key: data})
+
+    def artifact(self, key: str) -> bytes | None:
+        """Return the data stored under ``key``, None if there is none; raises StoreError if it is damaged."""
+        with self._read() as session:
+            row = session.execute(select(Artifact.data, Artifact.sha256).where(Artifact.key == key)).one_or_none()
+        if row is None:
+            return None
+        if hashlib.sha256(row[0]).hexdigest() != row[1]:
+            raise StoreError(f"artifact {key!r} in {self.url} is damaged: its checksum does not match")
+        return row[0]
+
+    def has_artifact(self, key: str) -> bool:
+        """Return whether something is stored under ``key``, without reading it."""
+        with self._read() as session:
+            return session.scalar(select(Artifact.size).where(Artifact.key == key)) is not None
+
+    def delete_artifacts(self, *keys: str) -> None:
+        """Forget the data stored under ``keys``."""
+        with self._write() as session:
+            session.execute(delete(Artifact).where(Artifact.key.in_(keys)))
+
+
+def current_points(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the points that still count: a resumed run replaces what it had trained past its checkpoint.
+
+    A point is superseded when the same run and split later wrote one with a step that is not greater.
+    """
+    if metrics.empty:
+        return metrics
+    later = metrics.sort_values("id", ascending=False).groupby(["run_id", "split"], sort=False)["step"]
+    lowest_later = later.transform(lambda steps: steps.cummin().shift(1)).reindex(metrics.index)
+    return metrics[lowest_later.isna() | (metrics["step"] < lowest_later)]
+
+
+def _create_engine(url: URL) -> Any:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 60})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A write transaction takes its lock at once: one that upgrades later fails when another writer was faster.
+        write = connection.get_execution_options().get("write")
+        connection.execute(text("BEGIN IMMEDIATE" if write else "BEGIN"))
+
+    return engine
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,23 @@
+"""The teacher runs once per (weights, data): its logits are cached in the store and train every student."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.arrays import pack, unpack
+from kdcore.datasets import Dataset
+from kdcore.evaluation import weights_digest
+from kdcore.store import Store
+from kdcore.training import Network
+
+
+def training_logits(store: Store, teacher: Network, dataset: Dataset) -> tuple[NDArray[np.float32], bool]:
+    """Return the teacher's logits [examples, classes] of all training examples, and whether they were cached."""
+    key = f"teacher_logits/{weights_digest(teacher.model)}/{dataset.fingerprint}"
+    cached = store.artifact(key)
+    if cached is not None:
+        return unpack(cached), True
+    logits = teacher.logits(dataset.train.inputs)
+    store.put_artifact(key, pack(logits))
+    return logits, False

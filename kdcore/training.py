@@ -1,0 +1,244 @@
+"""Training loops over data that already lies on the device: several models advance together, batch by batch.
+
+Keras' ``fit`` reaches about half of a bare TensorFlow loop's speed with small students, and cannot train two models
+in step. Here each model's own ``train_step`` runs inside one compiled loop over many batches; the callbacks are
+Keras'.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kdcore.arrays import pack_many, unpack_many
+from kdcore.errors import StopRequested, StoreError
+
+# A chunk is one call into TensorFlow: long enough to amortise the call, short enough for Stop and for live curves.
+SECONDS_PER_CHUNK = 0.1
+PREDICTION_BATCH = 1024
+
+
+def student_order(examples: int, seed: int, epoch: int) -> NDArray[np.int32]:
+    """Return the order in which the examples are seen in ``epoch``: a function of seed and epoch alone."""
+    return np.random.default_rng((seed, epoch)).permutation(examples).astype(np.int32)
+
+
+def baseline_order(labelled: NDArray, examples: int, batch_size: int, seed: int, epoch: int) -> NDArray[np.int32]:
+    """Return the baseline's rows for ``epoch``: as many steps as the student's, each a full batch of labelled examples.
+
+    Where every example is labelled, exactly the student's order.
+    """
+    if len(labelled) == examples:
+        return student_order(examples, seed, epoch)
+    needed = -(-examples // batch_size) * batch_size
+    first, last = epoch * needed, (epoch + 1) * needed
+    passes = range(first // len(labelled), -(-last // len(labelled)))
+    stream = np.concatenate([labelled[student_order(len(labelled), seed, number)] for number in passes])
+    start = first - passes[0] * len(labelled)
+    return stream[start : start + needed].astype(np.int32)
+
+
+class Network:
+    """A Keras model with compiled inference over stored inputs: ``logits(inputs)`` = model(inputs * scale)."""
+
+    def __init__(self, model: keras.Model, scale: float) -> None:
+        self.model = model
+        self.scale = scale
+
+        @tf.function(reduce_retracing=True)
+        def forward(inputs: tf.Tensor) -> tf.Tensor:
+            return tf.cast(model(tf.cast(inputs, tf.float32) * scale, training=False), tf.float32)
+
+        self._forward = forward
+
+    def logits(self, inputs: NDArray) -> NDArray[np.float32]:
+        """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
+        starts = range(0, len(inputs), PREDICTION_BATCH)
+        return np.concatenate([self._forward(inputs[start : start + PREDICTION_BATCH]).numpy() for start in starts])
+
+
+@dataclass
+class Learner:
+    """One model in training: what it sees in which order, how far it is, and who listens.
+
+    ``trainer`` is the compiled Keras model whose ``train_step`` is run (a Distiller, or the network itself);
+    ``targets`` is what it expects as y, arrays of one row an example; ``order(epoch)`` gives row numbers.
+    """
+
+    run_id: str
+    trainer: keras.Model
+    network: Network
+    inputs: NDArray | tf.Tensor
+    targets: Any
+    order: Callable[[int], NDArray[np.int32]]
+    batch_size: int
+    steps_per_epoch: int
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    step: int = 0
+    _chunk_steps: int = field(default=1, init=False)
+    _order: tuple[int, NDArray[np.int32]] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.callback_list = keras.callbacks.CallbackList(list(self.callbacks), model=self.trainer)
+        self._run_batches = _compile_loop(self.trainer, self.inputs, self.targets, self.network.scale)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in progress, from 0."""
+        return self.step // self.steps_per_epoch
+
+    def next_batches(self, steps: int) -> NDArray[np.int32]:
+        """Return row numbers [steps or fewer, batch] of the next batches; an uneven last batch comes alone."""
+        if self._order is None or self._order[0] != self.epoch:
+            self._order = (self.epoch, self.order(self.epoch))
+        rows, batch = self._order[1], self.step % self.steps_per_epoch
+        full = len(rows) // self.batch_size
+        if batch >= full:
+            return rows[full * self.batch_size :].reshape(1, -1)
+        last = min(batch + steps, full)
+        return rows[batch * self.batch_size : last * self.batch_size].reshape(last - batch, self.batch_size)
+
+    def advance(self, batches: NDArray[np.int32]) -> None:
+        """Train on ``batches`` in one call into TensorFlow."""
+        self._run_batches(batches)
+        self.step += len(batches)
+
+    def logs(self) -> dict[str, float]:
+        """Return the epoch's metrics so far, as Keras names them."""
+        return {name: float(value) for name, value in self.trainer.get_metrics_result().items()}
+
+    def checkpoint(self) -> bytes:
+        """Return all that is needed to go on exactly from here."""
+        arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(self._state())}
+        return pack_many({**arrays, "step": np.asarray(self.step)})
+
+    def restore(self, data: bytes) -> None:
+        """Go back to where ``checkpoint`` was taken; raises StoreError if it is of another model."""
+        arrays = unpack_many(data)
+        variables = self._state()
+        if len(arrays) != len(variables) + 1:
+            raise StoreError(f"the checkpoint of run {self.run_id} belongs to another model")
+        for number, variable in enumerate(variables):
+            variable.assign(arrays[f"v{number}"])
+        self.step = int(arrays["step"])
+
+    def _state(self) -> list[Any]:
+        trainer = self.trainer
+        return [*self.network.model.variables, *trainer.optimizer.variables, *trainer.metrics_variables]
+
+
+def _compile_loop(trainer: keras.Model, inputs: Any, targets: Any, scale: float) -> Any:
+    """Build the function that runs ``trainer.train_step`` over rows [steps, batch] of the data on the device."""
+    inputs, targets = tf.convert_to_tensor(inputs), tf.nest.map_structure(tf.convert_to_tensor, targets)
+
+    def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        batch_inputs = tf.cast(tf.gather(inputs, rows), tf.float32) * scale
+        return batch_inputs, tf.nest.map_structure(lambda target: tf.gather(target, rows), targets)
+
+    # Variables of optimizer and metrics must exist before the loop is traced.
+    trainer.optimizer.build(trainer.trainable_variables)
+    trainer.test_step(batch_of(tf.constant([0])))
+    trainer.reset_metrics()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
+    def run_batches(batches: tf.Tensor) -> tf.Tensor:
+        def body(step: tf.Tensor) -> tf.Tensor:
+            trainer.train_step(batch_of(batches[step]))
+            return step + 1
+
+        steps = tf.shape(batches)[0]
+        return tf.while_loop(lambda step: step < steps, body, [tf.constant(0)], parallel_iterations=1)
+
+    return run_batches
+
+
+def train_together(
+    learners: Sequence[Learner],
+    epochs: int,
+    *,
+    on_chunk: Callable[[], None] = lambda: None,
+    save: Callable[[dict[str, bytes]], None] | None = None,
+) -> None:
+    """Train all learners for ``epochs``, side by side on threads of their own, in step with each other.
+
+    ``on_chunk`` is called between chunks on this thread and may raise to stop; ``save`` receives checkpoints by run
+    id, all of the same step, at the end of the training, at a stop, and often enough in between.
+    """
+    savings = _Savings(learners, save)
+    for learner in learners:
+        learner.callback_list.on_train_begin()
+        if learner.step % learner.steps_per_epoch:  # resumed in mid-epoch
+            learner.callback_list.on_epoch_begin(learner.epoch)
+    with ThreadPoolExecutor(len(learners), thread_name_prefix="learner") as threads:
+        try:
+            while learners[0].epoch < epochs:
+                _run_chunk(learners, threads)
+                savings.save_if_due()
+                on_chunk()
+        except StopRequested:
+            savings.save_now()
+            raise
+    savings.save_now()
+    for learner in learners:
+        learner.callback_list.on_train_end()
+
+
+def _run_chunk(learners: Sequence[Learner], threads: ThreadPoolExecutor) -> None:
+    epoch, steps_per_epoch = learners[0].epoch, learners[0].steps_per_epoch
+    if learners[0].step % steps_per_epoch == 0:
+        for learner in learners:
+            learner.trainer.reset_metrics()
+            learner.callback_list.on_epoch_begin(epoch)
+    steps = min(learner._chunk_steps for learner in learners)
+    batches = [learner.next_batches(steps) for learner in learners]
+    # Learners whose last batches differ in size (full for one, uneven for the other) still take the same steps.
+    steps = min(map(len, batches))
+    began = time.perf_counter()
+    for done in [
+        threads.submit(learner.advance, rows[:steps]) for learner, rows in zip(learners, batches, strict=True)
+    ]:
+        done.result()
+    seconds = time.perf_counter() - began
+    for learner in learners:
+        learner._chunk_steps = _next_chunk_steps(steps, seconds)
+        batch = (learner.step - 1) % steps_per_epoch
+        learner.callback_list.on_train_batch_end(batch, learner.logs())
+        if learner.step % steps_per_epoch == 0:
+            learner.callback_list.on_epoch_end(epoch, learner.logs())
+
+
+def _next_chunk_steps(steps: int, seconds: float) -> int:
+    """Return how many steps fit the time of a chunk, growing at most fourfold so that one slow clock reading is mild."""
+    wanted = int(steps * SECONDS_PER_CHUNK / max(seconds, 1e-6))
+    return max(1, min(wanted, 4 * steps + 4))
+
+
+class _Savings:
+    """Saves checkpoints so seldom that they cost at most a fiftieth of the time, but at least every minute."""
+
+    def __init__(self, learners: Sequence[Learner], save: Callable[[dict[str, bytes]], None] | None) -> None:
+        self.learners, self.save = learners, save
+        self.saved_step = learners[0].step
+        self.due_at = time.perf_counter() + 1.0
+
+    def save_if_due(self) -> None:
+        if time.perf_counter() >= self.due_at:
+            self.save_now()
+
+    def save_now(self) -> None:
+        step = self.learners[0].step
+        if self.save is None or step == self.saved_step or any(learner.step != step for learner in self.learners):
+            return
+        began = time.perf_counter()
+        self.save({learner.run_id: learner.checkpoint() for learner in self.learners})
+        cost = time.perf_counter() - began
+        self.saved_step = step
+        self.due_at = time.perf_counter() + min(max(1.0, 50 * cost), 60.0)

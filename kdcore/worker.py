@@ -1,0 +1,44 @@
+"""A worker process: ``python -m kdcore.worker --store URL``. Imports Keras once, then runs one queued job after another."""
+
+from __future__ import annotations
+
+import os
+import time
+
+# Before TensorFlow is imported: no banner, and memory on a GPU as needed, so that two workers can share one.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+import click
+
+from kdcore.jobs import Pulse, end_gracefully, run_claimed, this_worker
+from kdcore.store import Store, default_url
+
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+@click.command()
+@click.option("--store", "store_url", default=default_url, help="URL of the store.")
+@click.option("--worker-id", default=None, help="Id to register under; a fresh one if left out.")
+@click.option("--idle-seconds", default=600.0, help="Leave after this long without work.")
+def main(store_url: str, worker_id: str | None, idle_seconds: float) -> None:
+    """Run queued jobs until there have been none for a while."""
+    store = Store(store_url)
+    with Pulse(store, this_worker(worker_id)) as pulse:
+        end_gracefully(pulse)
+        import kdcore.experiment  # noqa: F401  the slow import, once, before the first job is waited for
+
+        idle_since = time.monotonic()
+        pulse.state("idle")
+        while not pulse.ending and time.monotonic() - idle_since < idle_seconds:
+            job = store.claim(pulse.worker.id)
+            if job is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                continue
+            run_claimed(store, job, pulse)
+            pulse.state("idle")
+            idle_since = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

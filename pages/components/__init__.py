@@ -1,0 +1,1 @@
+"""What the pages are drawn with: colours, charts (pure functions), and the two browser components."""

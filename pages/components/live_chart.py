@@ -1,0 +1,243 @@
+"""The one way to put a chart on a page: a browser component around ``Plotly.react``.
+
+``st.plotly_chart`` builds a new chart at every update, and with it goes the visitor's zoom. This component keeps its DOM
+node for as long as it is on the page: updates do not flicker, and zoom and hidden traces survive them. It works
+offline: the chart library is the installed plotly package's own, served by Streamlit's static file serving.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.components.palette import NEUTRALS, dark_variants
+
+Click = dict[str, Any]
+
+_CSS = """
+.kd-chart { display: flex; flex-direction: column; position: relative; width: 100%; min-width: 0; }
+.kd-chart-title { font-weight: 600; font-size: 0.95rem; line-height: 1.3; padding: 0 0 0.3rem 0.1rem; }
+.kd-chart-subtitle { font-size: 0.82rem; line-height: 1.3; opacity: 0.7; padding: 0 0 0.3rem 0.1rem; }
+.kd-chart-title:empty, .kd-chart-subtitle:empty { display: none; }
+.kd-chart-plot { flex: 1 1 auto; min-height: 0; min-width: 0; position: relative; }
+.kd-chart-plot .modebar-group { background: transparent !important; }
+.kd-chart-error { font-size: 0.85rem; color: var(--st-red-text-color); padding: 1rem 0; }
+"""
+
+_HTML = """
+<div class="kd-chart">
+  <div class="kd-chart-title" aria-hidden="true"></div>
+  <div class="kd-chart-subtitle" aria-hidden="true"></div>
+  <div class="kd-chart-plot" role="img"></div>
+</div>
+"""
+
+_JS = r"""
+const charts = new WeakMap();
+
+// Once a page, however many charts; after a failure the next update tries again.
+function loadPlotly(file) {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  window.kdPlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = new URL('./app/static/' + file, document.baseURI).href;
+    script.onload = () => window.Plotly ? resolve(window.Plotly) : reject(new Error('no Plotly in ' + script.src));
+    script.onerror = () => reject(new Error('cannot load ' + script.src));
+    document.head.append(script);
+  }).catch((error) => { window.kdPlotly = undefined; throw error; });
+  return window.kdPlotly;
+}
+
+// Any CSS colour as numbers, by asking the browser.
+function rgb(root, css) {
+  const probe = document.createElement('span');
+  probe.style.color = css;
+  root.append(probe);
+  const numbers = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  probe.remove();
+  return numbers.slice(0, 3);
+}
+
+const blend = (over, under, share) =>
+  `rgb(${over.map((value, i) => Math.round(value * share + under[i] * (1 - share))).join(',')})`;
+
+function theme(root) {
+  const text = rgb(root, 'var(--st-text-color)');
+  const page = rgb(root, 'var(--st-background-color)');
+  const dark = page[0] * 0.2126 + page[1] * 0.7152 + page[2] * 0.0722 < 128;
+  return {
+    dark,
+    font: getComputedStyle(root).getPropertyValue('--st-font') || getComputedStyle(root).fontFamily,
+    neutrals: {
+      ink: blend(text, page, 1), muted: blend(text, page, 0.68), grid: blend(text, page, 0.13), surface: blend(page, page, 1),
+    },
+  };
+}
+
+function themed(chart) {
+  const { figure, dark, neutrals } = chart.data;
+  const look = theme(chart.root);
+  const swaps = Object.entries(neutrals).map(([name, tone]) => [tone, look.neutrals[name]]);
+  if (look.dark) swaps.push(...Object.entries(dark));
+  const result = JSON.parse(swaps.reduce((text, [from, to]) => text.replaceAll(from, to), figure));
+  result.layout.font = { ...result.layout.font, family: look.font };
+  chart.root.dataset.theme = look.dark ? 'dark' : 'light';
+  return result;
+}
+
+// The title is the page's own text: it wraps on a narrow screen, and takes no room from the legend.
+function liftTitle(chart, layout) {
+  const plain = (text) => (text ?? '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
+  chart.title.textContent = plain(layout.title?.text);
+  chart.subtitle.textContent = plain(layout.title?.subtitle?.text);
+  if (layout.title?.text) layout.margin = { ...layout.margin, t: layout.meta?.top ?? 12 };
+  delete layout.title;
+}
+
+function draw(chart) {
+  const { plot, root } = chart;
+  // In a closed tab or expander there is nothing to measure; the resize observer comes back here.
+  if (!chart.Plotly || !root.isConnected || plot.clientWidth === 0) return;
+  const { data, layout } = themed(chart);
+  liftTitle(chart, layout);
+  delete layout.height;
+  Object.assign(layout, { autosize: true, uirevision: 'kept', width: undefined });
+  // A finger on the chart scrolls the page.
+  if (matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
+  plot.setAttribute('aria-label', chart.data.description);
+  chart.Plotly.react(plot, data, layout, {
+    displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
+    modeBarButtons: [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']],
+    toImageButtonOptions: { format: 'png', scale: 2, filename: 'kd-lab' },
+  }).then(() => {
+    if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
+    chart.listening = true;
+  });
+}
+
+// A unified hover carries a point of every curve: the one meant is the nearest.
+function report(chart, { points, event }) {
+  const top = chart.plot.getBoundingClientRect().top;
+  const distance = ({ yaxis, y }) => yaxis ? Math.abs(yaxis._offset + yaxis.c2p(yaxis.d2c(y)) - (event.clientY - top)) : 0;
+  const point = points.reduce((best, other) => distance(other) < distance(best) ? other : best);
+  const answer = { curve: point.data.name ?? null, uid: point.data.uid ?? null, index: point.pointNumber };
+  for (const name of ['x', 'y', 'z', 'text', 'customdata']) answer[name] = point[name] ?? null;
+  chart.tell('clicked', answer);
+}
+
+function create(root) {
+  const [title, subtitle, plot] = root.children;
+  const chart = { root, title, subtitle, plot };
+  let size = '';
+  chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
+    const now = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (now === size || plot.clientWidth === 0) return;
+    size = now;
+    if (plot.data) chart.Plotly.Plots.resize(plot); else draw(chart);
+  }));
+  chart.observer.observe(plot);
+  return chart;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector('.kd-chart');
+  const chart = charts.get(root) ?? create(root);
+  charts.set(root, chart);
+  Object.assign(chart, { data, tell: setTriggerValue });
+  root.style.height = data.height + 'px';
+  loadPlotly(data.plotly).then((Plotly) => { chart.Plotly = Plotly; draw(chart); }).catch((error) => {
+    console.error(error);
+    chart.plot.textContent = 'The chart library could not be loaded from this server.';
+    chart.plot.className = 'kd-chart-error';
+  });
+  // Streamlit also calls this for a call that a newer one overtook: only a chart that left the page is taken apart.
+  return () => setTimeout(() => {
+    if (root.isConnected) return;
+    chart.observer.disconnect();
+    chart.Plotly?.purge(chart.plot);
+  });
+}
+"""
+
+_component = st.components.v2.component("kd_live_chart", html=_HTML, css=_CSS, js=_JS, isolate_styles=False)
+
+
+def install_plotly_js(folder: Path | None = None) -> str:
+    """Copy the installed plotly package's JavaScript to ``folder`` (default: ``static`` next to the app), once.
+
+    Returns the file's name, which carries the version: a browser may keep it for ever. Other processes never see half
+    a file. Raises OSError where the folder cannot be written.
+    """
+    return _install(folder or _static_folder())
+
+
+def _static_folder() -> Path:
+    context = get_script_run_ctx(suppress_warning=True)
+    # Streamlit serves the folder beside the script that it was started with, whichever page runs.
+    script = Path(context.main_script_path) if context else Path(__file__).parents[2] / "dashboard.py"
+    return script.resolve().parent / "static"
+
+
+@functools.cache
+def _install(folder: Path) -> str:
+    name = f"plotly-{get_plotlyjs_version()}.min.js"
+    if not (folder / name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=folder, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(get_plotlyjs())
+        os.chmod(draft, 0o644)
+        os.replace(draft, folder / name)
+    return name
+
+
+def live_chart(
+    figure: go.Figure,
+    *,
+    key: str,
+    description: str,
+    height: int | None = None,
+    on_click: Callable[[Click], None] | None = None,
+) -> Click | None:
+    """Draw ``figure``, live or finished, and return the point that was clicked just now, if any.
+
+    Args:
+        figure: built with light colours; the browser follows the visitor's theme.
+        key: unique in the app, and the same at every update: it is what keeps the chart's node, zoom and hidden traces.
+        description: what the chart shows, for screen readers.
+        height: in pixels; the figure's own by default.
+        on_click: called with the click before the script reruns.
+
+    A click is a dict with curve, uid, index, x, y, z, text and customdata (None where the chart has none); it is
+    returned in the one run that it causes, as a button's is.
+    """
+
+    def clicked() -> None:
+        click = st.session_state[key].get("clicked")
+        if on_click is not None and click is not None:
+            on_click(click)
+
+    pixels = height or figure.layout.height or 320
+    result = _component(
+        key=key,
+        data={
+            "figure": figure.to_json(validate=False),
+            "plotly": install_plotly_js(),
+            "dark": dark_variants(),
+            "neutrals": NEUTRALS,
+            "description": description,
+            "height": pixels,
+        },
+        height=pixels,
+        on_clicked_change=clicked,
+    )
+    return result.clicked

@@ -1,0 +1,32 @@
+"""What all pages share: the store, the engine, and how errors are shown."""
+
+from __future__ import annotations
+
+import gc
+
+import streamlit as st
+
+from kdcore.engine import LocalEngine
+from kdcore.errors import KDLabError
+from kdcore.store import Store
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> Store:
+    """Return the store that the whole server uses."""
+    return Store()
+
+
+@st.cache_resource(show_spinner=False)
+def engine() -> LocalEngine:
+    """Return the engine that the whole server uses, with one worker warming up."""
+    started = LocalEngine(store())
+    started.warm()
+    gc.collect()
+    gc.freeze()  # what start-up made stays; later collections need not walk it
+    return started
+
+
+def show_error(error: KDLabError) -> None:
+    """Show an error in words where it happened."""
+    st.error(str(error), icon=":material/error:")
