@@ -120,7 +120,7 @@ class ExperimentConfig(BaseModel):
         0, "Seed", "Fixes initial weights, batch order and which examples keep their label.", "training", ge=0, lt=2**31
     )
     seeds: int = setting(
-        1, "Seeds", "How many paired repetitions to run, each from its own start. Five or more give an honest interval.",
+        3, "Seeds", "How many paired repetitions to run, each from its own start. Five or more give an honest interval.",
         "training", ge=1, le=100,
     )  # fmt: skip
     training_examples: int | None = setting(

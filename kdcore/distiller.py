@@ -34,12 +34,12 @@ class _Losses(NamedTuple):
 class Distiller(keras.Model):
     """Trains ``student`` on the true labels and on the softened outputs of ``teacher``; used like any Keras model.
 
-    ``total = alpha · hard_loss + (1 − alpha) · soft_loss``: alpha weights the true labels. The soft loss is
+    ``total = alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true labels. The soft loss is
     :func:`kdcore.kd_loss` (Hinton, Vinyals, Dean 2015). Scripts written for the Keras knowledge distillation example
     run unchanged::
 
         distiller = Distiller(student=student, teacher=teacher)
-        distiller.compile(optimizer="adam", metrics=[keras.metrics.SparseCategoricalAccuracy()], alpha=0.1, temperature=3)
+        distiller.compile(optimizer="adam", metrics=["accuracy"], alpha=0.1, temperature=3)
         distiller.fit(x_train, y_train, epochs=3)
         distiller.evaluate(x_test, y_test)
 
@@ -50,7 +50,7 @@ class Distiller(keras.Model):
 
     **Targets.** ``y`` is the labels, or a dict ``{"labels": ..., "teacher_logits": ...}`` of labels and the teacher's
     logits computed beforehand; then the teacher is never called and may be None. Labels are class numbers of shape
-    [batch] or [batch, 1], or one-hot rows of shape [batch, classes]. A class number of −1 says that the row has no true
+    [batch] or [batch, 1], or one-hot rows of shape [batch, classes]. A class number of -1 says that the row has no true
     label: the hard loss is the mean over the labelled rows of the batch (0 if there are none), the soft loss runs over
     all rows, metrics see only the labelled ones.
 
@@ -108,14 +108,17 @@ class Distiller(keras.Model):
 
         Raises:
             ConfigError: for an alpha or a temperature out of range.
+            ModelError: under a distribution strategy of several replicas.
         """
         check_alpha(alpha)
         check_temperature(temperature)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ModelError("a distiller trains on one device: its means do not reach over several replicas")
         # As weighted metrics, so that sample weights and missing labels reach them; without either nothing changes.
-        weighted_metrics = [*(metrics or []), *(kwargs.pop("weighted_metrics", None) or [])]
-        super().compile(optimizer=optimizer, weighted_metrics=weighted_metrics, **kwargs)
-        self.alpha = alpha
-        self.temperature = temperature
+        given = keras.tree.flatten([metrics, kwargs.pop("weighted_metrics", None)])
+        super().compile(optimizer=optimizer, weighted_metrics=[m for m in given if m is not None], **kwargs)
+        self.alpha = float(alpha)
+        self.temperature = float(temperature)
         self.student_loss_fn = keras.losses.get(
             student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
@@ -131,7 +134,7 @@ class Distiller(keras.Model):
         labels, teacher_logits = self._targets(x, y)
         with tf.GradientTape() as tape:
             student_logits = self(x, training=True)
-            losses = self._losses(labels, teacher_logits, student_logits, sample_weight)
+            losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
             scaled_loss = self.optimizer.scale_loss(losses.total)
         variables = self.student.trainable_variables
         gradients = tape.gradient(scaled_loss, variables)
@@ -143,7 +146,7 @@ class Distiller(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         labels, teacher_logits = self._targets(x, y)
         student_logits = self(x, training=False)
-        losses = self._losses(labels, teacher_logits, student_logits, sample_weight)
+        losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
         return self._logs(x, labels, student_logits, sample_weight, losses)
 
     def prepare(self, x: Any, y: Any) -> None:
@@ -179,7 +182,7 @@ class Distiller(keras.Model):
             teacher_logits = self.teacher(x, training=False)
         return labels, teacher_logits
 
-    def _losses(self, labels: Any, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> _Losses:
+    def _batch_losses(self, labels: Any, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> _Losses:
         hard, labelled = self._hard_loss(labels, student_logits, sample_weight)
         soft = self._soft_loss(teacher_logits, student_logits, sample_weight)
         total = distillation_loss(hard, soft, self.alpha)
@@ -244,7 +247,8 @@ class Distiller(keras.Model):
         config = super().get_compile_config()
         for of_base_class in ("loss", "loss_weights", "metrics"):
             config.pop(of_base_class, None)
-        own = {name: getattr(self, name) for name in ("student_loss_fn", "distillation_loss_fn", "alpha", "temperature")}
+        names = ("student_loss_fn", "distillation_loss_fn", "alpha", "temperature")
+        own = {name: getattr(self, name) for name in names}
         return {**config, **keras.saving.serialize_keras_object(own)}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -261,7 +265,7 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
             raise ModelError(f'targets as a dict must have the keys "labels" and "teacher_logits", got {sorted(y)}')
         return y["labels"], y["teacher_logits"]
     if y is None:
-        raise ModelError("distillation needs labels: give −1 for each row that has no true label")
+        raise ModelError("distillation needs labels: give -1 for each row that has no true label")
     return y, None
 
 

@@ -30,9 +30,9 @@ def soften(logits: Any, temperature: Any) -> Any:
 def kd_loss(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
     """Return the distillation loss of a batch, a scalar: the mean over its rows of :func:`kd_loss_per_example`.
 
-    ``T² · mean over the batch of Σ_c p_t (log p_t − log p_s)`` with ``p = softmax(logits / T)``
+    ``T² · mean over the batch of Σ_c p_t (log p_t - log p_s)`` with ``p = softmax(logits / T)``
     (Hinton, Vinyals, Dean 2015, §2.1). It is zero where teacher and student agree and never negative. Its gradient
-    with respect to the student's logits is ``T (p_s − p_t) / batch``; none flows to the teacher.
+    with respect to the student's logits is ``T (p_s - p_t) / batch``; none flows to the teacher.
 
     Args:
         teacher_logits: shape [batch, classes].
@@ -47,7 +47,7 @@ def kd_loss(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
 
 
 def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
-    """Return ``T² Σ_c p_t (log p_t − log p_s)`` for each row: shape [batch], float32 or wider.
+    """Return ``T² Σ_c p_t (log p_t - log p_s)`` for each row: shape [batch], float32 or wider.
 
     Arguments and errors are those of :func:`kd_loss`, which is its mean.
     """
@@ -67,7 +67,7 @@ def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: A
 
 
 def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: float) -> Any:
-    """Return the total ``alpha · hard_loss + (1 − alpha) · soft_loss``: alpha weights the true labels.
+    """Return the total ``alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true labels.
 
     At alpha 0 and 1 the other loss is left out altogether rather than multiplied by zero, so that it can neither
     add rounding nor, where it is not finite, spoil the sum.

@@ -72,8 +72,8 @@ def build_mlp(input_shape: tuple[int, ...], classes: int, *hidden: int) -> keras
 def build_resnet(input_shape: tuple[int, ...], classes: int, depth: int, width: int) -> keras.Model:
     """Build a residual network in CIFAR style (He, Zhang, Ren, Sun 2016, "Deep Residual Learning", §4.2).
 
-    Three stages of n = (depth − 2) / 6 blocks with ``width``, 2·width and 4·width filters, then global average
-    pooling. Where the number of filters grows, the shortcut is a 1×1 convolution (the paper's option B).
+    Three stages of n = (depth - 2) / 6 blocks with ``width``, 2·width and 4·width filters, then global average
+    pooling. Where the number of filters grows, the shortcut is a 1 by 1 convolution (the paper's option B).
 
     Raises:
         ConfigError: for a depth that is not 6n + 2.
@@ -114,13 +114,11 @@ def _layer_multiply_accumulates(layer: keras.Layer) -> int:
         shape = layer.output.shape
     except (AttributeError, ValueError):
         raise ModelError(f"layer {layer.name} is not part of a built functional or sequential model") from None
-    if isinstance(layer, layers.Dense) or layer.data_format == "channels_last":
-        positions = shape[1:-1]
-    else:
-        positions = shape[2:]
+    channels_last = isinstance(layer, layers.Dense) or layer.data_format == "channels_last"
+    positions = shape[1:-1] if channels_last else shape[2:]
     if None in positions:
         raise ModelError(f"the output size of layer {layer.name} is not known: give the model a full input shape")
-    return math.prod(layer.kernel.shape) * math.prod(positions)
+    return int(math.prod(layer.kernel.shape) * math.prod(positions))
 
 
 def _convolve(x: Any, filters: int, size: int, strides: int = 1) -> Any:

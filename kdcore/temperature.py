@@ -25,6 +25,7 @@ from kdcore.statistics import (
     agreement,
     as_examples,
     as_logit_pair,
+    as_logits,
     expected_calibration_error,
     finite_or_none,
     kl_divergence,
@@ -397,8 +398,8 @@ def soften_report(
         "accuracy": accuracy(teacher, truth),
         "calibration": _calibration_report(teacher, truth, validation_logits, validation_labels),
         "confusions": [{"true": true, "other": other, "probability": share} for true, other, share in confusions],
-        "student": _pupil_report(teacher, truth, temperature, student_logits),
-        "baseline": _pupil_report(teacher, truth, temperature, baseline_logits),
+        "student": _pupil_report(teacher, truth, temperature, student_logits, "student_logits"),
+        "baseline": _pupil_report(teacher, truth, temperature, baseline_logits, "baseline_logits"),
     }
 
 
@@ -432,14 +433,16 @@ def _calibration_report(
 
 
 def _pupil_report(
-    teacher: FloatArray, labels: IntArray, temperature: float, logits: ArrayLike | None
+    teacher: FloatArray, labels: IntArray, temperature: float, logits: ArrayLike | None, field: str
 ) -> dict[str, float | None] | None:
     if logits is None:
         return None
+    pupil = as_logits(logits, field)
+    require(pupil.shape == teacher.shape, field, f"of the teacher's shape {teacher.shape}", pupil.shape)
     return {
-        "accuracy": accuracy(logits, labels),
-        "agreement": agreement(teacher, logits),
-        "mean_kl": finite_or_none(mean_kl(teacher, logits, temperature)),
+        "accuracy": accuracy(pupil, labels),
+        "agreement": agreement(teacher, pupil),
+        "mean_kl": finite_or_none(mean_kl(teacher, pupil, temperature)),
     }
 
 

@@ -46,6 +46,7 @@ MEASURES = {
 X_TITLES = {"epoch": "epoch", "step": "training step", "seconds": "time (s)"}
 X_HOVER = {"epoch": "epoch %{x:.2~f}", "step": "step %{x:,.0f}", "seconds": "%{x:.1f} s"}
 DRAWN_LAST = ("teacher", "baseline", "student")
+LEGEND_ORDER = ("student", "baseline", "teacher")
 SYMBOLS = {"teacher": "diamond", "student": "circle", "baseline": "square"}
 
 
@@ -171,7 +172,8 @@ def learning_curves(
         measure: a key of ``MEASURES``.
         x: "epoch", "step" or "seconds".
         teacher: the teacher's own value, drawn as a dashed line.
-        smoothing: weight of the running mean, from 0 to below 1; the axis says so.
+        smoothing: weight of the running mean over what is measured on training batches, from 0 to below 1. What is
+            measured on validation data is always drawn as it is.
         log_y: logarithmic vertical axis.
         show_seeds: with several seeds, also draw each one's curve.
         end: where the x axis ends, for a live run whose length is known; the curves then grow into the chart.
@@ -184,28 +186,39 @@ def learning_curves(
     card = MEASURES[measure]
     curves = _curves(metrics, measure, x, smoothing)
     traces: list[dict[str, Any]] = []
+    seeds: set[int] = set()
     for role in DRAWN_LAST:
         validation, training = curves.get((role, "validation"), {}), curves.get((role, "train"), {})
         if validation and training:
             traces.append(_training_line(role, training, card))
         if validation or training:
+            seeds.add(len(validation or training))
             traces += _bold_lines(role, validation or training, card, show_seeds)
     if any(trace["legendgroup"] == "training" for trace in traces):
-        traces.append(_training_legend())
-    start, stop = _extent(curves, end)
+        traces.append(_training_legend(smoothing))
     if teacher is not None:
-        traces.append(_teacher_line(teacher, start, stop, card))
+        traces.append(_teacher_line(teacher, *_extent(curves, end), card))
 
-    smoothed = f", smoothed {smoothing:g}" if smoothing else ""
-    layout = _layout(card.title) | dict(hovermode="x unified", showlegend=True)
-    across, up = _axis(X_TITLES[x], horizontal=True), _axis(card.axis + smoothed, horizontal=False)
+    layout = _layout(card.title, _about_seeds(seeds)) | dict(hovermode="x unified", showlegend=True)
+    across, up = _axis(X_TITLES[x], horizontal=True), _axis(card.axis, horizontal=False)
     across["unifiedhovertitle"] = dict(text=X_HOVER[x])
-    up |= dict(tickformat=card.ticks, type="log", dtick="D2") if log_y else dict(tickformat=card.ticks)
+    up["tickformat"] = card.ticks
+    if log_y:
+        up |= dict(type="log", dtick="D2", minorloglabels="complete")
     if end is not None:
         across["range"] = [0, end * 1.01]
     if not curves:
         layout["annotations"] = [_notice("No measurements yet")]
+        across["visible"] = up["visible"] = False
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
+
+
+def _about_seeds(counts: set[int]) -> str | None:
+    if not counts or max(counts) == 1:
+        return None
+    fewest, most = min(counts), max(counts)
+    band = "95% interval of the mean" if most > 2 else "lowest to highest"
+    return f"Line: mean of {most if fewest == most else f'{fewest} to {most}'} seeds. Band: {band}."
 
 
 def _curves(
@@ -218,7 +231,7 @@ def _curves(
     table = metrics.loc[metrics[measure].notna() & metrics[x].notna(), ["role", "split", "seed", x, measure]]
     for (role, split, seed), rows in table.groupby(["role", "split", "seed"], sort=True, dropna=False):
         rows = rows.sort_values(x, kind="stable")
-        values = smooth(rows[measure].to_numpy(dtype=np.float64), smoothing)
+        values = smooth(rows[measure].to_numpy(dtype=np.float64), smoothing if split == "train" else 0)
         curves.setdefault((role, split), {})[seed] = (rows[x].to_numpy(dtype=np.float64), values)
     return curves
 
@@ -244,15 +257,14 @@ def _bold_lines(
     traces = []
     if len(seeds) == 1:
         ((x, y),) = seeds.values()
-        count = ""
     else:
         x, y, lower, upper = mean_and_band(list(seeds.values()))
-        count = f", mean of {len(seeds)} seeds"
         traces.append(_band(role, x, lower, upper))
         if show_seeds:
             tone = colour(role, alpha=0.45)
             traces += [_line(f"{role}/seed {seed}", *curve, role, tone) for seed, curve in seeds.items()]
-    main = _line(role, x, y, role, colour(role), width=2.6, showlegend=True, name=ROLE_NAMES[role] + count)
+    main = _line(role, x, y, role, colour(role), width=2.6, showlegend=True, name=ROLE_NAMES[role])
+    main["legendrank"] = LEGEND_ORDER.index(role)
     main |= dict(hoverinfo="all", hovertemplate=f"{ROLE_NAMES[role]} <b>%{{y:{card.hover}}}</b><extra></extra>")
     if len(x) <= 60:
         main |= dict(mode="lines+markers", marker=dict(size=6, symbol=SYMBOLS[role], color=colour(role)), cliponaxis=False)
@@ -285,10 +297,11 @@ def _training_line(role: str, seeds: dict[int, tuple[Array, Array]], card: Measu
     return _line(f"{role}/train", x, y, "training", colour(role, alpha=0.5), hovertemplate=hover, hoverinfo="all")
 
 
-def _training_legend() -> dict[str, Any]:
+def _training_legend(smoothing: float) -> dict[str, Any]:
     """One legend entry that shows and hides all faint lines."""
     nothing = np.array([np.nan])
-    return _line("training", nothing, nothing, "training", MUTED, showlegend=True, name="on training data (thin)")
+    name = f"on training data, smoothed {smoothing:g}" if smoothing else "on training data"
+    return _line("training", nothing, nothing, "training", MUTED, showlegend=True, name=name)
 
 
 def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dict[str, Any]:
@@ -297,6 +310,7 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
         type="scatter",
         uid="teacher/reference",
         name=f"teacher {written}",
+        legendrank=len(LEGEND_ORDER),
         x=[start, stop],
         y=[value, value],
         mode="lines",
@@ -332,9 +346,10 @@ def distributions(
     require(label is None or 0 <= label < count, "label", f"from 0 to {count - 1}", label)
 
     names = [f"<b>{name}</b>" if index == label else name for index, name in enumerate(class_names)]
-    layout = _layout("Probability of each class", height=90 + 116 * len(rows))
+    outlined = any(ghost is not None for *_, ghost in rows)
+    said = ["Outlined: the teacher's distribution."] * outlined + ["Shaded: the true class."] * (label is not None)
+    layout = _layout("Probability of each class", " ".join(said) or None, height=110 + 112 * len(rows))
     layout |= dict(barmode="overlay", bargap=0, showlegend=False, hovermode="x unified", hoversubplots="axis")
-    layout["margin"]["t"] = 40
     layout["xaxis"] = _axis(None, horizontal=True) | dict(
         tickvals=list(range(count)),
         ticktext=names,
@@ -366,19 +381,16 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
             uid=f"row {index}",
             y=np.maximum(shown, LOG_FLOOR) if log else shown,
             width=0.62,
-            marker=dict(color=colour(role, alpha=0.85), cornerradius=3),
+            marker=dict(color=colour(role, alpha=0.85)),
             customdata=shown,
-            text=[_percent(value) if value >= 0.01 else "" for value in shown],
-            textposition="outside",
-            textangle=0,
-            textfont=dict(size=11, color=INK),
-            cliponaxis=False,
             name=title,
             hovertemplate=f"{title} <b>%{{customdata:.3~%}}</b><extra></extra>",
         )
     ]
+    highest = shown
     if ghost is not None:
         outline = np.asarray(ghost, dtype=np.float64)
+        highest = np.maximum(shown, outline)
         bars.append(
             common
             | dict(
@@ -387,11 +399,27 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
                 width=0.84,
                 marker=dict(color=CLEAR, line=dict(color=colour("teacher"), width=1.6)),
                 customdata=outline,
-                name="teacher, softened",
-                hovertemplate="teacher, softened (outline) <b>%{customdata:.3~%}</b><extra></extra>",
+                name="teacher (outline)",
+                hovertemplate="teacher (outline) <b>%{customdata:.3~%}</b><extra></extra>",
             )
         )
-    return bars
+    return [*bars, common | _numbers(index, shown, highest, log)]
+
+
+def _numbers(index: int, shown: Array, highest: Array, log: bool) -> dict[str, Any]:
+    """Percentages from 1 % up, clear of both bar and outline."""
+    return dict(
+        type="scatter",
+        mode="text",
+        uid=f"numbers {index}",
+        y=np.maximum(highest, LOG_FLOOR) if log else highest,
+        text=[_percent(value) if value >= 0.01 else "" for value in shown],
+        textposition="top center",
+        textfont=dict(size=11, color=INK),
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _probability_axis(bottom: float, top: float, log: bool) -> dict[str, Any]:

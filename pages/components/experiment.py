@@ -30,20 +30,31 @@ def draw(store: Store, experiment_id: str) -> None:
 
 
 def _header(store: Store, results: Results) -> None:
-    config, status = results.config, results.status
+    """Say what the experiment is, with the buttons: outside the live part, so that a click never waits for a tick."""
+    config, status, experiment_id = results.config, results.status, results.experiment.id
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(width="content", gap=None):
-            st.subheader(f"{config.teacher} teaches {config.student}", anchor=False)
+            st.subheader(results.experiment.name or f"{config.teacher} teaches {config.student}", anchor=False)
             st.caption(_settings_words(config))
         with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
-            st.badge(status.value, color=setup.STATUS_COLOURS[status])  # type: ignore[arg-type]
-            experiment_id = results.experiment.id
             if status.live:
-                st.button("Stop", icon=":material/stop:", on_click=engine().cancel, args=(experiment_id,), key="train_stop")
+                st.button("Stop", icon=":material/stop:", key="train_stop", on_click=engine().cancel, args=(experiment_id,))
             elif status.resumable:
-                st.button("Resume", icon=":material/resume:", type="primary", on_click=_resume,
-                          args=(store, experiment_id), key="train_resume")  # fmt: skip
-            st.button("Change and train again", icon=":material/tune:", on_click=_change, args=(config,), key="train_change")
+                st.button("Resume", icon=":material/resume:", type="primary", key="train_resume", on_click=_resume,
+                          args=(store, experiment_id))  # fmt: skip
+            st.button("Change and train again", icon=":material/tune:", key="train_change", on_click=_change, args=(config,))
+    st.caption(_who_saw_what(config))
+
+
+def _who_saw_what(config: ExperimentConfig) -> str:
+    examples = config.training_examples or dataset_card(config.dataset).training_examples
+    teacher = f"The teacher learns from all {examples:,} true labels."
+    if config.labels is None or config.labels >= examples:
+        return f"{teacher} Student and baseline see the very same batches with every true label; the student also sees the teacher's answers."
+    return (
+        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} examples; "
+        f"the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
+    )
 
 
 def _settings_words(config: ExperimentConfig) -> str:
@@ -72,7 +83,7 @@ def _live_part(store: Store, experiment_id: str, was_live: bool) -> None:
     curves = _curves(store, results)
     _state_in_words(store, results)
     _figures(store, results, curves)
-    left, right = st.columns([1.15, 1], gap="medium")
+    left, right = st.columns([1.1, 1], gap="medium")
     with left:
         _charts(results, curves)
     with right:
@@ -83,8 +94,10 @@ def _live_part(store: Store, experiment_id: str, was_live: bool) -> None:
 
 def _curves(store: Store, results: Results) -> Curves:
     """Return this session's copy of the curves, brought up to date; only what is new is read."""
-    key = f"curves_{results.experiment.id}"
-    curves: Curves = st.session_state.setdefault(key, Curves())
+    experiment_id, curves = st.session_state.get("train_curves", (None, None))
+    if experiment_id != results.experiment.id:
+        curves = Curves()
+        st.session_state["train_curves"] = (results.experiment.id, curves)
     curves.read_on(store, results)
     return curves
 
@@ -162,73 +175,94 @@ def _parameters(results: Results) -> str:
 
 
 def _charts(results: Results, curves: Curves) -> None:
-    metrics = curves.metrics
+    """Curves of student and baseline; the teacher's own while there is nothing else."""
+    metrics, experiment_id = curves.metrics, results.experiment.id
+    pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
+    alone = not len(pupils)
+    shown = metrics if alone else pupils
+    epochs = results.config.teacher_epochs if alone else results.config.epochs
     teacher_accuracy, _ = _accuracy(results, curves, "teacher")
-    shown = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
-    if not len(shown):
-        shown = metrics
-    phase = "teacher" if len(shown) and set(shown["role"]) == {"teacher"} else "student and baseline"
-    if not len(shown):
-        st.caption("The curves appear here with the first results.")
-        return
-    reference = teacher_accuracy if phase != "teacher" else None
     live_chart(
-        charts.learning_curves(shown, measure="accuracy", teacher=reference),
-        key=f"accuracy_{results.experiment.id}",
-        description=f"Accuracy of {phase} over epochs",
+        charts.learning_curves(shown, measure="accuracy", teacher=None if alone else teacher_accuracy, end=epochs),
+        key="train_accuracy",
+        description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline, with the teacher for reference'}",
     )
+    names = {"hard_loss": "Loss on true labels", "soft_loss": "Distance from the teacher", "loss": "Total loss"}
+    measure = st.segmented_control("Second chart", list(names), default="hard_loss", required=True, key="train_measure",
+                                   format_func=names.__getitem__, label_visibility="collapsed")  # fmt: skip
+    if alone and measure != "loss":
+        measure = "loss"  # the teacher has one loss only
     live_chart(
-        charts.learning_curves(shown, measure="loss"),
-        key=f"loss_{results.experiment.id}",
-        description=f"Loss of {phase} over epochs",
+        charts.learning_curves(shown, measure=str(measure), end=epochs),
+        key="train_loss",
+        height=270,
+        description=f"{names[str(measure)]} over epochs, experiment {experiment_id}",
     )
 
 
 def _distributions(store: Store, results: Results, curves: Curves) -> None:
     """The softened answers of all three models for one probe example, at any temperature and epoch."""
-    key = results.experiment.dataset_key
+    config, key = results.config, results.experiment.dataset_key
     shown = examples(store, key, "probe") if key else {}
     if not shown or not curves.probes:
-        st.caption("The teacher's softened answers appear here as soon as it has begun to learn.")
+        st.info("The softened answers of the models appear here as soon as the teacher has begun to learn.",
+                icon=":material/bar_chart:")  # fmt: skip
         return
-    config = results.config
-    chosen = gallery(
-        shown["images"], captions=[dataset_card(config.dataset).class_names[label] for label in shown["labels"]],
-        key="train_probe", height=96,
+    class_names = dataset_card(config.dataset).class_names
+    index = gallery(
+        shown["images"], captions=[class_names[label] for label in shown["labels"]], key="train_probe", selected=0,
+        height=92, label="Validation examples: choose one",
+    ) or 0  # fmt: skip
+    left, middle, right = st.columns([1, 1, 0.45], gap="small", vertical_alignment="bottom")
+    default = min(max(config.temperature, 0.5), 20.0)
+    temperature = left.slider(
+        "Temperature T", 0.5, 20.0, default, 0.5, key=f"train_T_{results.experiment.id}",
+        help="Softens the answers below at once. Training keeps the T it was started with.",
     )  # fmt: skip
-    index = chosen or 0
-    temperature = st.slider("Temperature T", 0.5, 20.0, config.temperature, 0.5, key=f"train_T_{results.experiment.id}",
-                            help="Softens the answers shown below at once; training goes on with its own T.")  # fmt: skip
-    epochs = max((max(snapshots) for snapshots in curves.probes.values()), default=0)
-    epoch = st.slider("Epoch", 0, max(epochs, 1), epochs, key="train_epoch") if epochs else 0
-    label = int(shown["labels"][index])
-    rows = _rows(curves, config, index, temperature, epoch)
+    with middle:
+        epoch = _epoch_slider(curves, config)
+    log = right.toggle("Log", key="train_log", help="Logarithmic scale: dark knowledge lives in the small probabilities.")
     live_chart(
-        charts.distributions(dataset_card(config.dataset).class_names, rows, label=label),
-        key=f"distributions_{results.experiment.id}",
-        height=420,
-        description=f"Softened class probabilities of the models for one example, temperature {temperature:g}",
+        charts.distributions(class_names, _rows(curves, config, index, temperature, epoch), label=int(shown["labels"][index]), log=log),
+        key="train_distributions",
+        description=f"Probabilities of the classes by teacher, student and baseline for one example, at temperature {temperature:g}",
     )
 
 
-def _rows(curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int) -> list[charts.Distribution]:
-    def answer(role: str, at: int | None) -> NDArray | None:
-        snapshots = next((taken for (taken_role, _), taken in sorted(curves.probes.items()) if taken_role == role), None)
-        if snapshots is None:
-            return None
-        epochs = [number for number in snapshots if at is None or number <= at]
-        return snapshots[max(epochs)][index] if epochs else None
+def _epoch_slider(curves: Curves, config: ExperimentConfig) -> int:
+    """Replay the student's epochs; follows training until it is moved."""
+    trained = max((max(taken) for (role, _), taken in curves.probes.items() if role == "student"), default=0)
+    key = "train_epoch"
+    moved = st.session_state.get("train_epoch_moved")
+    if moved != st.session_state["train_curves"][0]:
+        st.session_state[key] = trained
 
-    teacher = answer("teacher", None)
+    def remember() -> None:
+        st.session_state["train_epoch_moved"] = st.session_state["train_curves"][0]
+
+    return st.slider("Student after epoch", 0, config.epochs, key=key, on_change=remember, disabled=not trained,
+                     help="Move it to see how the student came to resemble the teacher.")  # fmt: skip
+
+
+def _rows(curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int) -> list[charts.Distribution]:
+    """The latest teacher, and student and baseline of the latest seed as they were after ``epoch``."""
+    seed = max((seed for role, seed in curves.probes if role == "student"), default=config.seed)
+    of_seed = f", seed {seed}" if config.seeds > 1 else ""
+
+    def answer(role: str, snapshots: dict[int, NDArray] | None, last: int) -> NDArray | None:
+        known = [number for number in snapshots or {} if number <= last]
+        return snapshots[max(known)][index] if snapshots and known else None
+
+    taught = next((taken for (role, _), taken in curves.probes.items() if role == "teacher"), None)
+    teacher = answer("teacher", taught, config.teacher_epochs)
     ghost = None if teacher is None else softmax(teacher, temperature)
     rows: list[charts.Distribution] = []
-    if teacher is not None:
-        rows.append(("teacher, T = 1", "teacher", softmax(teacher, 1.0), None))
-        rows.append((f"teacher, T = {temperature:g}", "teacher", ghost, None))  # type: ignore[arg-type]
+    if teacher is not None and ghost is not None:
+        rows = [("teacher, T = 1", "teacher", softmax(teacher, 1.0), None), (f"teacher, T = {temperature:g}", "teacher", ghost, None)]
     for role in ("student", "baseline"):
-        given = answer(role, epoch)
+        given = answer(role, curves.probes.get((role, seed)), epoch)
         if given is not None:
-            rows.append((f"{role}, T = {temperature:g}", role, softmax(given, temperature), ghost))
+            rows.append((f"{role}{of_seed}, T = {temperature:g}", role, softmax(given, temperature), ghost))
     return rows
 
 

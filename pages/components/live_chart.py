@@ -27,7 +27,15 @@ _CSS = """
 .kd-chart { display: flex; flex-direction: column; position: relative; width: 100%; min-width: 0; }
 .kd-chart-title { font-weight: 600; font-size: 0.95rem; line-height: 1.3; padding: 0 0 0.3rem 0.1rem; }
 .kd-chart-subtitle { font-size: 0.82rem; line-height: 1.3; opacity: 0.7; padding: 0 0 0.3rem 0.1rem; }
-.kd-chart-title:empty, .kd-chart-subtitle:empty { display: none; }
+.kd-chart-title:empty, .kd-chart-subtitle:empty, .kd-chart-legend:empty { display: none; }
+.kd-chart-legend { display: flex; flex-wrap: wrap; gap: 0 0.35rem; padding-bottom: 0.15rem; }
+.kd-chart-legend button {
+  all: unset; display: inline-flex; align-items: center; gap: 0.35rem; padding: 0.1rem 0.35rem 0.1rem 0.1rem; cursor: pointer;
+  border-radius: 0.4rem; font-size: 0.8rem; line-height: 1.5; color: var(--st-text-color);
+}
+.kd-chart-legend button:hover { background: var(--st-secondary-background-color); }
+.kd-chart-legend button:focus-visible { outline: 2px solid var(--st-primary-color); }
+.kd-chart-legend button[aria-pressed="false"] { opacity: 0.45; text-decoration: line-through; }
 .kd-chart-plot { flex: 1 1 auto; min-height: 0; min-width: 0; position: relative; }
 .kd-chart-plot .modebar-group { background: transparent !important; }
 .kd-chart-error { font-size: 0.85rem; color: var(--st-red-text-color); padding: 1rem 0; }
@@ -37,6 +45,7 @@ _HTML = """
 <div class="kd-chart">
   <div class="kd-chart-title" aria-hidden="true"></div>
   <div class="kd-chart-subtitle" aria-hidden="true"></div>
+  <div class="kd-chart-legend" role="group" aria-label="Show or hide"></div>
   <div class="kd-chart-plot" role="img"></div>
 </div>
 """
@@ -94,21 +103,74 @@ function themed(chart) {
   return result;
 }
 
-// The title is the page's own text: it wraps on a narrow screen, and takes no room from the legend.
-function liftTitle(chart, layout) {
-  const plain = (text) => (text ?? '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
+const plain = (text) => (text ?? '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
+const groupOf = (trace) => trace.legendgroup || trace.uid || trace.name;
+
+// Title and legend are the page's own text: they wrap on a narrow screen, and the keyboard reaches them.
+function lift(chart, figure) {
+  const { data, layout } = figure;
   chart.title.textContent = plain(layout.title?.text);
   chart.subtitle.textContent = plain(layout.title?.subtitle?.text);
-  if (layout.title?.text) layout.margin = { ...layout.margin, t: layout.meta?.top ?? 12 };
+  if (layout.title?.text) layout.margin = { ...layout.margin, t: 10 };
   delete layout.title;
+  const entries = data.filter((trace) => trace.showlegend !== false && trace.name)
+    .sort((one, other) => (one.legendrank ?? 1000) - (other.legendrank ?? 1000));
+  const wanted = layout.showlegend ?? entries.length > 1;
+  legend(chart, wanted ? entries : []);
+  layout.showlegend = false;
+  for (const trace of data) if (chart.hidden.has(groupOf(trace))) trace.visible = 'legendonly';
+}
+
+function legend(chart, entries) {
+  const contents = entries.map((trace) => ({ group: groupOf(trace), name: plain(trace.name), swatch: swatch(trace) }));
+  // Left alone while it says the same, so that the keyboard's focus stays where it is.
+  const written = JSON.stringify(contents);
+  if (chart.legendWritten !== written) {
+    chart.legendWritten = written;
+    chart.legend.replaceChildren(...contents.map(({ group, name, swatch }) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.dataset.group = group;
+      button.innerHTML = swatch;
+      button.append(name);
+      button.onclick = () => {
+        if (!chart.hidden.delete(group)) chart.hidden.add(group);
+        draw(chart);
+      };
+      return button;
+    }));
+  }
+  for (const button of chart.legend.children) button.setAttribute('aria-pressed', !chart.hidden.has(button.dataset.group));
+}
+
+const SHAPES = {
+  circle: '<circle cx="11" cy="6" r="3.5"/>', square: '<rect x="8" y="3" width="6" height="6"/>',
+  diamond: '<path d="M11 1.8 15.2 6 11 10.2 6.8 6Z"/>', bar: '<rect x="5" y="1" width="12" height="10" rx="1"/>',
+};
+
+// Only colours that the browser itself has understood get into the markup.
+function swatch(trace) {
+  const one = (value) => (typeof value === 'string' && CSS.supports('color', value) ? value : 'currentColor');
+  const { line = {}, marker = {}, mode = '' } = trace;
+  if (trace.type === 'bar') {
+    const [fill, edge] = [one(marker.color), marker.line?.width ? one(marker.line.color) : 'none'];
+    return `<svg width="22" height="12" aria-hidden="true" fill="${fill}" stroke="${edge}">${SHAPES.bar}</svg>`;
+  }
+  const stroke = one(line.color ?? marker.color);
+  const dash = line.dash && line.dash !== 'solid' ? 'stroke-dasharray="5 3"' : '';
+  const rule = mode.includes('lines') ? `<path d="M0 6H22" stroke-width="${Number(line.width) || 2}" ${dash}/>` : '';
+  const dot = mode.includes('markers') ? `<g stroke="none" fill="${one(marker.color ?? line.color)}">` +
+    `${SHAPES[marker.symbol] ?? SHAPES.circle}</g>` : '';
+  return `<svg width="22" height="12" aria-hidden="true" fill="none" stroke="${stroke}">${rule}${dot}</svg>`;
 }
 
 function draw(chart) {
   const { plot, root } = chart;
   // In a closed tab or expander there is nothing to measure; the resize observer comes back here.
   if (!chart.Plotly || !root.isConnected || plot.clientWidth === 0) return;
-  const { data, layout } = themed(chart);
-  liftTitle(chart, layout);
+  const figure = themed(chart);
+  const { data, layout } = figure;
+  lift(chart, figure);
   delete layout.height;
   Object.assign(layout, { autosize: true, uirevision: 'kept', width: undefined });
   // A finger on the chart scrolls the page.
@@ -135,8 +197,8 @@ function report(chart, { points, event }) {
 }
 
 function create(root) {
-  const [title, subtitle, plot] = root.children;
-  const chart = { root, title, subtitle, plot };
+  const [title, subtitle, legend, plot] = root.children;
+  const chart = { root, title, subtitle, legend, plot, hidden: new Set() };
   let size = '';
   chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
     const now = `${plot.clientWidth} ${plot.clientHeight}`;
