@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="KD Lab", page_icon=":material/school:", layout="wide")
+st.set_page_config(page_title="KD Lab", page_icon="pages/logo.svg", layout="wide")
 # Charts need the room that Streamlit leaves free above a page.
 st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }</style>")
 page = st.navigation(

@@ -60,6 +60,7 @@ class MetricStream(keras.callbacks.Callback):
         self.examples_per_second = float("nan")
         self._epoch = 0
         self._seen: dict[str, tuple[float, float]] = {}
+        self._last_step: int | None = None
 
     @property
     def seconds(self) -> float:

@@ -102,7 +102,10 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
             require(in_range, "model", f"a name with numbers from 1 to {LARGEST_MODEL_NUMBER}", name)
             if family is MODEL_FAMILIES["resnet"]:
                 require(
-                    numbers[0] >= 8 and (numbers[0] - 2) % 6 == 0, "model", "a resnet of depth 8, 14, 20, ... (6n+2)", name
+                    numbers[0] >= 8 and (numbers[0] - 2) % 6 == 0,
+                    "model",
+                    "a resnet of depth 8, 14, 20, ... (6n+2)",
+                    name,
                 )
             return family, numbers
     forms = ", ".join(family.suggestions[-1] for family in MODEL_FAMILIES.values())

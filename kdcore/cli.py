@@ -17,7 +17,7 @@ from tqdm import tqdm
 from kdcore.config import ExperimentConfig
 from kdcore.engine import Engine, LocalEngine
 from kdcore.errors import ConfigError, KDLabError
-from kdcore.results import load_results, summary
+from kdcore.results import summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store, default_url
 
@@ -36,7 +36,9 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands)
-@click.option("--store", "store_url", default=default_url, show_default="KD_STORE, or .kdlab/store.db", help="Store URL.")
+@click.option(
+    "--store", "store_url", default=default_url, show_default="KD_STORE, or .kdlab/store.db", help="Store URL."
+)
 @click.pass_context
 def main(ctx: click.Context, store_url: str) -> None:
     """Knowledge distillation with Keras: train, list, show and stop experiments."""
@@ -44,8 +46,15 @@ def main(ctx: click.Context, store_url: str) -> None:
 
 
 def _read(name: str, text: str) -> Any:
-    optional = type(None) in typing.get_args(ExperimentConfig.model_fields[name].annotation)
-    return None if optional and text.lower() in ("all", "none", "") else text
+    """Read an option as the number it looks like; what does not is left to the config to refuse."""
+    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (annotation,)
+    if type(None) in kinds and text.lower() in ("all", "none", ""):
+        return None
+    if int in kinds or float in kinds:
+        for read in (int, float):
+            with contextlib.suppress(ValueError):
+                return read(text)
+    return text
 
 
 def _metavar(annotation: Any) -> str:
@@ -73,8 +82,10 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
               help="Which models that are trained already may serve again.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
-def train(store_url: str, config_file: typing.BinaryIO | None, name: str, reuse: str, as_json: bool, **given: Any) -> None:
-    """Train teacher, student and baseline, and report what distillation gained. Ctrl-C stops and keeps what is trained."""
+def train(
+    store_url: str, config_file: typing.BinaryIO | None, name: str, reuse: str, as_json: bool, **given: Any
+) -> None:
+    """Train teacher, student and baseline, and report what distillation gained. Ctrl-C stops, and keeps the work."""
     base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
     config = base.replace(**{key: _read(key, value) for key, value in given.items() if value is not None})
     store = Store(store_url)

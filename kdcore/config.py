@@ -64,7 +64,8 @@ def setting(
     default: Any, title: str, description: str, group: str, ends: tuple[str, str] | None = None, **rules: Any
 ) -> Any:
     """Declare one setting: pydantic's Field, the group it is drawn in, and what its low and high end mean in words."""
-    return Field(default, title=title, description=description, json_schema_extra={"group": group, "ends": ends}, **rules)  # type: ignore[dict-item]
+    drawn = {"group": group, "ends": list(ends) if ends else []}
+    return Field(default, title=title, description=description, json_schema_extra=drawn, **rules)  # type: ignore[arg-type]
 
 
 class ExperimentConfig(BaseModel):
@@ -76,7 +77,9 @@ class ExperimentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
-    dataset: DatasetName = setting("digits", "Dataset", "The images to learn. Digits are built in; others are fetched once.", "data")
+    dataset: DatasetName = setting(
+        "digits", "Dataset", "The images to learn. Digits are built in; others are fetched once.", "data"
+    )
     labels: int | None = setting(
         100,
         "Label budget",
@@ -85,12 +88,17 @@ class ExperimentConfig(BaseModel):
         "data",
         ge=1,
     )
-    teacher: ModelName = setting("conv-64-128", "Teacher", "The large network, trained first on all true labels.", "teacher")
+    teacher: ModelName = setting(
+        "conv-64-128", "Teacher", "The large network, trained first on all true labels.", "teacher"
+    )
     teacher_epochs: int = setting(
         20, "Teacher epochs", "Passes over the training data for the teacher.", "teacher", ge=1, le=10_000
     )
     student: ModelName = setting(
-        "conv-8-16", "Student", "The small network, trained twice: with the teacher, and without it as baseline.", "student"
+        "conv-8-16",
+        "Student",
+        "The small network, trained twice: with the teacher, and without it as baseline.",
+        "student",
     )
     epochs: int = setting(
         20, "Epochs", "Passes over the training data for student and baseline alike.", "student", ge=1, le=10_000
@@ -115,12 +123,14 @@ class ExperimentConfig(BaseModel):
         le=1000,
     )
     batch_size: int = setting(32, "Batch size", "Examples per training step.", "training", ge=1, le=65_536)
-    learning_rate: float = setting(3e-3, "Learning rate", "Adam's step size for student and baseline.", "training", gt=0, le=1)
+    learning_rate: float = setting(
+        3e-3, "Learning rate", "Adam's step size for student and baseline.", "training", gt=0, le=1
+    )
     seed: int = setting(
         0, "Seed", "Fixes initial weights, batch order and which examples keep their label.", "training", ge=0, lt=2**31
     )
     seeds: int = setting(
-        3, "Seeds", "How many paired repetitions to run, each from its own start. Five or more give an honest interval.",
+        3, "Seeds", "How many paired repetitions to run, each from its own start. Five or more make a firm interval.",
         "training", ge=1, le=100,
     )  # fmt: skip
     training_examples: int | None = setting(
@@ -135,7 +145,9 @@ class ExperimentConfig(BaseModel):
     teacher_learning_rate: float = setting(
         3e-3, "Teacher learning rate", "Adam's step size for the teacher.", "rare", gt=0, le=1
     )
-    teacher_seed: int = setting(0, "Teacher seed", "The teacher's own seed: one teacher serves all seeds.", "rare", ge=0, lt=2**31)
+    teacher_seed: int = setting(
+        0, "Teacher seed", "The teacher's own seed: one teacher serves all seeds.", "rare", ge=0, lt=2**31
+    )
     precision: Precision = setting(
         "auto", "Teacher precision", "auto uses bfloat16 where the hardware is built for it, float32 elsewhere.", "rare"
     )

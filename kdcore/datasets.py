@@ -101,7 +101,7 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     probe = _take(validation.inputs, validation.labels, probe_rows)
     fingerprint = hashlib.sha256(repr((name, raw.scale)).encode())
     for split in (train, validation, test):
-        fingerprint.update(np.ascontiguousarray(split.inputs))
+        fingerprint.update(np.ascontiguousarray(split.inputs).data)
         fingerprint.update(split.labels.tobytes())
     return Dataset(
         name, card.class_names, raw.scale, train, validation, test, probe, fingerprint.hexdigest()[:32]

@@ -46,7 +46,8 @@ class Distiller(keras.Model):
     Both models give logits of shape [batch, classes]. The teacher is frozen (``teacher.trainable = False``) and always
     called with ``training=False``: no weight and no BatchNorm statistic of it changes. Set ``teacher.trainable = True``
     and compile it again to train it later. As a model, a distiller is its student: ``predict`` gives the student's
-    logits. Saved as ``.keras`` it can be reloaded and trained on.
+    logits. Saved as ``.keras`` it can be reloaded, after ``from kdcore import Distiller``, and trained on; its teacher
+    comes back without an optimizer.
 
     **Targets.** ``y`` is the labels, or a dict ``{"labels": ..., "teacher_logits": ...}`` of labels and the teacher's
     logits computed beforehand; then the teacher is never called and may be None. Labels are class numbers of shape
@@ -69,15 +70,16 @@ class Distiller(keras.Model):
     """
 
     def __init__(self, student: keras.Model, teacher: keras.Model | None = None, **kwargs: Any) -> None:
-        # The dtype is the student's so that mixed_float16 gets its loss scaling. Inputs are handed on as they are:
-        # each model casts them to what it computes in.
-        super().__init__(**{"dtype": student.dtype_policy, **kwargs}, autocast=False)
+        # The student's policy, whatever the global one is: inputs are cast to what the student computes in, and
+        # mixed_float16 gets its loss scaling.
+        super().__init__(**{"dtype": student.dtype_policy, **kwargs})
         if teacher is student:
             raise ModelError("teacher and student are the same model object: give the student a copy of its own")
         self.student = student
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
+        self.built = student.built
         self.hard_loss_tracker = keras.metrics.Mean(name="hard_loss")
         self.soft_loss_tracker = keras.metrics.Mean(name="soft_loss")
 
@@ -129,8 +131,12 @@ class Distiller(keras.Model):
         return self.student(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Train the student on one batch; return the logs so far. Free of Python side effects: loops may trace it."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        """Train the student on one batch; return the logs so far.
+
+        Free of Python side effects, so that a ``tf.function`` of one's own may loop over it. Such a function may create
+        no variables: build the optimizer and call ``test_step`` on a batch beforehand, then ``reset_metrics``.
+        """
+        x, y, sample_weight = _unpack(data)
         labels, teacher_logits = self._targets(x, y)
         with tf.GradientTape() as tape:
             student_logits = self(x, training=True)
@@ -143,22 +149,11 @@ class Distiller(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate the student on one batch; return the logs so far."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = _unpack(data)
         labels, teacher_logits = self._targets(x, y)
         student_logits = self(x, training=False)
         losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
         return self._logs(x, labels, student_logits, sample_weight, losses)
-
-    def prepare(self, x: Any, y: Any) -> None:
-        """Create the variables of optimizer and metrics from one batch, training nothing.
-
-        Needed once before :meth:`train_step` or :meth:`test_step` is called in a loop of one's own within a
-        ``tf.function``, which may create no variables. ``fit`` and ``evaluate`` do not need it.
-        """
-        self.test_step((x, y))
-        self.reset_metrics()
-        if not self.optimizer.built:
-            self.optimizer.build(self.student.trainable_variables)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics over the labelled rows; return all logs."""
@@ -229,7 +224,10 @@ class Distiller(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Return student and teacher, serialised, with the model's own settings."""
         serialize = keras.saving.serialize_keras_object
-        teacher = None if self.teacher is None else serialize(self.teacher)
+        teacher = None
+        if self.teacher is not None:
+            # Without its optimizer, which Keras would build for no variable at all, frozen as the teacher is.
+            teacher = {**serialize(self.teacher), "compile_config": None}
         return {**super().get_config(), "student": serialize(self.student), "teacher": teacher}
 
     @classmethod
@@ -243,19 +241,31 @@ class Distiller(keras.Model):
         return cls(**{**config, **models})
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Return the arguments of :meth:`compile`, serialised."""
+        """Return the arguments of :meth:`compile`, serialised, and whether the optimizer has its variables yet."""
         config = super().get_compile_config()
+        if not config:  # not compiled
+            return config
         for of_base_class in ("loss", "loss_weights", "metrics"):
             config.pop(of_base_class, None)
         names = ("student_loss_fn", "distillation_loss_fn", "alpha", "temperature")
         own = {name: getattr(self, name) for name in names}
-        return {**config, **keras.saving.serialize_keras_object(own)}
+        return {**config, **keras.saving.serialize_keras_object(own), "optimizer_built": self.optimizer.built}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile with the arguments of :meth:`get_compile_config`, ready to go on training."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.student.built:
+        """Compile with what :meth:`get_compile_config` returned, ready to go on training."""
+        arguments = keras.saving.deserialize_keras_object(config)
+        optimizer_built = arguments.pop("optimizer_built")
+        self.compile(**arguments)
+        if optimizer_built:  # only then were its variables saved
             self.optimizer.build(self.student.trainable_variables)
+
+
+def _unpack(data: Any) -> tuple[Any, Any, Any]:
+    """Split a batch into inputs, targets and sample weights of shape [batch]."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(sample_weight, Mapping):  # fit and evaluate repeat the weights for each entry of the targets
+        sample_weight = sample_weight["labels"]
+    return x, y, sample_weight
 
 
 def _unpack_targets(y: Any) -> tuple[Any, Any]:

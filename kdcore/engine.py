@@ -138,9 +138,15 @@ def mark_interrupted(store: Store) -> list[str]:
         if worker is None and not silent:  # it may just have left properly; its last heartbeat is fresh
             continue
         status = JobStatus.STOPPED if job.stop_requested_at else JobStatus.INTERRUPTED
-        why = "its worker process fell silent" if silent else "its worker process ended without a word (killed, or out of memory)"
+        why = (
+            "its worker process fell silent"
+            if silent
+            else "its worker process ended without a word (killed, or out of memory)"
+        )
         try:
-            store.finish(job.id, status, worker_id=job.worker_id, error=f"{why}; Resume goes on from the last checkpoint")
+            store.finish(
+                job.id, status, worker_id=job.worker_id, error=f"{why}; Resume goes on from the last checkpoint"
+            )
             found.append(job.id)
         except ClaimLost:
             continue

@@ -61,7 +61,9 @@ def store_examples(store: Store, dataset: Dataset) -> str:
             {
                 f"{key}/probe": pack_many({"images": images["probe"], "labels": probe.labels}),
                 f"{key}/validation": pack_many({"labels": dataset.validation.labels}),
-                f"{key}/test": pack_many({"images": images["test"][shown], "labels": dataset.test.labels}, compress=True),
+                f"{key}/test": pack_many(
+                    {"images": images["test"][shown], "labels": dataset.test.labels}, compress=True
+                ),
             }
         )
     return dataset.fingerprint
@@ -112,5 +114,5 @@ def weights_digest(model: keras.Model) -> str:
     """Return a hex digest of all weights: two models of one architecture with equal digests answer alike."""
     digest = hashlib.sha256()
     for layer_weights in model.get_weights():
-        digest.update(np.ascontiguousarray(layer_weights))
+        digest.update(np.ascontiguousarray(layer_weights).data)
     return digest.hexdigest()[:32]

@@ -48,7 +48,10 @@ class Progress:
     check: Callable[[], None]
     phases: int = 1
     phase: int = 0
+    _words: str = ""
     _reported_at: float = 0.0
+    _began: float = 0.0
+    _first_fraction: float | None = None
 
     def begin(self, words: str) -> None:
         """Enter the next phase."""
@@ -236,7 +239,7 @@ class _Job:
 
     def train(self, learners: list[Learner], epochs: int) -> None:
         """Train learners in step, reporting and saving on the way."""
-        streams: list[MetricStream] = [learner.callbacks[0] for learner in learners]  # type: ignore[misc]
+        streams: list[MetricStream] = [learner.callbacks[0] for learner in learners]
 
         def report() -> None:
             first = learners[0]

@@ -128,7 +128,10 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
         except ClaimLost:
             return JobStatus.INTERRUPTED
         except (Interrupted, KeyboardInterrupt):
-            status, error = JobStatus.INTERRUPTED, "the worker was asked to end; resume goes on from the last checkpoint"
+            status, error = (
+                JobStatus.INTERRUPTED,
+                "the worker was asked to end; resume goes on from the last checkpoint",
+            )
         except Exception as failure:
             status, error, trace = JobStatus.FAILED, _in_words(failure), traceback.format_exc()
             traceback.print_exc()
@@ -164,7 +167,9 @@ def _in_words(failure: Exception) -> str:
     if isinstance(failure, MemoryError) or type(failure).__name__ == "ResourceExhaustedError":
         return "there was not enough memory: try a smaller batch size, a smaller model or fewer training examples"
     first_line = (str(failure).strip().splitlines() or ["no message"])[0]
-    return f"{type(failure).__name__}: {first_line}. This looks like a fault in KD Lab: please report it with the details below."
+    return (
+        f"{type(failure).__name__}: {first_line}. This looks like a fault in KD Lab: please report it with the details."
+    )
 
 
 def terminate_group(pid: int) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from kdcore.arrays import unpack, unpack_many
-from kdcore.config import ExperimentConfig
+from kdcore.catalog import dataset_card
+from kdcore.config import STUDENT_FIELDS, ExperimentConfig
+from kdcore.errors import StoreError, require
 from kdcore.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run
 from kdcore.statistics import PairedGain, paired_gain
 from kdcore.store import Store, current_points
+from kdcore.temperature import soften_report
 
 
 @dataclass
@@ -61,7 +65,8 @@ def gain(store: Store, results: Results) -> PairedGain | None:
         return None
     pairs = [[run[seed].summary["test_accuracy"] for seed in seeds] for run in (students, baselines)]
     if len(seeds) > 1:
-        return paired_gain(pairs[0], pairs[1])
+        test_examples = students[seeds[0]].summary["test_examples"]
+        return paired_gain(pairs[0], pairs[1], test_examples=test_examples)
     return paired_gain(
         pairs[0],
         pairs[1],
@@ -116,6 +121,86 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     return answer
 
 
+@dataclass(frozen=True)
+class Pupils:
+    """A trained student, the experiment that trained it, and its trained baseline from the same start, if there is one."""
+
+    experiment_id: str
+    student: Run
+    baseline: Run | None
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at which the student was taught."""
+        return float(self.student.config["temperature"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of student and baseline."""
+        return self.student.seed
+
+    def recipe(self, *, with_seed: bool = True) -> tuple[Any, ...]:
+        """Return all that the student's training depends on but the temperature: equal recipes differ in T alone."""
+        left_out = {"temperature"} if with_seed else {"temperature", "seed"}
+        return tuple(self.student.config[name] for name in STUDENT_FIELDS if name not in left_out)
+
+
+def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
+    """Return the trained students of a teacher (by run id), the latest first; each once, however often it was reused."""
+    experiments = select(ExperimentRun.experiment_id).where(ExperimentRun.run_id == teacher_id)
+    query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
+    query = query.where(ExperimentRun.experiment_id.in_(experiments), Run.finished_at.is_not(None))
+    with store._read() as session:
+        rows = session.execute(query.order_by(Run.finished_at.desc(), Run.id)).all()
+    baselines = {(link.experiment_id, run.seed): run for link, run in rows if run.role == "baseline"}
+    pupils = [
+        Pupils(link.experiment_id, run, baselines.get((link.experiment_id, run.seed)))
+        for link, run in rows
+        if run.role == "student"
+    ]
+    first: dict[str, Pupils] = {}
+    for each in sorted(pupils, key=lambda each: each.experiment_id != each.student.experiment_id):
+        first.setdefault(each.student.id, each)
+    return [first[run_id] for run_id in dict.fromkeys(each.student.id for each in pupils)]
+
+
+def soften(store: Store, experiment_id: str, temperature: float, seed: int | None = None) -> dict[str, Any]:
+    """Return the temperature page's figures for an experiment's models at T, ready for JSON.
+
+    The figures of :func:`~kdcore.temperature.soften_report` on test data, with "experiment", "teacher_run" and "seed";
+    student and baseline are those of ``seed``, the experiment's first by default, and None until they are trained.
+    Raises StoreError for an unknown experiment or one whose teacher is not trained, ConfigError for an unknown seed
+    or a temperature not above 0.
+    """
+    results = load_results(store, experiment_id)
+    config = results.config
+    seeds = range(config.seed, config.seed + config.seeds)
+    seed = config.seed if seed is None else seed
+    require(seed in seeds, "seed", f"between {seeds[0]} and {seeds[-1]}, the seeds of the experiment", seed)
+    trained = {
+        link.role: run
+        for link, run in results.links
+        if run.finished_at and (link.role == "teacher" or link.seed == seed)
+    }
+    if "teacher" not in trained:
+        raise StoreError(
+            f"the teacher of experiment {experiment_id} is not trained: the experiment is {results.status}"
+        )
+    teacher = trained["teacher"]
+    labels = {split: examples(store, teacher.summary["dataset"], split)["labels"] for split in ("test", "validation")}
+    pupils = [logits(store, trained[role], "test") if role in trained else None for role in ("student", "baseline")]
+    report = soften_report(
+        logits(store, teacher, "test"),
+        labels["test"],
+        temperature,
+        dataset_card(config.dataset).class_names,
+        *pupils,
+        logits(store, teacher, "validation"),
+        labels["validation"],
+    )
+    return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
+
+
 @dataclass
 class Curves:
     """The curves of an experiment's runs, read on from where the last look ended."""
@@ -138,7 +223,9 @@ class Curves:
             self._cursor = int(new["id"].iloc[-1])
             new["role"] = [places[run_id][0] for run_id in new["run_id"]]
             new["seed"] = [places[run_id][1] for run_id in new["run_id"]]
-            self.metrics = current_points(pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new)
+            self.metrics = current_points(
+                pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new
+            )
         for run_id, epoch, snapshot in snapshots:
             self.probes.setdefault(places[run_id], {})[epoch] = snapshot
         return bool(len(new) or snapshots)

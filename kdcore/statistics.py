@@ -171,14 +171,14 @@ def _gain_over_seeds(differences: FloatArray, test_examples: int | None) -> Pair
 
 def _seeds_verdict(mean: float, low: float, high: float, n: int, outcome: Outcome) -> str:
     if outcome == "helped":
-        gained, bottom, top = _points(mean, low, high)
+        gained, bottom, top = format_points(mean, low, high)
         return f"Distillation gained {gained} points (95 % CI {bottom} to {top}, {n} seeds)"
     if outcome == "hurt":
-        lost, bottom, top = _points(-mean, -high, -low)
+        lost, bottom, top = format_points(-mean, -high, -low)
         return f"Distillation hurt: it lost {lost} points (95 % CI {bottom} to {top}, {n} seeds)"
     if low == high:
         return f"No difference that {n} seeds can show (student and baseline scored the same with every seed)"
-    difference, bottom, top = _points(mean, low, high)
+    difference, bottom, top = format_points(mean, low, high)
     sign = "+" if mean > 0 else ""
     return f"No difference that {n} seeds can show ({sign}{difference} points, 95 % CI {bottom} to {top})"
 
@@ -197,7 +197,7 @@ def _gain_over_examples(student: BoolArray, baseline: BoolArray) -> PairedGain:
     draws = np.random.default_rng(0).multinomial(examples, np.clip(shares, 0, 1), size=BOOTSTRAP_DRAWS)
     low, high = 100 * np.quantile((draws[:, 0] - draws[:, 1]) / examples, [0.025, 0.975])
     mean = 100 * (only_student - only_baseline) / examples
-    _, bottom, top = _points(mean, low, high)
+    _, bottom, top = format_points(mean, low, high)
     verdict = (
         f"One seed cannot tell luck from merit: {_signed(mean)} points in this one pair "
         f"(95 % CI {bottom} to {top}, which covers only the choice of test examples)"
@@ -206,7 +206,7 @@ def _gain_over_examples(student: BoolArray, baseline: BoolArray) -> PairedGain:
     return PairedGain(mean, float(low), float(high), p_value, 1, test, verdict, "no difference")
 
 
-def _points(mean: float, *bounds: float) -> list[str]:
+def format_points(mean: float, *bounds: float) -> list[str]:
     """Format percentage points: one decimal, below one point two, and more where a figure would read as zero."""
     fewest = 1 if abs(mean) >= 1 else 2
     figures = (mean, *bounds)
@@ -216,7 +216,7 @@ def _points(mean: float, *bounds: float) -> list[str]:
 
 
 def _signed(points: float) -> str:
-    return ("+" if round(points, 2) > 0 else "") + _points(points)[0]
+    return ("+" if round(points, 2) > 0 else "") + format_points(points)[0]
 
 
 def _standard_error(values: FloatArray) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import Select, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy import create_engine, delete, event, func, insert, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -119,7 +119,9 @@ class Store:
 
     def jobs(self, *statuses: JobStatus) -> list[Job]:
         """Return the jobs in any of ``statuses``, oldest first."""
-        query = select(Job).where(Job.status.in_([status.value for status in statuses])).order_by(Job.created_at, Job.id)
+        query = (
+            select(Job).where(Job.status.in_([status.value for status in statuses])).order_by(Job.created_at, Job.id)
+        )
         with self._read() as session:
             return list(session.scalars(query))
 
@@ -334,7 +336,7 @@ class Store:
 
     def finished_runs(self, role: str | None = None, fingerprint: str | None = None) -> list[Run]:
         """Return trained runs, newest first."""
-        query: Select[tuple[Run]] = select(Run).where(Run.finished_at.is_not(None)).order_by(Run.finished_at.desc())
+        query = select(Run).where(Run.finished_at.is_not(None)).order_by(Run.finished_at.desc())
         if role is not None:
             query = query.where(Run.role == role)
         if fingerprint is not None:
@@ -379,7 +381,9 @@ class Store:
         query = select(Probe).where(Probe.run_id.in_(list(run_ids)), Probe.id > after).order_by(Probe.id)
         with self._read() as session:
             rows = list(session.scalars(query))
-        return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], max((row.id for row in rows), default=after)
+        return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], max(
+            (row.id for row in rows), default=after
+        )
 
     # Artifacts
 

@@ -48,6 +48,7 @@ __all__ = [
     "gradient_norms",
     "kd_gradient",
     "kl_divergence",
+    "label_gradient_norm",
     "large_temperature_gradient",
     "log_softmax",
     "margin",
@@ -349,6 +350,18 @@ def gradient_norms(
         "without_t_squared": scaled / grid**2,
         "limit": np.full(len(grid), limit),
     }
+
+
+def label_gradient_norm(student_logits: ArrayLike, labels: ArrayLike) -> float:
+    """Return the mean length of the gradient of the loss on true labels, p^s - one-hot(label): it knows no T.
+
+    Student logits [n, classes], labels [n]. What the soft gradient is weighed against: alpha keeps its meaning over T
+    only if the soft gradient keeps its length.
+    """
+    student, truth = as_examples(student_logits, labels, ("student_logits", "labels"))
+    gradients = softmax(student)
+    gradients[np.arange(len(truth)), truth] -= 1.0
+    return _mean_norm(gradients)
 
 
 def _mean_norm(gradients: FloatArray) -> float:

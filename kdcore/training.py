@@ -7,6 +7,7 @@ Keras'.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,8 +88,12 @@ class Learner:
     _order: tuple[int, NDArray[np.int32]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.callback_list = keras.callbacks.CallbackList(list(self.callbacks), model=self.trainer)
         self._run_batches = _compile_loop(self.trainer, self.inputs, self.targets, self.network.scale)
+
+    @functools.cached_property
+    def callback_list(self) -> keras.callbacks.CallbackList:
+        """The callbacks as Keras calls them."""
+        return keras.callbacks.CallbackList(list(self.callbacks), model=self.trainer)
 
     @property
     def epoch(self) -> int:
@@ -216,7 +221,7 @@ def _run_chunk(learners: Sequence[Learner], threads: ThreadPoolExecutor) -> None
 
 
 def _next_chunk_steps(steps: int, seconds: float) -> int:
-    """Return how many steps fit the time of a chunk, growing at most fourfold so that one slow clock reading is mild."""
+    """Return how many steps fit the time of a chunk, growing at most fourfold: one odd clock reading does no harm."""
     wanted = int(steps * SECONDS_PER_CHUNK / max(seconds, 1e-6))
     return max(1, min(wanted, 4 * steps + 4))
 

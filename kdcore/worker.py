@@ -1,4 +1,4 @@
-"""A worker process: ``python -m kdcore.worker --store URL``. Imports Keras once, then runs one queued job after another."""
+"""A worker process, ``python -m kdcore.worker``: imports Keras once, then runs one queued job after another."""
 
 from __future__ import annotations
 

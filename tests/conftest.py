@@ -1,8 +1,9 @@
-"""Fixtures for all tests; the browser ones start a real Chromium and a real server."""
+"""Fixtures for all tests. The browser ones start a real Chromium and a real server."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 # Before anything imports TensorFlow.
@@ -31,12 +32,13 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., str]]:
+def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     """``serve(script, environment)`` starts a Streamlit server and returns its address.
 
-    All end with the module; a traceback in a server's log is an error.
+    All end with the module. A traceback in a server's log is an error, and where a test failed the log is shown.
     """
     servers: list[Server] = []
+    failed_before = request.session.testsfailed
 
     def start(script: str, environment: dict[str, str] | None = None) -> str:
         server = Server(script, environment)
@@ -46,6 +48,10 @@ def serve() -> Iterator[Callable[..., str]]:
 
     yield start
     logs = [server.stop() for server in servers]
+    if request.session.testsfailed > failed_before:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            print(*(f"\n--- end of the server's log\n{log[-2000:]}" for log in logs), file=sys.stderr)
     for log in logs:
         assert "Traceback (most recent call last)" not in log, log[-4000:]
 

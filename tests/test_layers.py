@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
-    0: {"errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine", "results"},
+    0: {"errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
+        "results"},
     1: {"datasets", "models", "losses", "precision"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
     3: {"experiment"},

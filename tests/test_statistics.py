@@ -32,7 +32,7 @@ from kdcore.statistics import (
 )
 
 ROOT = Path(__file__).parents[1]
-properties = settings(deadline=None, max_examples=100)
+properties = settings(deadline=None, max_examples=100, derandomize=True)
 shares = st.integers(0, 449).map(lambda right: right / 449)
 pairs = st.lists(st.tuples(shares, shares), min_size=2, max_size=12)
 
@@ -143,8 +143,10 @@ def test_seeds_that_all_differ_alike(n: int) -> None:
 
 
 def test_float32_rounding_is_no_gain() -> None:
-    exact = np.array([0.9, 0.95, 0.97])
-    assert paired_gain(exact.astype(np.float32), exact).outcome == "no difference"
+    exact = np.full(5, 0.9)
+    rounded = exact.astype(np.float32)
+    assert (rounded != exact).all()
+    assert paired_gain(rounded, exact).outcome == paired_gain(exact, rounded).outcome == "no difference"
 
 
 def test_two_seeds_that_gain_one_example_each_prove_nothing_on_a_small_test_set() -> None:
@@ -343,6 +345,10 @@ def test_calibration_error_at_its_extremes() -> None:
     assert expected_calibration_error(sure, [0, 1, 2]) == 0
     assert expected_calibration_error(sure, [1, 2, 0]) == 1
     assert reliability(sure, [0, 1, 2]).count.tolist() == [0] * 14 + [3]
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    assert reliability([[0.0, 0.0], [0.0, 5.0]], [0, 0], bins=2).count.tolist() == [1, 1]
 
 
 def test_agreement_and_mean_divergence() -> None:

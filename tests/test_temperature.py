@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from typing import Any
@@ -35,7 +36,7 @@ from kdcore.temperature import (
     top_probability,
 )
 
-properties = settings(deadline=None, max_examples=100)
+properties = settings(deadline=None, max_examples=100, derandomize=True)
 # Steps of a hundredth, so that the order of the logits is not a matter of rounding.
 hundredths = st.integers(-3000, 3000).map(lambda value: value / 100)
 logit_rows = arrays(np.float64, (4, 5), elements=hundredths)
@@ -126,7 +127,7 @@ def test_high_temperature_is_uniform_and_low_is_sure(logits: np.ndarray) -> None
 
 @properties
 @given(logit_rows, logit_rows, temperatures, st.floats(-100, 100))
-def test_divergence_is_zero_at_equality_only_and_blind_to_shifts(
+def test_divergence_is_zero_at_equality_and_blind_to_shifts(
     teacher: np.ndarray, student: np.ndarray, temperature: float, shift: float
 ) -> None:
     divergence = kl_divergence(teacher, student, temperature)
@@ -136,14 +137,11 @@ def test_divergence_is_zero_at_equality_only_and_blind_to_shifts(
     np.testing.assert_allclose(
         kl_divergence(teacher + shift, student - shift, temperature), divergence, rtol=1e-6, atol=1e-9
     )
-    far = np.ptp((teacher - student) / temperature, axis=1) > 1e-3
-    agree_on_one = (softmax(teacher, temperature).max(axis=1) > 1 - 1e-9) & (
-        softmax(student, temperature).max(axis=1) > 1 - 1e-9
-    )
-    assert (divergence[far & ~agree_on_one] > 0).all()
+    distance = np.abs(softmax(teacher, temperature) - softmax(student, temperature)).sum(axis=1)
+    assert (divergence >= distance**2 / 2 - 1e-12).all(), "Pinsker's inequality"
 
 
-@pytest.mark.parametrize("temperature", [1e-300, 0.05, 1.0, 1000.0, 1e300])
+@pytest.mark.parametrize("temperature", [1e-308, 0.05, 1.0, 1000.0, 1e300])
 def test_enormous_logits(temperature: float) -> None:
     logits = np.array([[1000.0, -1000.0, 0.0], [-1000.0, 1000.0, 999.0]])
     for function in (softmax, entropy, top_probability, effective_classes, margin):
@@ -241,13 +239,10 @@ def test_grid_is_logarithmic() -> None:
     grid = temperature_grid(n=7)
     assert (grid[0], grid[-1], len(grid)) == (0.5, pytest.approx(20), 7)
     np.testing.assert_allclose(grid[1:] / grid[:-1], 40 ** (1 / 6))
-    for bad, words in (
-        ({"low": 0}, "low must be above 0"),
-        ({"high": 0.5}, "high must be above low"),
-        ({"n": 1}, "n "),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            temperature_grid(**bad)  # type: ignore[arg-type]
+    refused: list[dict[str, Any]] = [{"low": 0}, {"high": 0.5}, {"n": 1}]
+    for bad in refused:
+        with pytest.raises(ConfigError, match=f"{next(iter(bad))} must be "):
+            temperature_grid(**bad)
 
 
 def test_curves_equal_a_loop_over_scipy() -> None:
@@ -265,9 +260,8 @@ def test_curves_equal_a_loop_over_scipy() -> None:
             "negative_log_likelihood": -np.log(probabilities[np.arange(200), labels]).mean(),
             "expected_calibration_error": statistics.expected_calibration_error(logits / temperature, labels),
         }
-        assert {name: curve[index] for name, curve in curves.items() if name != "temperature"} == pytest.approx(
-            expected
-        )
+        found = {name: curve[index] for name, curve in curves.items() if name != "temperature"}
+        assert found == pytest.approx(expected)
     assert 0 < curves["share_under_half"][1] < curves["share_under_half"][2]
 
 
@@ -396,10 +390,8 @@ def test_gradient_equals_finite_differences() -> None:
     for temperature in (0.7, 3.0):
         for column in range(4):
             step = 1e-5 * np.eye(4)[column]
-            rise = kl_divergence(teacher, student + step, temperature) - kl_divergence(
-                teacher, student - step, temperature
-            )
-            slope = temperature**2 * rise[0] / 2e-5
+            above, below = (kl_divergence(teacher, moved, temperature) for moved in (student + step, student - step))
+            slope = temperature**2 * (above - below)[0] / 2e-5
             assert kd_gradient(teacher, student, temperature)[0, column] == pytest.approx(slope, abs=1e-7)
 
 
@@ -410,7 +402,7 @@ def test_gradient_tends_to_matching_centred_logits() -> None:
     limit = (centred[1] - centred[0]) / 6
     np.testing.assert_allclose(large_temperature_gradient(teacher, student), limit, atol=1e-12)
     gaps = [np.abs(kd_gradient(teacher, student, temperature) - limit).max() for temperature in (10, 100, 1000, 1e4)]
-    for gap, closer in zip(gaps, gaps[1:], strict=False):
+    for gap, closer in itertools.pairwise(gaps):
         assert closer < gap / 5, "the gap falls like 1/T"
     assert gaps[-1] < 1e-2
 
@@ -471,7 +463,8 @@ def test_report_of_a_teacher_alone() -> None:
     tiny = soften_report(1000 * teacher, labels, 1e-308, NAMES, -1000 * teacher)
     assert tiny["negative_log_likelihood"] is None
     assert json.dumps(tiny, allow_nan=False)
-    with pytest.raises(ConfigError, match="student_logits must be of the teacher's shape"):
-        soften_report(teacher, labels, 2.0, NAMES, teacher[:5])
+    for field in ("student_logits", "baseline_logits"):
+        with pytest.raises(ConfigError, match=f"{field} must be of the teacher's shape"):
+            soften_report(teacher, labels, 2.0, NAMES, **{field: teacher[:5]})
     with pytest.raises(ConfigError, match="temperature must be above 0, got 0"):
         soften_report(teacher, labels, 0, NAMES)

@@ -1,7 +1,8 @@
 """Tables and arrays in, Plotly figures out: pure functions, with no Streamlit and no state.
 
 Colours are the light theme's; the browser swaps them (see :mod:`pages.components.palette`). Every trace has a ``uid``,
-so that a trace hidden by the visitor stays hidden when others come and go.
+so that a trace hidden by the visitor stays hidden when others come and go; Plotly makes selectors of it, so it has
+letters, digits and dashes only.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ MEASURES = {
     "examples_per_second": Measure("Training speed: higher is faster", "examples per second", ".3~s", ",.0f"),
 }
 X_TITLES = {"epoch": "epoch", "step": "training step", "seconds": "time (s)"}
+SPIKE = dict(
+    showspikes=True, spikemode="across", spikesnap="cursor", spikethickness=1, spikedash="dot", spikecolor=MUTED
+)
 X_HOVER = {"epoch": "epoch %{x:.2~f}", "step": "step %{x:,.0f}", "seconds": "%{x:.1f} s"}
 DRAWN_LAST = ("teacher", "baseline", "student")
 LEGEND_ORDER = ("student", "baseline", "teacher")
@@ -60,6 +64,7 @@ def style(
     height: int = 320,
 ) -> go.Figure:
     """Give ``figure`` the look that all charts share, and return it: fonts, margins, grid, legend below the title."""
+    figure.layout.template = go.layout.Template()
     figure.update_layout(_layout(title, subtitle, height))
     figure.update_xaxes(_axis(x, horizontal=True))
     figure.update_yaxes(_axis(y, horizontal=False))
@@ -201,7 +206,7 @@ def learning_curves(
 
     layout = _layout(card.title, _about_seeds(seeds)) | dict(hovermode="x unified", showlegend=True)
     across, up = _axis(X_TITLES[x], horizontal=True), _axis(card.axis, horizontal=False)
-    across["unifiedhovertitle"] = dict(text=X_HOVER[x])
+    across |= SPIKE | dict(unifiedhovertitle=dict(text=X_HOVER[x]))
     up["tickformat"] = card.ticks
     if log_y:
         up |= dict(type="log", dtick="D2", minorloglabels="complete")
@@ -262,12 +267,14 @@ def _bold_lines(
         traces.append(_band(role, x, lower, upper))
         if show_seeds:
             tone = colour(role, alpha=0.45)
-            traces += [_line(f"{role}/seed {seed}", *curve, role, tone) for seed, curve in seeds.items()]
+            traces += [_line(f"{role}-seed-{seed}", *curve, role, tone) for seed, curve in seeds.items()]
     main = _line(role, x, y, role, colour(role), width=2.6, showlegend=True, name=ROLE_NAMES[role])
     main["legendrank"] = LEGEND_ORDER.index(role)
     main |= dict(hoverinfo="all", hovertemplate=f"{ROLE_NAMES[role]} <b>%{{y:{card.hover}}}</b><extra></extra>")
     if len(x) <= 60:
-        main |= dict(mode="lines+markers", marker=dict(size=6, symbol=SYMBOLS[role], color=colour(role)), cliponaxis=False)
+        main |= dict(
+            mode="lines+markers", marker=dict(size=6, symbol=SYMBOLS[role], color=colour(role)), cliponaxis=False
+        )
     return [*traces, main]
 
 
@@ -278,7 +285,7 @@ def _band(role: str, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
     there_and_back = np.concatenate([upper, lower[::-1]]).astype(np.float32)
     return dict(
         type="scatter",
-        uid=f"{role}/band",
+        uid=f"{role}-band",
         x=np.concatenate([x, x[::-1]]),
         y=there_and_back,
         fill="toself",
@@ -293,8 +300,9 @@ def _band(role: str, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
 
 def _training_line(role: str, seeds: dict[int, tuple[Array, Array]], card: Measure) -> dict[str, Any]:
     x, y = next(iter(seeds.values())) if len(seeds) == 1 else mean_and_band(list(seeds.values()))[:2]
-    hover = f"{ROLE_NAMES[role]}, training data %{{y:{card.hover}}}<extra></extra>"
-    return _line(f"{role}/train", x, y, "training", colour(role, alpha=0.5), hovertemplate=hover, hoverinfo="all")
+    name = f"{role}, training data"
+    line = _line(f"{role}-train", x, y, "training", colour(role, alpha=0.5), hoverinfo="all", name=name)
+    return line | dict(hovertemplate=f"{name} %{{y:{card.hover}}}<extra></extra>")
 
 
 def _training_legend(smoothing: float) -> dict[str, Any]:
@@ -308,15 +316,15 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
     written = f"{value:.1%}" if card.hover.endswith("%") else f"{value:.4g}"
     return dict(
         type="scatter",
-        uid="teacher/reference",
+        uid="teacher-reference",
         name=f"teacher {written}",
         legendrank=len(LEGEND_ORDER),
         x=[start, stop],
         y=[value, value],
         mode="lines",
         line=dict(color=colour("teacher"), width=2, dash="dash"),
-        legendgroup="teacher/reference",
-        hovertemplate=f"teacher <b>%{{y:{card.hover}}}</b><extra></extra>",
+        legendgroup="teacher-reference",
+        hoverinfo="skip",  # the legend says it
     )
 
 
@@ -351,9 +359,11 @@ def distributions(
     layout = _layout("Probability of each class", " ".join(said) or None, height=110 + 112 * len(rows))
     layout |= dict(barmode="overlay", bargap=0, showlegend=False, hovermode="x unified", hoversubplots="axis")
     layout["xaxis"] = _axis(None, horizontal=True) | dict(
+        showspikes=False,
         tickvals=list(range(count)),
         ticktext=names,
         tickfont=dict(size=12, color=INK),
+        autotickangles=[0, -45, -90],
         range=[-0.6, count - 0.4],
         fixedrange=True,
         anchor="y" if len(rows) == 1 else f"y{len(rows)}",
@@ -378,7 +388,7 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
     bars = [
         common
         | dict(
-            uid=f"row {index}",
+            uid=f"row-{index}",
             y=np.maximum(shown, LOG_FLOOR) if log else shown,
             width=0.62,
             marker=dict(color=colour(role, alpha=0.85)),
@@ -394,7 +404,7 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
         bars.append(
             common
             | dict(
-                uid=f"ghost {index}",
+                uid=f"ghost-{index}",
                 y=np.maximum(outline, LOG_FLOOR) if log else outline,
                 width=0.84,
                 marker=dict(color=CLEAR, line=dict(color=colour("teacher"), width=1.6)),
@@ -403,19 +413,19 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
                 hovertemplate="teacher (outline) <b>%{customdata:.3~%}</b><extra></extra>",
             )
         )
-    return [*bars, common | _numbers(index, shown, highest, log)]
+    return [*bars, common | _numbers(index, role, shown, highest, log)]
 
 
-def _numbers(index: int, shown: Array, highest: Array, log: bool) -> dict[str, Any]:
+def _numbers(index: int, role: str, shown: Array, highest: Array, log: bool) -> dict[str, Any]:
     """Percentages from 1 % up, clear of both bar and outline."""
     return dict(
         type="scatter",
         mode="text",
-        uid=f"numbers {index}",
-        y=np.maximum(highest, LOG_FLOOR) if log else highest,
+        uid=f"numbers-{index}",
+        y=np.maximum(highest, LOG_FLOOR) * 1.2 if log else highest + 0.03,
         text=[_percent(value) if value >= 0.01 else "" for value in shown],
         textposition="top center",
-        textfont=dict(size=11, color=INK),
+        textfont=dict(size=11, color=colour(role)),
         cliponaxis=False,
         hoverinfo="skip",
         showlegend=False,
@@ -427,7 +437,7 @@ def _probability_axis(bottom: float, top: float, log: bool) -> dict[str, Any]:
         scale = dict(type="log", range=[np.log10(LOG_FLOOR), 0.9], tickvals=[LOG_FLOOR, 1e-4, 1e-2, 1])
         scale["ticktext"] = ["0.0001%", "0.01%", "1%", "100%"]
     else:
-        scale = dict(range=[0, 1.2], tickvals=[0, 0.5, 1], ticktext=["0%", "50%", "100%"])
+        scale = dict(range=[0, 1.25], tickvals=[0, 0.5, 1], ticktext=["0%", "50%", "100%"])
     return _axis(None, horizontal=False) | scale | dict(domain=[max(bottom, 0), top], anchor="x", fixedrange=True)
 
 

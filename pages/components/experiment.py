@@ -38,11 +38,15 @@ def _header(store: Store, results: Results) -> None:
             st.caption(_settings_words(config))
         with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
             if status.live:
-                st.button("Stop", icon=":material/stop:", key="train_stop", on_click=engine().cancel, args=(experiment_id,))
+                st.button(
+                    "Stop", icon=":material/stop:", key="train_stop", on_click=engine().cancel, args=(experiment_id,)
+                )
             elif status.resumable:
                 st.button("Resume", icon=":material/resume:", type="primary", key="train_resume", on_click=_resume,
                           args=(store, experiment_id))  # fmt: skip
-            st.button("Change and train again", icon=":material/tune:", key="train_change", on_click=_change, args=(config,))
+            st.button(
+                "Change and train again", icon=":material/tune:", key="train_change", on_click=_change, args=(config,)
+            )
     st.caption(_who_saw_what(config))
 
 
@@ -50,10 +54,13 @@ def _who_saw_what(config: ExperimentConfig) -> str:
     examples = config.training_examples or dataset_card(config.dataset).training_examples
     teacher = f"The teacher learns from all {examples:,} true labels."
     if config.labels is None or config.labels >= examples:
-        return f"{teacher} Student and baseline see the very same batches with every true label; the student also sees the teacher's answers."
+        return (
+            f"{teacher} Student and baseline see the very same batches with every true label; "
+            "the student also sees the teacher's answers."
+        )
     return (
-        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} examples; "
-        f"the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
+        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} "
+        f"examples; the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
     )
 
 
@@ -132,31 +139,37 @@ def _state_in_words(store: Store, results: Results) -> None:
 
 def _figures(store: Store, results: Results, curves: Curves) -> None:
     """Six figures in a row: accuracies on test once trained, on validation before."""
-    columns = st.columns(6, gap="small")
-    names = {"teacher": "Teacher", "student": "Student (distilled)", "baseline": "Baseline (from scratch)"}
-    for column, (role, name) in zip(columns, names.items(), strict=False):
+    figures: list[tuple[str, str, str]] = []
+    names = {"teacher": "Teacher", "student": "Student (distilled)", "baseline": "Baseline (scratch)"}
+    for role, name in names.items():
         accuracy, where = _accuracy(results, curves, role)
-        column.metric(name, "–" if accuracy is None else f"{accuracy:.1%}", help=where, border=True)
+        figures.append((name, "–" if accuracy is None else f"{accuracy:.1%}", where))
+    figures.append(_gain_figure(store, results, curves))
+    figures.append(("Size", _size(results), _parameters(results)))
+    speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
+    about_speed = "Training examples a second, of the model that reported last."
+    figures.append(("Speed", f"{speed[-1]:,.0f}/s" if speed else "–", about_speed))
+    with st.container(horizontal=True, gap="small"):
+        for label, value, about in figures:
+            st.metric(label, value, help=about, border=True)
+
+
+def _gain_figure(store: Store, results: Results, curves: Curves) -> tuple[str, str, str]:
     found = gain(store, results)
     if found is not None:
-        columns[3].metric("Gain", f"{found.mean:+.1f} pp", border=True,
-                          help="Student minus baseline on test data, in percentage points.")  # fmt: skip
-    else:
-        student, _ = _accuracy(results, curves, "student")
-        baseline, _ = _accuracy(results, curves, "baseline")
-        known = student is not None and baseline is not None
-        text = f"{100 * (student - baseline):+.1f} pp" if known else "–"  # type: ignore[operator]
-        columns[3].metric("Gain so far", text, help="On validation data, until training ends.", border=True)
-    columns[4].metric("Size", _size(results), border=True, help=_parameters(results))
-    speed = curves.metrics["examples_per_second"].dropna() if len(curves.metrics) else []
-    columns[5].metric("Speed", f"{speed.iloc[-1]:,.0f}/s" if len(speed) else "–", border=True,
-                      help="Training examples a second of the model trained last.")  # fmt: skip
+        return "Gain", f"{found.mean:+.1f} pp", "Student minus baseline on test data, in percentage points."
+    student, _ = _accuracy(results, curves, "student")
+    baseline, _ = _accuracy(results, curves, "baseline")
+    so_far = "–" if student is None or baseline is None else f"{100 * (student - baseline):+.1f} pp"
+    return "Gain so far", so_far, "Student minus baseline on validation data, until training ends."
 
 
 def _accuracy(results: Results, curves: Curves, role: str) -> tuple[float | None, str]:
     tested = results.accuracies(role)
     if tested:
-        return float(np.mean(tested)), "Accuracy on test data" + (f", mean of {len(tested)} seeds" if len(tested) > 1 else "")
+        return float(np.mean(tested)), "Accuracy on test data" + (
+            f", mean of {len(tested)} seeds" if len(tested) > 1 else ""
+        )
     if len(curves.metrics):
         chosen = (curves.metrics["role"] == role) & (curves.metrics["split"] == "validation")
         seen = curves.metrics.loc[chosen, "accuracy"]
@@ -171,7 +184,9 @@ def _size(results: Results) -> str:
 
 
 def _parameters(results: Results) -> str:
-    return ", ".join(f"{role}: {run[0].parameters:,} parameters" for role in ("teacher", "student") if (run := results.runs(role)))
+    return ", ".join(
+        f"{role}: {run[0].parameters:,} parameters" for role in ("teacher", "student") if (run := results.runs(role))
+    )
 
 
 def _charts(results: Results, curves: Curves) -> None:
@@ -185,7 +200,7 @@ def _charts(results: Results, curves: Curves) -> None:
     live_chart(
         charts.learning_curves(shown, measure="accuracy", teacher=None if alone else teacher_accuracy, end=epochs),
         key="train_accuracy",
-        description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline, with the teacher for reference'}",
+        description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline'}",
     )
     names = {"hard_loss": "Loss on true labels", "soft_loss": "Distance from the teacher", "loss": "Total loss"}
     measure = st.segmented_control("Second chart", list(names), default="hard_loss", required=True, key="train_measure",
@@ -221,11 +236,15 @@ def _distributions(store: Store, results: Results, curves: Curves) -> None:
     )  # fmt: skip
     with middle:
         epoch = _epoch_slider(curves, config)
-    log = right.toggle("Log", key="train_log", help="Logarithmic scale: dark knowledge lives in the small probabilities.")
+    log = right.toggle(
+        "Log", key="train_log", help="Logarithmic scale: dark knowledge lives in the small probabilities."
+    )
     live_chart(
-        charts.distributions(class_names, _rows(curves, config, index, temperature, epoch), label=int(shown["labels"][index]), log=log),
+        charts.distributions(
+            class_names, _rows(curves, config, index, temperature, epoch), label=int(shown["labels"][index]), log=log
+        ),
         key="train_distributions",
-        description=f"Probabilities of the classes by teacher, student and baseline for one example, at temperature {temperature:g}",
+        description=f"Class probabilities of teacher, student and baseline for one example at T = {temperature:g}",
     )
 
 
@@ -244,7 +263,9 @@ def _epoch_slider(curves: Curves, config: ExperimentConfig) -> int:
                      help="Move it to see how the student came to resemble the teacher.")  # fmt: skip
 
 
-def _rows(curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int) -> list[charts.Distribution]:
+def _rows(
+    curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int
+) -> list[charts.Distribution]:
     """The latest teacher, and student and baseline of the latest seed as they were after ``epoch``."""
     seed = max((seed for role, seed in curves.probes if role == "student"), default=config.seed)
     of_seed = f", seed {seed}" if config.seeds > 1 else ""
@@ -258,7 +279,10 @@ def _rows(curves: Curves, config: ExperimentConfig, index: int, temperature: flo
     ghost = None if teacher is None else softmax(teacher, temperature)
     rows: list[charts.Distribution] = []
     if teacher is not None and ghost is not None:
-        rows = [("teacher, T = 1", "teacher", softmax(teacher, 1.0), None), (f"teacher, T = {temperature:g}", "teacher", ghost, None)]
+        rows = [
+            ("teacher, T = 1", "teacher", softmax(teacher, 1.0), None),
+            (f"teacher, T = {temperature:g}", "teacher", ghost, None),
+        ]
     for role in ("student", "baseline"):
         given = answer(role, curves.probes.get((role, seed)), epoch)
         if given is not None:

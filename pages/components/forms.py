@@ -86,7 +86,9 @@ class ConfigForm:
             optional = type(None) in kinds
             kind = "%g" if float in kinds else "%d"
             step = STEPS.get(name, 1.0 if float in kinds else 1)
-            st.number_input(label, value=None, step=step, format=kind, placeholder="all" if optional else None, **common)
+            st.number_input(
+                label, value=None, step=step, format=kind, placeholder="all" if optional else None, **common
+            )
         if extra["ends"]:
             low, high = extra["ends"]
             with st.container(horizontal=True, horizontal_alignment="distribute", gap=None):

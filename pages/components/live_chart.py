@@ -38,7 +38,9 @@ _CSS = """
 .kd-chart-legend button[aria-pressed="false"] { opacity: 0.45; text-decoration: line-through; }
 .kd-chart-plot { flex: 1 1 auto; min-height: 0; min-width: 0; position: relative; }
 .kd-chart-plot .modebar-group { background: transparent !important; }
-.kd-chart-error { font-size: 0.85rem; color: var(--st-red-text-color); padding: 1rem 0; }
+/* Plotly's halo around the hover line is white on every page. */
+.kd-chart-plot .spikeline[stroke="rgb(255, 255, 255)"] { display: none; }
+.kd-chart-error { opacity: 1; color: var(--st-red-text-color); }
 """
 
 _HTML = """
@@ -99,6 +101,7 @@ function themed(chart) {
   if (look.dark) swaps.push(...Object.entries(dark));
   const result = JSON.parse(swaps.reduce((text, [from, to]) => text.replaceAll(from, to), figure));
   result.layout.font = { ...result.layout.font, family: look.font };
+  chart.neutrals = look.neutrals;
   chart.root.dataset.theme = look.dark ? 'dark' : 'light';
   return result;
 }
@@ -122,69 +125,84 @@ function lift(chart, figure) {
 }
 
 function legend(chart, entries) {
-  const contents = entries.map((trace) => ({ group: groupOf(trace), name: plain(trace.name), swatch: swatch(trace) }));
+  const contents = entries.map((trace) => ({ group: groupOf(trace), name: plain(trace.name), ...swatch(trace) }));
   // Left alone while it says the same, so that the keyboard's focus stays where it is.
   const written = JSON.stringify(contents);
   if (chart.legendWritten !== written) {
     chart.legendWritten = written;
-    chart.legend.replaceChildren(...contents.map(({ group, name, swatch }) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.dataset.group = group;
-      button.innerHTML = swatch;
-      button.append(name);
-      button.onclick = () => {
-        if (!chart.hidden.delete(group)) chart.hidden.add(group);
-        draw(chart);
-      };
-      return button;
-    }));
+    chart.legend.replaceChildren(...contents.map((entry) => legendEntry(chart, entry)));
   }
   for (const button of chart.legend.children) button.setAttribute('aria-pressed', !chart.hidden.has(button.dataset.group));
 }
 
+function legendEntry(chart, { group, name, drawing, line, fill }) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.dataset.group = group;
+  button.innerHTML = `<svg width="22" height="12" aria-hidden="true">${drawing}</svg>`;
+  button.firstChild.style.setProperty('stroke', line);
+  button.firstChild.style.setProperty('fill', fill);
+  button.append(name);
+  button.onclick = () => {
+    if (!chart.hidden.delete(group)) chart.hidden.add(group);
+    draw(chart);
+  };
+  return button;
+}
+
 const SHAPES = {
-  circle: '<circle cx="11" cy="6" r="3.5"/>', square: '<rect x="8" y="3" width="6" height="6"/>',
-  diamond: '<path d="M11 1.8 15.2 6 11 10.2 6.8 6Z"/>', bar: '<rect x="5" y="1" width="12" height="10" rx="1"/>',
+  circle: '<circle cx="11" cy="6" r="3.5" stroke="none"/>',
+  square: '<rect x="8" y="3" width="6" height="6" stroke="none"/>',
+  diamond: '<path d="M11 1.8 15.2 6 11 10.2 6.8 6Z" stroke="none"/>',
 };
 
-// Only colours that the browser itself has understood get into the markup.
-function swatch(trace) {
-  const one = (value) => (typeof value === 'string' && CSS.supports('color', value) ? value : 'currentColor');
-  const { line = {}, marker = {}, mode = '' } = trace;
-  if (trace.type === 'bar') {
-    const [fill, edge] = [one(marker.color), marker.line?.width ? one(marker.line.color) : 'none'];
-    return `<svg width="22" height="12" aria-hidden="true" fill="${fill}" stroke="${edge}">${SHAPES.bar}</svg>`;
+function swatch({ type, line = {}, marker = {}, mode = '' }) {
+  const tone = [line.color, marker.color].find((value) => typeof value === 'string') ?? 'currentColor';
+  if (type === 'bar') {
+    const edge = marker.line?.width ? marker.line.color : 'none';
+    return { drawing: '<rect x="5" y="1" width="12" height="10" rx="1"/>', line: edge, fill: tone };
   }
-  const stroke = one(line.color ?? marker.color);
-  const dash = line.dash && line.dash !== 'solid' ? 'stroke-dasharray="5 3"' : '';
-  const rule = mode.includes('lines') ? `<path d="M0 6H22" stroke-width="${Number(line.width) || 2}" ${dash}/>` : '';
-  const dot = mode.includes('markers') ? `<g stroke="none" fill="${one(marker.color ?? line.color)}">` +
-    `${SHAPES[marker.symbol] ?? SHAPES.circle}</g>` : '';
-  return `<svg width="22" height="12" aria-hidden="true" fill="none" stroke="${stroke}">${rule}${dot}</svg>`;
+  const dash = line.dash && line.dash !== 'solid' ? ' stroke-dasharray="5 3"' : '';
+  const rule = mode.includes('lines') ? `<path d="M0 6H22" stroke-width="${Number(line.width) || 2}"${dash}/>` : '';
+  const dot = mode.includes('markers') ? SHAPES[marker.symbol] ?? SHAPES.circle : '';
+  return { drawing: rule + dot, line: tone, fill: tone };
 }
 
 function draw(chart) {
-  const { plot, root } = chart;
+  const { plot, root, Plotly } = chart;
   // In a closed tab or expander there is nothing to measure; the resize observer comes back here.
-  if (!chart.Plotly || !root.isConnected || plot.clientWidth === 0) return;
+  chart.stale = !Plotly || !root.isConnected || plot.clientWidth === 0;
+  if (chart.stale) return;
   const figure = themed(chart);
   const { data, layout } = figure;
   lift(chart, figure);
   delete layout.height;
   Object.assign(layout, { autosize: true, uirevision: 'kept', width: undefined });
+  const fixed = Object.entries(layout).every(([name, axis]) => !/^[xy]axis/.test(name) || axis.fixedrange);
   // A finger on the chart scrolls the page.
-  if (matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
+  if (fixed || matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
   plot.setAttribute('aria-label', chart.data.description);
-  chart.Plotly.react(plot, data, layout, {
+  // The very same button each time: Plotly takes another function for a new configuration, and starts afresh.
+  chart.save ??= saveButton(chart);
+  Plotly.react(plot, data, layout, {
     displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
-    modeBarButtons: [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']],
-    toImageButtonOptions: { format: 'png', scale: 2, filename: 'kd-lab' },
-  }).then(() => {
-    if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
-    chart.listening = true;
+    modeBarButtons: [[...(fixed ? [] : ['zoom2d', 'pan2d', 'resetScale2d']), chart.save]],
   });
+  if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
+  chart.listening = true;
 }
+
+// The picture stands alone, so it has its title, legend and background again.
+const saveButton = (chart) => ({
+  name: 'save', title: 'Download as PNG', icon: chart.Plotly.Icons.camera,
+  click: () => {
+    const { data, layout } = themed(chart);
+    const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
+    layout.margin.t = 100;
+    Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
+    chart.Plotly.downloadImage({ data, layout }, { ...size, format: 'png', scale: 2, filename: 'kd-lab' });
+  },
+});
 
 // A unified hover carries a point of every curve: the one meant is the nearest.
 function report(chart, { points, event }) {
@@ -202,9 +220,9 @@ function create(root) {
   let size = '';
   chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
     const now = `${plot.clientWidth} ${plot.clientHeight}`;
-    if (now === size || plot.clientWidth === 0) return;
+    if (plot.clientWidth === 0) return;
+    if (chart.stale) draw(chart); else if (plot.data && now !== size) chart.Plotly.Plots.resize(plot);
     size = now;
-    if (plot.data) chart.Plotly.Plots.resize(plot); else draw(chart);
   }));
   chart.observer.observe(plot);
   return chart;
@@ -216,10 +234,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
   charts.set(root, chart);
   Object.assign(chart, { data, tell: setTriggerValue });
   root.style.height = data.height + 'px';
-  loadPlotly(data.plotly).then((Plotly) => { chart.Plotly = Plotly; draw(chart); }).catch((error) => {
+  loadPlotly(data.plotly).then((Plotly) => {
+    chart.subtitle.classList.remove('kd-chart-error');
+    chart.Plotly = Plotly;
+    draw(chart);
+  }).catch((error) => {
     console.error(error);
-    chart.plot.textContent = 'The chart library could not be loaded from this server.';
-    chart.plot.className = 'kd-chart-error';
+    chart.subtitle.textContent = `The chart cannot be drawn: ${error.message}`;
+    chart.subtitle.classList.add('kd-chart-error');
   });
   // Streamlit also calls this for a call that a newer one overtook: only a chart that left the page is taken apart.
   return () => setTimeout(() => {
@@ -292,7 +314,7 @@ def live_chart(
     result = _component(
         key=key,
         data={
-            "figure": figure.to_json(validate=False),
+            "figure": figure.to_json(validate=False, remove_uids=False),
             "plotly": install_plotly_js(),
             "dark": dark_variants(),
             "neutrals": NEUTRALS,

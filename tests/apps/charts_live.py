@@ -21,7 +21,9 @@ def live() -> None:
     table = metrics(min(1 + ticks, EPOCHS))
     for column, measure in zip(st.columns(2), ("accuracy", "loss"), strict=True):
         with column:
-            figure = learning_curves(table, measure=measure, teacher=0.976 if measure == "accuracy" else None, end=EPOCHS)
+            figure = learning_curves(
+                table, measure=measure, teacher=0.976 if measure == "accuracy" else None, end=EPOCHS
+            )
             clicked = live_chart(figure, key=f"live_{measure}", description=f"{measure} of student and baseline")
             if clicked:
                 st.session_state["clicked"] = clicked

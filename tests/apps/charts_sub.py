@@ -24,7 +24,9 @@ log = st.toggle("log")
 soft = softmax(teacher, 4)
 left, right = st.columns(2)
 with left:
-    live_chart(learning_curves(metrics(20, 5), measure="accuracy", teacher=0.976), key="seeds", description="five seeds")
+    live_chart(
+        learning_curves(metrics(20, 5), measure="accuracy", teacher=0.976), key="seeds", description="five seeds"
+    )
     live_chart(
         learning_curves(metrics(20, 3), measure="loss", smoothing=0.9, log_y=True, show_seeds=True),
         key="log_loss",
@@ -37,6 +39,16 @@ with right:
         ("student (distilled)", "student", softmax(student, 4), soft),
         ("baseline (from scratch)", "baseline", softmax(-student[::-1], 4), soft),
     ]
-    live_chart(distributions(NAMES, rows, label=6, log=log), key="rows", description="probabilities of the classes")
+    clicked = live_chart(distributions(NAMES, rows, label=6, log=log), key="rows", description="three distributions")
+    st.markdown(f"clicked: {clicked}")
     rows = [("student (distilled)", "student", softmax(student, 1), softmax(teacher, 1))]
-    live_chart(distributions(NAMES, rows, label=6, log=log), key="row", description="probabilities of the classes")
+    first, second = st.tabs(["first", "second"])
+    first.markdown("The chart is behind the other tab.")
+    with second:
+        live_chart(
+            distributions(NAMES, rows, label=6, log=log),
+            key="row",
+            description="one distribution",
+            on_click=lambda click: st.session_state.update(called=click["curve"]),
+        )
+    st.markdown(f"called: {st.session_state.get('called')}")

@@ -1,0 +1,135 @@
+"""What the Temperature page is set to, read from the address bar and written back to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import streamlit as st
+
+from kdcore.errors import ConfigError, Problem, require
+from kdcore.temperature import ORDERS, Order
+
+LOWEST, HIGHEST = 0.5, 20.0
+# Twelve steps a doubling, to two digits: 0.5, 0.53, ..., 1, 1.1, ..., 5, 5.3, ..., 20.
+STEPS: tuple[float, ...] = tuple(sorted({float(f"{LOWEST * 2 ** (step / 12):.2g}") for step in range(65)}))
+MOST_REMEMBERED = 200  # addresses that this page wrote; the browser may report one a little late
+TICKS = (0.5, 1, 2, 5, 10, 20)
+
+EXAMPLE, ALIKE, ALL, SQUARED, SEEN = "One example", "Look-alikes", "All examples", "Why T²", "What the student saw"
+SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, "seen": SEEN}
+
+
+@dataclass
+class PageState:
+    """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the choice to the page."""
+
+    teacher: str | None = None
+    student: str | None = None
+    temperature: float = 4.0
+    example: int | None = None
+    order: Order = "entropy"
+    only: int | None = None
+    section: str = EXAMPLE
+    log: bool = False
+    against: float | None = None
+    problems: list[Problem] = field(default_factory=list)
+    _seen: list[dict[str, str]] = field(default_factory=list)
+
+    def read(self, parameters: Mapping[str, str]) -> None:
+        """Take over what an address says that this page has not written itself; what it cannot mean is a problem."""
+        given = dict(parameters)
+        if not given or given in self._seen:
+            return
+        self._seen = [given]
+        self.problems = []
+        for name, text in given.items():
+            if name in _READERS:
+                attribute, reader = _READERS[name]
+                try:
+                    setattr(self, attribute, reader(text))
+                except ConfigError as error:
+                    self.problems += error.problems
+
+    def write(self) -> dict[str, str]:
+        """Return the address's parameters: the teacher and T always, the rest where it is not the default."""
+        sections = {title: name for name, title in SECTIONS.items()}
+        given = {
+            "teacher": self.teacher,
+            "student": self.student,
+            "T": f"{self.temperature:g}",
+            "example": self.example,
+            "order": None if self.order == "entropy" else self.order,
+            "class": self.only,
+            "section": None if self.section == EXAMPLE else sections[self.section],
+            "log": 1 if self.log else None,
+            "against": None if self.against is None else f"{self.against:g}",
+        }
+        parameters = {name: str(value) for name, value in given.items() if value is not None}
+        if parameters not in self._seen:
+            self._seen = [*self._seen[-MOST_REMEMBERED:], parameters]
+        return parameters
+
+    def steps(self, *others: float) -> list[float]:
+        """Return the slider's steps, with the present temperature and ``others`` among them."""
+        return sorted({*STEPS, self.temperature, *others})
+
+
+def page_state() -> PageState:
+    """Return this visitor's state; it outlives a visit to another page."""
+    return cast(PageState, st.session_state.setdefault("temperature_state", PageState()))
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    require(LOWEST <= value <= HIGHEST, "T", f"a number from {LOWEST:g} to {HIGHEST:g}", text)
+    return value
+
+
+def _taught_at(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    require(0 < value <= 1000, "against", "a temperature above 0, at most 1000", text)
+    return value
+
+
+def _index(name: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        require(text.isascii() and text.isdigit() and len(text) < 10, name, "a whole number from 0", text)
+        return int(text)
+
+    return read
+
+
+def _choice(name: str, choices: Mapping[str, Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        require(text in choices, name, f"one of {', '.join(choices)}", text)
+        return choices[text]
+
+    return read
+
+
+_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "teacher": ("teacher", str),
+    "student": ("student", str),
+    "T": ("temperature", _temperature),
+    "example": ("example", _index("example")),
+    "order": ("order", _choice("order", {name: name for name in ORDERS})),
+    "class": ("only", _index("class")),
+    "section": ("section", _choice("section", SECTIONS)),
+    "log": ("log", _choice("log", {"0": False, "1": True})),
+    "against": ("against", _taught_at),
+}
+
+
+def nearest_step(value: float) -> float | None:
+    """Return the step that is ``value`` to two digits, None where it lies outside the slider."""
+    rounded = float(f"{value:.2g}")
+    return rounded if LOWEST <= rounded <= HIGHEST else None
