@@ -30,3 +30,6 @@ check: .venv/installed-dev
 
 clean:
 	rm -rf .venv static
+
+screenshots: .venv/installed-dev
+	$(BIN)/python -m docs.screenshots

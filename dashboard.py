@@ -8,6 +8,7 @@ st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3r
 page = st.navigation(
     [
         st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
+        st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
     ],
     position="top",
 )

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from kdcore.config import ExperimentConfig
 from kdcore.engine import Engine, LocalEngine
 from kdcore.errors import ConfigError, KDLabError
+from kdcore.results import soften as soften_figures
 from kdcore.results import summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store, default_url
@@ -126,6 +127,22 @@ def show(store_url: str, experiment_id: str, as_json: bool) -> None:
     """Show an experiment's result, or how far it is."""
     result = summary(Store(store_url), experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
+
+
+@main.command()
+@click.option("--experiment", "experiment_id", required=True, help="An experiment whose teacher is trained.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="T, above 0.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def soften(store_url: str, experiment_id: str, temperature: float, as_json: bool) -> None:
+    """Show what a temperature does to a teacher's answers on test data: the figures of the Temperature page."""
+    figures = soften_figures(Store(store_url), experiment_id, temperature)
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        click.echo(f"{name.replace('_', ' ')}: {shown}")
 
 
 @main.command()

@@ -280,12 +280,9 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
 
 
 def _labelled_rows(labels: Any, logits: Any) -> Any:
-    """Return which rows have a true label, shape [batch]; None where the labels are one-hot, so that all have."""
-    if len(labels.shape) == len(logits.shape):
-        if labels.shape[-1] != 1 or logits.shape[-1] == 1:
-            return None
-        labels = ops.squeeze(labels, axis=-1)
-    return labels >= 0
+    """Return which rows have a true label, in the labels' shape; None where they are one-hot, so that all have."""
+    one_hot = len(labels.shape) == len(logits.shape) and (labels.shape[-1] != 1 or logits.shape[-1] == 1)
+    return None if one_hot else labels >= 0
 
 
 def _per_row(sample_weight: Any, rows: Any) -> Any:

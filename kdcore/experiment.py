@@ -83,7 +83,7 @@ def run_experiment(
     ``check`` is called between batches and may raise to end the work. Raises KDLabError for what a user can mend.
     """
     config = ExperimentConfig(**store.experiment(experiment_id).config)
-    progress = Progress(store, experiment_id, check, phases=2 + config.seeds)
+    progress = Progress(store, experiment_id, check, phases=3 + config.seeds)
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
     store.update_experiment(experiment_id, dataset_key=store_examples(store, dataset))

@@ -194,9 +194,10 @@ def soften(store: Store, experiment_id: str, temperature: float, seed: int | Non
         labels["test"],
         temperature,
         dataset_card(config.dataset).class_names,
-        *pupils,
-        logits(store, teacher, "validation"),
-        labels["validation"],
+        student_logits=pupils[0],
+        baseline_logits=pupils[1],
+        validation_logits=logits(store, teacher, "validation"),
+        validation_labels=labels["validation"],
     )
     return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
 

@@ -234,7 +234,7 @@ class TestLearningCurves:
         assert not learning_curves(metrics(), measure="loss").layout.annotations
 
     def test_wrong_names_are_refused(self) -> None:
-        with pytest.raises(ConfigError, match="measure must be one of accuracy, .*, got 'acc'"):
+        with pytest.raises(ConfigError, match=r"measure must be one of accuracy, .*, got 'acc'"):
             learning_curves(metrics(), measure="acc")
         with pytest.raises(ConfigError, match="x must be one of epoch, step, seconds, got 'time'"):
             learning_curves(metrics(), measure="loss", x="time")

@@ -139,3 +139,20 @@ def test_every_setting_is_an_option_with_its_help() -> None:
     for name, field in ExperimentConfig.model_fields.items():
         assert f"--{name.replace('_', '-')}" in words
         assert (field.description or "?").split(".")[0][:30] in words
+
+
+def test_soften_gives_the_figures_of_the_temperature_page(url: str, trained: dict) -> None:
+    import numpy as np
+    from scipy.special import softmax
+    from scipy.stats import entropy
+
+    from kdcore.results import load_results, logits
+
+    arguments = ("soften", "--experiment", trained["experiment"], "--temperature", "4")
+    figures = json.loads(kdcore(url, *arguments, "--json").stdout)
+    store = Store(url)
+    answers = logits(store, load_results(store, trained["experiment"]).runs("teacher")[0], "test").astype(float)
+    assert figures["mean_entropy"] == pytest.approx(np.mean(entropy(softmax(answers / 4, axis=1), axis=1)))
+    assert "entropy" in kdcore(url, *arguments).stdout
+    refused = kdcore(url, "soften", "--experiment", trained["experiment"], "--temperature", "-1")
+    assert "temperature must be above 0, got -1" in refused.stderr

@@ -284,14 +284,18 @@ def test_epoch_values_are_exact_means_over_examples(
             np.testing.assert_allclose(found[name], want[name], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("column", [False, True])
 def test_rows_without_a_label_count_for_the_soft_loss_only(
-    digits: tuple[NDArray, NDArray], teacher: keras.Model, teacher_logits: NDArray
+    digits: tuple[NDArray, NDArray], teacher: keras.Model, teacher_logits: NDArray, column: bool
 ) -> None:
     x, labels = digits
     known = np.zeros(ROWS, bool)
     known[[0, 1, 2, 5, 20, 49]] = True  # 4 in the first batch, 1 in the second, none in the third, 1 in the last
     targets = np.where(known, labels, -1)
-    model = distiller(plain_student(), teacher, optimizer=keras.optimizers.SGD(0.0), alpha=0.3, temperature=5)
+    targets = targets[:, None] if column else targets
+    metrics = [ACCURACY(name="accuracy"), keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="entropy")]
+    still = keras.optimizers.SGD(0.0)
+    model = distiller(plain_student(), teacher, optimizer=still, metrics=metrics, alpha=0.3, temperature=5)
     logits = np.asarray(model.student(x))
     hard, soft = hard_rows(logits, labels), soft_rows(teacher_logits, logits, 5)
     batches = [slice(start, start + BATCH) for start in range(0, ROWS, BATCH)]
@@ -304,10 +308,12 @@ def test_rows_without_a_label_count_for_the_soft_loss_only(
         "soft_loss": soft.mean(),
         "loss": np.sum(totals) / ROWS,
         "accuracy": np.mean(logits.argmax(axis=1) == labels, where=known),
+        "entropy": hard[known].mean(),
     }
     history = fit(model, x, targets, epochs=1, shuffle=False)
+    found = evaluate(model, x, targets)
     for name in want:
-        np.testing.assert_allclose(evaluate(model, x, targets)[name], want[name], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found[name], want[name], rtol=1e-5, err_msg=name)
         np.testing.assert_allclose(history[name][0], want[name], rtol=1e-5, err_msg=name)
 
 
@@ -357,9 +363,9 @@ def test_a_batch_without_any_label_teaches_by_the_teacher_alone(
     assert evaluate(distiller(plain_student()), x, targets)["hard_loss"] == 0
 
 
-@pytest.mark.parametrize("unlabelled", [False, True])
+@pytest.mark.parametrize(("unlabelled", "column"), [(False, False), (True, False), (True, True)])
 def test_sample_weights_weight_both_losses_and_the_metrics(
-    digits: tuple[NDArray, NDArray], teacher: keras.Model, teacher_logits: NDArray, unlabelled: bool
+    digits: tuple[NDArray, NDArray], teacher: keras.Model, teacher_logits: NDArray, unlabelled: bool, column: bool
 ) -> None:
     x, labels = digits
     known = labels < 5 if unlabelled else np.ones(ROWS, bool)
@@ -375,7 +381,9 @@ def test_sample_weights_weight_both_losses_and_the_metrics(
         "loss": 0.3 * hard + 0.7 * soft,
         "accuracy": np.average(right[known], weights=weights[known]),
     }
-    found = evaluate(model, x, np.where(known, labels, -1), sample_weight=weights, batch_size=ROWS)
+    targets = np.where(known, labels, -1)
+    targets = targets[:, None] if column else targets
+    found = evaluate(model, x, targets, sample_weight=weights, batch_size=ROWS)
     for name in want:
         np.testing.assert_allclose(found[name], want[name], rtol=1e-5, err_msg=name)
 
@@ -414,13 +422,16 @@ def test_the_soft_loss_takes_softened_teacher_and_student_times_temperature_squa
     np.testing.assert_allclose(evaluate(model, x, labels)["soft_loss"], want, rtol=1e-4)
 
 
-def test_the_default_soft_loss_does_not_clip(digits: tuple[NDArray, NDArray]) -> None:
+@pytest.mark.parametrize("loss_fn", [None, keras.losses.KLDivergence()])
+def test_the_soft_loss_does_not_clip(digits: tuple[NDArray, NDArray], loss_fn: Any) -> None:
     x = digits[0][:4]
     student = plain_student()
     student.layers[-1].bias.assign([500.0] + [0.0] * 9)  # confidently wrong
     sure = np.full((4, 10), -500, np.float32)
     sure[:, 1] = 500
-    moved = one_step(student, x, cached(np.zeros(4, np.int32), sure), alpha=0, temperature=3)[-1]
+    moved = one_step(
+        student, x, cached(np.zeros(4, np.int32), sure), alpha=0, temperature=3, distillation_loss_fn=loss_fn
+    )[-1]
     np.testing.assert_allclose(moved[:2], [-3, 3], rtol=1e-3)
 
 

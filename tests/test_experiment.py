@@ -273,3 +273,17 @@ def test_workers_leave_when_idle(tmp_path: Path) -> None:
     wait_for(engine, lambda: not is_alive(worker))
     assert store.workers() == []
     end_workers(engine)
+
+
+def test_progress_never_falls_and_ends_at_one(engine: LocalEngine, finished: str) -> None:
+    experiment, seen = start(engine, SMALL.replace(seeds=2, seed=30, teacher_seed=3)), [0.0]
+
+    def done() -> bool:
+        job = engine.store.job(experiment)
+        seen.append(job.progress)
+        return not JobStatus(job.status).live
+
+    wait_for(engine, done)
+    assert seen == sorted(seen)
+    assert max(seen) == 1.0
+    assert len(set(seen)) > 4

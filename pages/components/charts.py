@@ -7,6 +7,7 @@ letters, digits and dashes only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ def downsample(x: Array, y: Array, limit: int = POINTS_PER_CURVE) -> tuple[Array
     edges = np.linspace(1, len(x) - 1, (limit - 2) // 2 + 1).astype(int)
     inner = [
         start + np.array([np.argmin(y[start:stop]), np.argmax(y[start:stop])])
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
     ]
     keep = np.unique(np.concatenate([[0], *inner, [len(x) - 1]]))
     return x[keep], y[keep]
@@ -385,7 +386,7 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
     title, role, probabilities, ghost = row
     shown = np.asarray(probabilities, dtype=np.float64)
     common = dict(type="bar", x=list(range(len(shown))), yaxis=axis)
-    bars = [
+    bars: list[dict[str, Any]] = [
         common
         | dict(
             uid=f"row-{index}",

@@ -119,7 +119,7 @@ def _state_in_words(store: Store, results: Results) -> None:
     elif results.status is JobStatus.RUNNING:
         left = "" if job.seconds_left is None else f" · about {_duration(job.seconds_left)} left in this phase"
         stopping = "Stopping at the next batch: " if job.stop_requested_at else ""
-        st.progress(min(job.progress, 1.0), f"{stopping}{job.phase[:1].upper()}{job.phase[1:]}{left}")
+        st.progress(job.progress, f"{stopping}{job.phase[:1].upper()}{job.phase[1:]}{left}")
     elif results.status is JobStatus.FAILED:
         st.error(job.error or "failed", icon=":material/error:")
         if job.traceback:

@@ -247,7 +247,7 @@ def gallery(
     require(images.dtype == np.uint8, "images", "of type uint8", str(images.dtype))
     require(len(captions) == count, "captions", f"{count} long", len(captions))
     require(ids is None or len(set(ids)) == count, "ids", f"{count} distinct numbers", ids)
-    require(marks is None or len(marks) == count, "marks", f"{count} long", marks)
+    require(marks is None or len(marks) == count, "marks", f"{count} long", len(marks or ()))
     numbers = list(range(count)) if ids is None else [int(number) for number in ids]
     dots = [mark and [mark.text, mark.tone] for mark in (marks or [None] * count)]
     pixels = images[..., None] if images.ndim == 3 else images

@@ -225,7 +225,7 @@ def similarity(matrix: FloatArray, class_names: Sequence[str], temperature: floa
             hovertemplate="%{text}<extra></extra>",
             hoverongaps=False,
             colorbar=dict(thickness=10, outlinewidth=0, len=0.9, tickfont=dict(size=11, color=MUTED), **bar),
-        )  # fmt: skip
+        )
     )
     style(figure, f"What each class looks like to the teacher at T = {temperature:g}", "probability given to", "true class",
           subtitle="Read along a row: the darker a cell, the more of that other class the teacher sees in it.",
@@ -267,7 +267,7 @@ def confusions(found: Sequence[tuple[str, str, float]], temperature: float) -> g
             cliponaxis=False,
             customdata=[[true, other] for true, other, _ in found],
             hovertemplate="%{customdata[0]} that is %{text} %{customdata[1]}<extra></extra>",
-        )  # fmt: skip
+        )
     )
     style(figure, "Most alike", f"mean probability at T = {temperature:g}", height=520,
           subtitle="True class → the class it is most taken for. Few teachers are told this; they find it out.")  # fmt: skip

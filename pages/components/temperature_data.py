@@ -70,7 +70,7 @@ def calibration(_store: Store, teacher: str, dataset_key: str) -> soft.Calibrati
 @remember
 def diagram(_store: Store, teacher: str, dataset_key: str, temperature: float) -> Reliability:
     """Return the teacher's reliability diagram on test data."""
-    return reliability(run_logits(_store, teacher), labels(_store, dataset_key), temperature, bins=10)
+    return reliability(run_logits(_store, teacher), labels(_store, dataset_key), temperature)
 
 
 @remember
@@ -117,3 +117,8 @@ def _probe(_store: Store, run_id: str) -> list[NDArray[np.float32]]:
     """Return a finished run's logits of the probe examples, before training first, after it last."""
     snapshots, _ = _store.probes([run_id])
     return [logits for _, _, logits in sorted(snapshots, key=lambda snapshot: snapshot[1])]
+
+
+def has_examples(store: Store, dataset_key: str) -> bool:
+    """Return whether the store still holds the dataset's test examples."""
+    return store.has_artifact(f"examples/{dataset_key}/test")

@@ -24,7 +24,10 @@ SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, 
 
 @dataclass
 class PageState:
-    """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the choice to the page."""
+    """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the choice to the page.
+
+    ``picked`` is the example that the page last chose for the visitor, ``watching`` whether an experiment is followed.
+    """
 
     teacher: str | None = None
     student: str | None = None
@@ -35,6 +38,8 @@ class PageState:
     section: str = EXAMPLE
     log: bool = False
     against: float | None = None
+    picked: int | None = None
+    watching: bool = False
     problems: list[Problem] = field(default_factory=list)
     _seen: list[dict[str, str]] = field(default_factory=list)
 
@@ -52,6 +57,16 @@ class PageState:
                     setattr(self, attribute, reader(text))
                 except ConfigError as error:
                     self.problems += error.problems
+        self.picked = self.example
+
+    def fit(self, classes: int, pictures: int) -> None:
+        """Let go of an example or class that the teacher's data does not have, and say so."""
+        for attribute, name, count in (("example", "example", pictures), ("only", "class", classes)):
+            value = getattr(self, attribute)
+            if value is not None and value >= count:
+                self.problems.append(Problem(name, f"from 0 to {count - 1}", value))
+                setattr(self, attribute, None)
+                self.picked = self.example
 
     def write(self) -> dict[str, str]:
         """Return the address's parameters: the teacher and T always, the rest where it is not the default."""

@@ -1,0 +1,54 @@
+"""Take the README's pictures from the real app: ``make screenshots``. Trains the default experiment first."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from kdcore.config import ExperimentConfig
+from kdcore.engine import LocalEngine
+from kdcore.store import Store
+from tests.browser import QUIET, Server, find_browser, wait_for_app
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Write docs/*.png."""
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        store = Store(f"sqlite:///{scratch}/store.db")
+        server = Server("dashboard.py", {"KD_STORE": store.url})
+        server.wait_until_healthy()
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(QUIET))
+        page = browser.new_page(viewport={"width": 1440, "height": 1000}, device_scale_factor=1)
+        page.goto(server.url)
+        wait_for_app(page)
+        page.wait_for_timeout(1000)
+        page.screenshot(path=FOLDER / "set-up.png")
+        experiment = trained(page, store, server.url)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=FOLDER / "train.png")
+        dark = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
+        dark.goto(f"{server.url}/?experiment={experiment}")
+        wait_for_app(dark)
+        dark.wait_for_timeout(1500)
+        dark.screenshot(path=FOLDER / "phone.png")
+        browser.close()
+        server.stop()
+
+
+def trained(page: Page, store: Store, url: str) -> str:
+    """Press Train as a visitor would, and wait for the result; returns the experiment's id."""
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_text("Distillation gained").wait_for(timeout=300_000)
+    LocalEngine(store).tend()
+    assert page.url.startswith(f"{url}/?experiment=")
+    experiment = page.url.split("=")[1]
+    assert store.experiment(experiment).fingerprint == ExperimentConfig().fingerprint()
+    return experiment
+
+
+if __name__ == "__main__":
+    main()

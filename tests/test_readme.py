@@ -1,0 +1,109 @@
+"""The README is tested against the code: each of its commands and examples is run."""
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kdcore.engine import terminate_group
+from kdcore.store import Store
+from tests.browser import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line for language, block in BLOCKS if language == "bash" for line in block.strip().splitlines()]
+KDCORE = [line for line in COMMANDS if "-m kdcore" in line]
+QUICK = " --training-examples 200 --epochs 2 --teacher-epochs 2"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('readme')}/store.db")
+
+
+def test_every_command_is_covered_by_a_test_here() -> None:
+    assert len(KDCORE) >= 5
+    assert {line for line in COMMANDS if line not in KDCORE} == {"make run", "make test"}
+
+
+@pytest.mark.parametrize("line", KDCORE)
+def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
+    newest = store.experiments(limit=1)
+    if " ID" in line:
+        line = line.replace(" ID", f" {newest[0][0].id}")
+    # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
+    command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
+    command = command.replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=ROOT,
+        env={**os.environ, "KD_STORE": store.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
+def test_a_python_example_runs(block: str) -> None:
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+
+
+def test_make_run_starts_the_dashboard(store: Store) -> None:
+    """In a checkout whose .venv is there already, as after the first call."""
+    if not (ROOT / ".venv" / "installed").exists():
+        pytest.skip("no .venv made by make: the tests run in another environment")
+    port = free_port()
+    process = subprocess.Popen(
+        ["make", "run", f"PORT={port}"], cwd=ROOT, env={**os.environ, "KD_STORE": store.url}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(120):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
+                    assert answer.read() == b"ok"
+                    break
+            except OSError:
+                assert process.poll() is None
+                import time
+
+                time.sleep(0.25)
+        else:
+            pytest.fail("the dashboard did not answer")
+    finally:
+        terminate_group(process.pid)
+        process.wait(10)
+    for worker in store.workers():
+        terminate_group(worker.pid)
+
+
+def test_make_test_runs_pytest_and_installs_the_requirements() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "-m pytest" in done.stdout
+    assert "-r requirements.txt" in done.stdout
+
+
+def test_pictures_and_files_that_the_readme_names_exist() -> None:
+    named = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    named += [path for path in re.findall(r"`([\w./]+\.(?:py|txt|md))`", README) if "/" in path]
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_environment_variables_it_names_are_read() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "kdcore").glob("*.py"))
+    for name in set(re.findall(r"KD_[A-Z_]+", README)):
+        assert f'"{name}"' in source, name
