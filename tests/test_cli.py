@@ -152,7 +152,7 @@ def test_soften_gives_the_figures_of_the_temperature_page(url: str, trained: dic
     figures = json.loads(kdcore(url, *arguments, "--json").stdout)
     store = Store(url)
     answers = logits(store, load_results(store, trained["experiment"]).runs("teacher")[0], "test").astype(float)
-    assert figures["mean_entropy"] == pytest.approx(np.mean(entropy(softmax(answers / 4, axis=1), axis=1)))
+    assert figures["entropy"] == pytest.approx(np.mean(entropy(softmax(answers / 4, axis=1), axis=1)))
     assert "entropy" in kdcore(url, *arguments).stdout
     refused = kdcore(url, "soften", "--experiment", trained["experiment"], "--temperature", "-1")
     assert "temperature must be above 0, got -1" in refused.stderr

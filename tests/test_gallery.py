@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="captions must be 2 long, got 1"):
         gallery(images, captions=["a"], key="k")
     with pytest.raises(ConfigError, match="images must be of type uint8, got 'float32'"):
-        gallery(images.astype(np.float32), captions=["a", "b"], key="k")  # type: ignore[arg-type]
+        gallery(images.astype(np.float32), captions=["a", "b"], key="k")
     with pytest.raises(ConfigError, match="ids must be 2 distinct numbers"):
         gallery(images, captions=["a", "b"], ids=[1, 1], key="k")
     with pytest.raises(ConfigError, match="marks must be 2 long, got 1"):

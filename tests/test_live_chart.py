@@ -168,6 +168,25 @@ def test_a_click_reaches_python(page: Page, address: str, complaints: Complaints
     assert complaints.messages == []
 
 
+@pytest.mark.parametrize("uid", ["student", "baseline"])
+def test_a_click_means_the_nearest_curve(page: Page, address: str, uid: str) -> None:
+    page.goto(f"{address}/sub")
+    node = plot(page, "five seeds")
+    x, y = node.evaluate(
+        """(node, uid) => {
+            const { x, y, xaxis, yaxis } = { ...node._fullData.find((trace) => trace.uid === uid), ...node._fullLayout };
+            const box = node.getBoundingClientRect();
+            return [box.left + xaxis._offset + xaxis.c2p(x[2]), box.top + yaxis._offset + yaxis.c2p(y[2])];
+        }""",
+        uid,
+    )
+    page.mouse.move(x - 6, y)
+    page.mouse.move(x, y, steps=3)
+    page.wait_for_timeout(150)
+    page.mouse.click(x, y)
+    expect(page.get_by_text(f"curve: {uid} 2", exact=True)).to_be_visible()
+
+
 def test_a_chart_behind_a_tab_is_drawn_when_the_tab_opens(page: Page, address: str, complaints: Complaints) -> None:
     page.goto(f"{address}/sub")
     plot(page, "three distributions")

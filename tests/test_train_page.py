@@ -116,7 +116,7 @@ def test_the_distributions_follow_temperature_example_and_epoch(page: Page, url:
     cold = bars(page)
     assert max(cold[1]) > max(before[1]), "a lower temperature makes the teacher surer"
     assert cold[0] == before[0], "the answer at T = 1 does not change"
-    epoch = page.get_by_role("slider", name="Student after epoch")
+    epoch = page.get_by_role("slider", name="Student up to epoch")
     epoch.focus()
     epoch.press("Home")
     wait_for(page, lambda: bars(page)[2] != cold[2], seconds=15)

@@ -249,18 +249,12 @@ def _distributions(store: Store, results: Results, curves: Curves) -> None:
 
 
 def _epoch_slider(curves: Curves, config: ExperimentConfig) -> int:
-    """Replay the student's epochs; follows training until it is moved."""
-    trained = max((max(taken) for (role, _), taken in curves.probes.items() if role == "student"), default=0)
-    key = "train_epoch"
-    moved = st.session_state.get("train_epoch_moved")
-    if moved != st.session_state["train_curves"][0]:
-        st.session_state[key] = trained
-
-    def remember() -> None:
-        st.session_state["train_epoch_moved"] = st.session_state["train_curves"][0]
-
-    return st.slider("Student after epoch", 0, config.epochs, key=key, on_change=remember, disabled=not trained,
-                     help="Move it to see how the student came to resemble the teacher.")  # fmt: skip
+    """Choose the epoch to replay. At its end, where it starts, it means the latest, so it follows training by itself."""
+    trained = any(role == "student" for role, _ in curves.probes)
+    return st.slider(
+        "Student up to epoch", 0, config.epochs, config.epochs, key=f"train_epoch_{config.epochs}", disabled=not trained,
+        help="Move it to see how the student came to resemble the teacher.",
+    )  # fmt: skip
 
 
 def _rows(
@@ -286,7 +280,9 @@ def _rows(
     for role in ("student", "baseline"):
         given = answer(role, curves.probes.get((role, seed)), epoch)
         if given is not None:
-            rows.append((f"{role}{of_seed}, T = {temperature:g}", role, softmax(given, temperature), ghost))
+            after = max(number for number in curves.probes[role, seed] if number <= epoch)
+            title = f"{role}{of_seed}, after epoch {after}, T = {temperature:g}"
+            rows.append((title, role, softmax(given, temperature), ghost))
     return rows
 
 

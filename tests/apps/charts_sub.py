@@ -24,9 +24,10 @@ log = st.toggle("log")
 soft = softmax(teacher, 4)
 left, right = st.columns(2)
 with left:
-    live_chart(
-        learning_curves(metrics(20, 5), measure="accuracy", teacher=0.976), key="seeds", description="five seeds"
-    )
+    curves = learning_curves(metrics(20, 5), measure="accuracy", teacher=0.976)
+    point = live_chart(curves, key="seeds", description="five seeds")
+    if point:
+        st.markdown(f"curve: {point['uid']} {point['index']}")
     live_chart(
         learning_curves(metrics(20, 3), measure="loss", smoothing=0.9, log_y=True, show_seeds=True),
         key="log_loss",
