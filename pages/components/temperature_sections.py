@@ -24,7 +24,7 @@ from pages.components.gallery import Mark, gallery
 from pages.components.live_chart import live_chart
 from pages.components.palette import ROLE_NAMES, colour
 from pages.components.temperature_charts import Line
-from pages.components.temperature_state import EXAMPLE, PageState
+from pages.components.temperature_state import PageState
 
 ORDER_TITLES: dict[Order, str] = {
     "entropy": "Least sure",
@@ -277,7 +277,6 @@ def look_alikes(scene: Scene, state: PageState) -> None:
             temperature_charts.similarity(matrix, names, temperature, log=state.log),
             key="temperature_similarity",
             description=f"Heatmap of the mean soft label of each true class at T = {temperature:g}",
-            on_click=lambda click: _choose_pair(state, names, (names[round(click["y"])], names[round(click["x"])])),
         )
     found = most_confused(matrix, names, k=10)
     with right:
@@ -285,43 +284,7 @@ def look_alikes(scene: Scene, state: PageState) -> None:
             temperature_charts.confusions(found, temperature),
             key="temperature_confusions",
             description="; ".join(f"{true} taken for {other}: {format_percent(share)}" for true, other, share in found),
-            on_click=lambda click: _choose_pair(state, names, click["customdata"]),
         )
-    if state.pair is None and found:
-        _choose_pair(state, names, found[0][:2])
-    if state.pair is not None:
-        _pair_strip(scene, state, *state.pair)
-
-
-def _choose_pair(state: PageState, names: Sequence[str], pair: Sequence[str] | None) -> None:
-    if pair is not None and pair[0] != pair[1]:
-        state.pair = (list(names).index(pair[0]), list(names).index(pair[1]))
-
-
-def _pair_strip(scene: Scene, state: PageState, true: int, other: int) -> None:
-    """Show the examples of one class that look most like another; a chosen one opens in the explorer."""
-    names = scene.class_names
-    ids = data.alike_examples(scene.store, scene.teacher.id, scene.key, true, other)
-    answers = scene.answers("teacher")
-    assert answers is not None
-    shares = softmax(answers[ids])[:, other]
-    st.markdown(
-        f"**True class {as_text(names[true])}, most like {as_text(names[other])}** to the teacher at T = 1. "
-        "Click a cell or a bar above for another pair, an example to open it."
-    )
-    chosen = gallery(
-        data.images(scene.store, scene.key)[ids], captions=[format_percent(float(share)) for share in shares],
-        ids=ids.tolist(), key=f"temperature_pair_{true}_{other}", height=170, label="Look-alikes: choose one to open it",
-    )  # fmt: skip
-    if chosen is not None and chosen != state.opened:
-        state.opened = state.example = state.picked = chosen
-        state.only, state.section = None, EXAMPLE
-        st.rerun(scope="fragment")
-
-
-def as_text(text: str) -> str:
-    """Escape what Markdown would read as markup: class names are data."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)
 
 
 # --- All examples ---

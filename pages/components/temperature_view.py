@@ -14,7 +14,7 @@ from pages.components.address import show_in_address
 from pages.components.log_slider import Landmark, log_slider
 from pages.components.session import engine
 from pages.components.temperature_compare import progress, what_the_student_saw
-from pages.components.temperature_sections import Scene, all_examples, as_text, look_alikes, one_example, why_squared
+from pages.components.temperature_sections import Scene, all_examples, look_alikes, one_example, why_squared
 from pages.components.temperature_state import (
     ALIKE,
     ALL,
@@ -76,8 +76,13 @@ def _title() -> None:
 
 def _say_problems(state: PageState) -> None:
     for problem in state.problems:
-        st.warning(f"The address asks for what this page cannot show: {as_text(str(problem))}. It shows the nearest that it can.",
+        st.warning(f"The address asks for what this page cannot show: {_plain(str(problem))}. It shows the nearest that it can.",
                    icon=":material/link_off:")  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown would read as markup: the text is from the address bar."""
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)
 
 
 # --- Which teacher, which student ---
@@ -86,8 +91,7 @@ def _say_problems(state: PageState) -> None:
 def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
     def choose() -> None:
         state.teacher, state.student = st.session_state["temperature_teacher"], None
-        state.example = state.picked = state.only = state.against = state.pair = None
-        state.problems = []
+        state.example, state.picked, state.only, state.against, state.problems = None, None, None, None, []
 
     st.session_state["temperature_teacher"] = state.teacher
     return st.selectbox(
@@ -191,7 +195,7 @@ def _slider(scene: Scene, state: PageState) -> None:
 def _without_teacher(store: Store, state: PageState) -> None:
     _title()
     if state.teacher is not None:
-        st.warning(f"teacher must be the id of a trained teacher, got {as_text(repr(state.teacher))}: "
+        st.warning(f"teacher must be the id of a trained teacher, got {_plain(repr(state.teacher))}: "
                    "no teacher is trained yet.", icon=":material/link_off:")  # fmt: skip
     live = bool(_live_experiments(store))
     st.fragment(_first_teacher, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, live)
@@ -217,7 +221,7 @@ def _first_teacher(store: Store, was_live: bool) -> None:
         )
         last = next((job for _, job in store.experiments(limit=1)), None)
         if last is not None and last.error:
-            st.error(f"The last experiment ended: {as_text(last.error)}", icon=":material/error:")
+            st.error(f"The last experiment ended: {_plain(last.error)}", icon=":material/error:")
         st.button("Train a small teacher", type="primary", icon=":material/play_arrow:", key="temperature_first",
                   on_click=_start_first, args=(store,))  # fmt: skip
 
