@@ -41,11 +41,8 @@ class ValidationProbe:
 def measures(network: Network, split: Split) -> dict[str, float]:
     """Return ``loss`` (mean cross-entropy, nats) and ``accuracy`` (fraction) of a network on a split."""
     logits = network.logits(split.inputs)
-    return {
-        "loss": statistics.negative_log_likelihood(logits, split.labels),
-        "hard_loss": statistics.negative_log_likelihood(logits, split.labels),
-        "accuracy": statistics.accuracy(logits, split.labels),
-    }
+    loss = statistics.negative_log_likelihood(logits, split.labels)
+    return {"loss": loss, "hard_loss": loss, "accuracy": statistics.accuracy(logits, split.labels)}
 
 
 def store_examples(store: Store, dataset: Dataset) -> str:

@@ -189,18 +189,17 @@ class Store:
         self.finish(job_id, JobStatus.QUEUED)
 
     def request_stop(self, job_id: str) -> None:
-        """Ask for a stop: a queued job stops here, a running one at its next batch; others stay as they are."""
-        with contextlib.suppress(TransitionError):
-            job = self.job(job_id)
-            if job.status == JobStatus.QUEUED.value:
-                with self._write() as session:
-                    statement = update(Job).where(Job.id == job_id, Job.status == JobStatus.QUEUED.value)
-                    values = {"status": JobStatus.STOPPED.value, "phase": "stopped", "finished_at": time.time()}
-                    if session.execute(statement.values(**values)).rowcount:  # type: ignore[attr-defined]
-                        return
+        """Ask for a stop: a queued job stops here, a running one at its next batch; others stay as they are.
+
+        Raises StoreError for an unknown id.
+        """
+        self.job(job_id)
+        now, this = time.time(), update(Job).where(Job.id == job_id)
+        stopped = {"status": JobStatus.STOPPED.value, "phase": "stopped", "finished_at": now}
+        requested = {"stop_requested_at": func.coalesce(Job.stop_requested_at, now)}
         with self._write() as session:
-            statement = update(Job).where(Job.id == job_id, Job.status == JobStatus.RUNNING.value)
-            session.execute(statement.values(stop_requested_at=func.coalesce(Job.stop_requested_at, time.time())))
+            session.execute(this.where(Job.status == JobStatus.QUEUED.value).values(**stopped))
+            session.execute(this.where(Job.status == JobStatus.RUNNING.value).values(**requested))
 
     def heartbeat(self, job_id: str, worker_id: str) -> bool:
         """Say that the worker still has the job; returns whether a stop is asked for. Raises ClaimLost."""

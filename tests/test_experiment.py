@@ -12,6 +12,7 @@ import pytest
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine, is_alive, terminate_group
+from kdcore.jobs import run_job
 from kdcore.results import Curves, correct, gain, load_results, logits, summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store
@@ -287,3 +288,14 @@ def test_progress_never_falls_and_ends_at_one(engine: LocalEngine, finished: str
     assert seen == sorted(seen)
     assert max(seen) == 1.0
     assert len(set(seen)) > 4
+
+
+# Keras itself, when it saves a model.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn.t accept a copy keyword:DeprecationWarning")
+def test_a_job_can_be_run_in_any_process_that_has_the_url(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    experiment = store.create(SMALL)
+    assert run_job(store.url, experiment) == "finished"
+    assert len(summary(store, experiment)["student"]["accuracy"]) == 1
+    assert run_job(store.url, experiment) is None, "it is not queued any more"
+    assert store.workers() == []

@@ -238,6 +238,6 @@ def test_a_newer_store_is_refused_in_words(store: Store) -> None:
 
 
 def test_unknown_ids_are_refused_in_words(store: Store) -> None:
-    for look in (store.job, store.experiment, store.run):
+    for look in (store.job, store.experiment, store.run, store.request_stop):
         with pytest.raises(StoreError, match="there is no"):
             look("../../etc/passwd")

@@ -10,7 +10,7 @@ from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
 from kdcore.results import Curves, Results, examples, gain, load_results
 from kdcore.schema import JobStatus
-from kdcore.statistics import softmax
+from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
 from pages.components import charts, setup
 from pages.components.gallery import gallery
@@ -129,12 +129,29 @@ def _state_in_words(store: Store, results: Results) -> None:
         st.warning(f"Interrupted: {job.error}.", icon=":material/power_off:")
     elif results.status is JobStatus.STOPPED:
         st.info("Stopped. What was trained is kept; Resume goes on from there.", icon=":material/stop_circle:")
-    elif (found := gain(store, results)) is not None:
+    elif (found := _gain(store, results)) is not None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
         show(found.verdict, icon=icons.get(found.outcome, ":material/balance:"))
     if results.reused("teacher"):
         st.caption(":material/recycling: The teacher was trained before with these settings and is reused.")
+
+
+def _gain(store: Store, results: Results) -> PairedGain | None:
+    """Return the gain so far; finished runs never change, so it is worked out once for each set of them."""
+    finished = tuple(run.id for _, run in results.links if run.finished_at is not None)
+    return _gain_of(store, results.experiment.id, finished)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _gain_of(_store: Store, experiment_id: str, finished: tuple[str, ...]) -> PairedGain | None:
+    return gain(_store, load_results(_store, experiment_id)) if finished else None
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _probe_examples(_store: Store, dataset_key: str) -> dict[str, NDArray]:
+    """Return images and labels of the probe examples; the key names their content, so they never change."""
+    return examples(_store, dataset_key, "probe")
 
 
 def _figures(store: Store, results: Results, curves: Curves) -> None:
@@ -155,7 +172,7 @@ def _figures(store: Store, results: Results, curves: Curves) -> None:
 
 
 def _gain_figure(store: Store, results: Results, curves: Curves) -> tuple[str, str, str]:
-    found = gain(store, results)
+    found = _gain(store, results)
     if found is not None:
         return "Gain", f"{found.mean:+.1f} pp", "Student minus baseline on test data, in percentage points."
     student, _ = _accuracy(results, curves, "student")
@@ -218,7 +235,7 @@ def _charts(results: Results, curves: Curves) -> None:
 def _distributions(store: Store, results: Results, curves: Curves) -> None:
     """The softened answers of all three models for one probe example, at any temperature and epoch."""
     config, key = results.config, results.experiment.dataset_key
-    shown = examples(store, key, "probe") if key else {}
+    shown = _probe_examples(store, key) if key else {}
     if not shown or not curves.probes:
         st.info("The softened answers of the models appear here as soon as the teacher has begun to learn.",
                 icon=":material/bar_chart:")  # fmt: skip
