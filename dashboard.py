@@ -1,15 +1,38 @@
 """KD Lab in the browser: ``streamlit run dashboard.py``."""
 
-import streamlit as st
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
-st.set_page_config(page_title="KD Lab", page_icon="pages/logo.svg", layout="wide")
-# Charts need the room that Streamlit leaves free above a page.
-st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }</style>")
-page = st.navigation(
-    [
-        st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
-        st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
-    ],
-    position="top",
-)
-page.run()
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+
+def draw() -> None:
+    """Draw the page that the visitor asks for."""
+    st.set_page_config(page_title="KD Lab", page_icon="pages/logo.svg", layout="wide")
+    # Charts need the room that Streamlit leaves free above a page.
+    st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }</style>")
+    page = st.navigation(
+        [
+            st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
+            st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
+        ],
+        position="top",
+    )
+    page.run()
+
+
+@contextlib.asynccontextmanager
+async def _started(_app: Any) -> AsyncIterator[dict[str, Any]]:
+    # A folder called pages means Streamlit's old navigation to it until a first script has run: the first visitor of a
+    # fresh server was told "Page not found" on every page but the first.
+    PagesManager.uses_pages_directory = False
+    yield {}
+
+
+if get_script_run_ctx(suppress_warning=True) is None:
+    app = st.App(__file__, lifespan=_started)
+else:
+    draw()

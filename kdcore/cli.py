@@ -21,6 +21,7 @@ from kdcore.results import soften as soften_figures
 from kdcore.results import summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store, default_url
+from kdcore.temperature import format_percent
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -132,17 +133,13 @@ def show(store_url: str, experiment_id: str, as_json: bool) -> None:
 @main.command()
 @click.option("--experiment", "experiment_id", required=True, help="An experiment whose teacher is trained.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="T, above 0.")
+@click.option("--seed", type=int, default=None, help="Seed of student and baseline. [default: the experiment's first]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def soften(store_url: str, experiment_id: str, temperature: float, as_json: bool) -> None:
+def soften(store_url: str, experiment_id: str, temperature: float, seed: int | None, as_json: bool) -> None:
     """Show what a temperature does to a teacher's answers on test data: the figures of the Temperature page."""
-    figures = soften_figures(Store(store_url), experiment_id, temperature)
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        click.echo(f"{name.replace('_', ' ')}: {shown}")
+    figures = soften_figures(Store(store_url), experiment_id, temperature, seed)
+    click.echo(json.dumps(figures) if as_json else _softened_in_words(figures))
 
 
 @main.command()
@@ -202,6 +199,30 @@ def _interrupt_stops(engine: Engine, experiment_id: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _softened_in_words(figures: dict[str, Any]) -> str:
+    calibration = figures["calibration"]
+    alike = ", ".join(
+        f"{pair['true']} → {pair['other']} ({format_percent(pair['probability'])})" for pair in figures["confusions"]
+    )
+    lines = [
+        f"teacher {figures['teacher_run']} at T = {figures['temperature']:g} on {figures['examples']:,} test examples of "
+        f"{figures['classes']} classes, {figures['accuracy']:.2%} right at any T",
+        f"  entropy            {figures['entropy']:.4f} nats, as among {figures['effective_classes']:.2f} equal classes",
+        f"  top probability    {figures['top_probability']:.2%}, under 50 % for {figures['share_under_half']:.2%} of examples",
+        f"  calibration error  {figures['expected_calibration_error']:.2%}; {calibration['error_before']:.2%} at T = 1, "
+        f"{calibration['error_after']:.2%} where calibrated. {calibration['sentence']}",
+        f"  most alike         {alike}",
+    ]
+    for role in ("student", "baseline"):
+        if (part := figures[role]) is not None:
+            distance = "beyond measure" if part["mean_kl"] is None else f"{part['mean_kl']:.4f} nats"
+            words = (
+                f"{part['accuracy']:.2%} right, agrees on {part['agreement']:.2%}, mean KL from the teacher {distance}"
+            )
+            lines.append(f"  {role:<18} {words} (seed {figures['seed']})")
+    return "\n".join(lines)
 
 
 def _in_words(result: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from pages.components.charts import (
     LOG_FLOOR,
     MEASURES,
     POINTS_PER_CURVE,
+    Distribution,
     distributions,
     downsample,
     learning_curves,
@@ -241,7 +242,7 @@ class TestLearningCurves:
 
 
 NAMES = ("T-shirt", "trouser", "ankle boot")
-ROWS = [
+ROWS: list[Distribution] = [
     ("teacher, T = 4", "teacher", [0.7, 0.295, 0.005], None),
     ("student", "student", np.array([0.2, 0.8, 1e-9]), np.array([0.7, 0.295, 0.005])),
 ]

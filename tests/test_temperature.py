@@ -24,6 +24,7 @@ from kdcore.temperature import (
     gradient_norms,
     kd_gradient,
     kl_divergence,
+    label_gradient_norm,
     large_temperature_gradient,
     log_softmax,
     margin,
@@ -425,6 +426,24 @@ def test_no_gradient_where_student_equals_teacher() -> None:
     logits = np.random.default_rng(11).normal(0, 4, (5, 3))
     assert not kd_gradient(logits, logits, 3).any()
     assert not gradient_norms(logits, logits + 7, [3.0])["limit"].round(12).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_label_gradient_equals_automatic_differentiation(seed: int) -> None:
+    tf = pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(seed)
+    logits, labels = tf.Variable(rng.normal(0, 4, (6, 5))), rng.integers(0, 5, 6)
+    with tf.GradientTape() as tape:
+        rows = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss = tf.reduce_sum(rows)
+    expected = np.linalg.norm(tape.gradient(loss, logits).numpy(), axis=1).mean()
+    assert label_gradient_norm(logits.numpy(), labels) == pytest.approx(expected)
+
+
+def test_label_gradient_vanishes_where_all_is_right_and_sure() -> None:
+    assert label_gradient_norm(100 * np.eye(4), np.arange(4)) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ConfigError, match="labels must be"):
+        label_gradient_norm(np.eye(4), [0, 1])
 
 
 # --- the report ---

@@ -66,13 +66,14 @@ def style(
 ) -> go.Figure:
     """Give ``figure`` the look that all charts share, and return it: fonts, margins, grid, legend below the title."""
     figure.layout.template = go.layout.Template()
-    figure.update_layout(_layout(title, subtitle, height))
-    figure.update_xaxes(_axis(x, horizontal=True))
-    figure.update_yaxes(_axis(y, horizontal=False))
+    figure.update_layout(base_layout(title, subtitle, height))
+    figure.update_xaxes(base_axis(x, horizontal=True))
+    figure.update_yaxes(base_axis(y, horizontal=False))
     return figure
 
 
-def _layout(title: str, subtitle: str | None = None, height: int = 320) -> dict[str, Any]:
+def base_layout(title: str, subtitle: str | None = None, height: int = 320) -> dict[str, Any]:
+    """Return the layout that all charts share: fonts, margins, legend below the title; axes come on top."""
     return dict(
         template={},
         title=dict(
@@ -96,7 +97,8 @@ def _layout(title: str, subtitle: str | None = None, height: int = 320) -> dict[
     )
 
 
-def _axis(title: str | None, *, horizontal: bool) -> dict[str, Any]:
+def base_axis(title: str | None, *, horizontal: bool) -> dict[str, Any]:
+    """Return the axis that all charts share; ``title`` names the quantity and its unit."""
     return dict(
         title=dict(text=title, font=dict(size=12, color=MUTED), standoff=10),
         tickfont=dict(size=12, color=MUTED),
@@ -205,8 +207,8 @@ def learning_curves(
     if teacher is not None:
         traces.append(_teacher_line(teacher, *_extent(curves, end), card))
 
-    layout = _layout(card.title, _about_seeds(seeds)) | dict(hovermode="x unified", showlegend=True)
-    across, up = _axis(X_TITLES[x], horizontal=True), _axis(card.axis, horizontal=False)
+    layout = base_layout(card.title, _about_seeds(seeds)) | dict(hovermode="x unified", showlegend=True)
+    across, up = base_axis(X_TITLES[x], horizontal=True), base_axis(card.axis, horizontal=False)
     across |= SPIKE | dict(unifiedhovertitle=dict(text=X_HOVER[x]))
     up["tickformat"] = card.ticks
     if log_y:
@@ -357,9 +359,9 @@ def distributions(
     names = [f"<b>{name}</b>" if index == label else name for index, name in enumerate(class_names)]
     outlined = any(ghost is not None for *_, ghost in rows)
     said = ["Outlined: the teacher's distribution."] * outlined + ["Shaded: the true class."] * (label is not None)
-    layout = _layout("Probability of each class", " ".join(said) or None, height=110 + 112 * len(rows))
+    layout = base_layout("Probability of each class", " ".join(said) or None, height=110 + 112 * len(rows))
     layout |= dict(barmode="overlay", bargap=0, showlegend=False, hovermode="x unified", hoversubplots="axis")
-    layout["xaxis"] = _axis(None, horizontal=True) | dict(
+    layout["xaxis"] = base_axis(None, horizontal=True) | dict(
         showspikes=False,
         tickvals=list(range(count)),
         ticktext=names,
@@ -439,7 +441,7 @@ def _probability_axis(bottom: float, top: float, log: bool) -> dict[str, Any]:
         scale["ticktext"] = ["0.0001%", "0.01%", "1%", "100%"]
     else:
         scale = dict(range=[0, 1.25], tickvals=[0, 0.5, 1], ticktext=["0%", "50%", "100%"])
-    return _axis(None, horizontal=False) | scale | dict(domain=[max(bottom, 0), top], anchor="x", fixedrange=True)
+    return base_axis(None, horizontal=False) | scale | dict(domain=[max(bottom, 0), top], anchor="x", fixedrange=True)
 
 
 def _row_title(title: str, role: str, y: float) -> dict[str, Any]:

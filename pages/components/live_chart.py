@@ -156,15 +156,19 @@ const SHAPES = {
   diamond: '<path d="M11 1.8 15.2 6 11 10.2 6.8 6Z" stroke="none"/>',
 };
 
+const DASHES = { dot: '2 2', dashdot: '5 2 2 2', longdash: '9 3', longdashdot: '9 2 2 2' };
+
 function swatch({ type, line = {}, marker = {}, mode = '' }) {
   const tone = [line.color, marker.color].find((value) => typeof value === 'string') ?? 'currentColor';
   if (type === 'bar') {
     const edge = marker.line?.width ? marker.line.color : 'none';
     return { drawing: '<rect x="5" y="1" width="12" height="10" rx="1"/>', line: edge, fill: tone };
   }
-  const dash = line.dash && line.dash !== 'solid' ? ' stroke-dasharray="5 3"' : '';
+  const dash = line.dash && line.dash !== 'solid' ? ` stroke-dasharray="${DASHES[line.dash] ?? '5 3'}"` : '';
   const rule = mode.includes('lines') ? `<path d="M0 6H22" stroke-width="${Number(line.width) || 2}"${dash}/>` : '';
-  const dot = mode.includes('markers') ? SHAPES[marker.symbol] ?? SHAPES.circle : '';
+  const [shape, open] = (marker.symbol ?? 'circle').split('-');
+  const filled = SHAPES[shape] ?? SHAPES.circle;
+  const dot = !mode.includes('markers') ? '' : open ? filled.replace('stroke="none"', 'fill="none" stroke-width="1.6"') : filled;
   return { drawing: rule + dot, line: tone, fill: tone };
 }
 

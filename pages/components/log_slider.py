@@ -27,7 +27,7 @@ class Landmark(NamedTuple):
 _CSS = """
 .box {
   display: grid; grid-template-columns: auto minmax(0, 1fr); column-gap: 1.25rem; align-items: center;
-  font-family: var(--st-font); color: var(--st-text-color);
+  font-family: var(--st-font); color: var(--st-text-color); background: var(--st-background-color); padding: 0.4rem 0 0.3rem;
 }
 .value { font-size: 1.75rem; font-weight: 650; min-width: 5.6rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .track { position: relative; padding: 0 11px; }
@@ -170,16 +170,17 @@ export default function ({ data, parentElement, setStateValue }) {
   const slider = sliders.get(box) ?? create(box);
   sliders.set(box, slider);
   slider.answer = setStateValue;
-  slider.data = data;
   const { value, ...scale } = data;
+  const present = slider.data?.steps[Number(slider.input.value)] ?? value;
+  slider.data = data;
   const contents = JSON.stringify([scale, dark(box)]);
   const changed = slider.contents !== contents;
   slider.contents = contents;
   if (changed) build(slider, data);
   // While a hand is on it the slider leads, and what comes back from Python is what it said a moment ago.
-  const lead = slider.timer || Date.now() - (slider.touched ?? 0) < 1000;
-  if (!lead || slider.shown === undefined) show(slider, data.steps.indexOf(value));
-  slider.shown = true;
+  const leads = slider.timer || Date.now() - (slider.touched ?? 0) < 1000;
+  const shown = leads && data.steps.includes(present) ? present : value;
+  show(slider, data.steps.indexOf(shown));
 }
 """
 

@@ -29,4 +29,9 @@ def engine() -> LocalEngine:
 
 def show_error(error: KDLabError) -> None:
     """Show an error in words where it happened."""
-    st.error(str(error), icon=":material/error:")
+    st.error(as_text(str(error)), icon=":material/error:")
+
+
+def as_text(text: str) -> str:
+    """Escape what Markdown would read as markup: names, notes and addresses are data."""
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)

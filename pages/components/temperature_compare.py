@@ -16,7 +16,7 @@ from pages.components import charts, temperature_charts
 from pages.components import temperature_data as data
 from pages.components.live_chart import live_chart
 from pages.components.session import engine
-from pages.components.temperature_sections import Scene, nats, no_student
+from pages.components.temperature_sections import Scene, as_text, log_switch, nats, no_student, picture_html
 from pages.components.temperature_state import PageState
 
 SUGGESTED = (1.0, 4.0, 10.0, 20.0)
@@ -47,12 +47,27 @@ def what_the_student_saw(scene: Scene, state: PageState) -> bool:
         return _offer(scene.store, mine, state.against)
     st.markdown(f"**{verdict(mine, twin, every)}**")
     pair = sorted((mine, twin), key=lambda each: each.temperature)
+    _which_example(scene, state)
     figures = [_curves(scene.store, each) for each in pair]
     temperature_charts.same_height(figures)
     for column, each, figure, side in zip(st.columns(2, gap="large"), pair, figures, ("left", "right"), strict=True):
         with column:
             _side(scene, state, each, figure, side)
     return False
+
+
+def _which_example(scene: Scene, state: PageState) -> None:
+    if state.example is None:
+        state.example = data.first_example(scene.store, scene.teacher.id, scene.key)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        image = data.images(scene.store, scene.key)[state.example]
+        st.html(picture_html(image, f"test example {state.example}", pixels=56), width="content")
+        st.markdown(
+            f"Below, **{as_text(scene.class_names[scene.truth[state.example]])}**, test example {state.example}, softened as "
+            "the training examples were. Choose another under *One example*.",
+            width="content",
+        )
+    log_switch(state, "seen")
 
 
 def _choose_other(state: PageState, others: list[float], twins: dict[float, Pupils]) -> None:
@@ -82,10 +97,11 @@ def verdict(one: Pupils, other: Pupils, every: list[Pupils]) -> str:
     if len(seeds) == 1:
         return f"{gained} with this one seed, which cannot tell luck from merit."
     found = paired_gain(higher, lower, test_examples=examples)
-    interval = f"95 % CI {found.low:+.1f} to {found.high:+.1f}, {len(seeds)} seeds"
+    interval = f"95 % CI {found.low:+.1f} to {found.high:+.1f}"
     if found.outcome == "no difference":
-        return f"No difference between {names[0]} and {names[1]} that {len(seeds)} seeds can show ({points:+.1f} points, {interval})."
-    return f"{gained} ({interval})."
+        shown = f"{len(seeds)} seeds can show ({points:+.1f} points, {interval})"
+        return f"No difference between {names[0]} and {names[1]} that {shown}."
+    return f"{gained} ({interval}, {len(seeds)} seeds)."
 
 
 def _same_but_seed(one: Pupils, other: Pupils) -> bool:
@@ -106,12 +122,17 @@ def _side(scene: Scene, state: PageState, pupils: Pupils, figure: go.Figure, sid
             help="Mean KL divergence of the student's answers from the teacher's on test data, both softened with the "
             "slider's T.",
         )  # fmt: skip
-    index = state.example if state.example is not None else 0
+    index = state.example or 0
     saw = softmax(teacher[index], temperature)
     rows: list[charts.Distribution] = [
-        (f"what it was shown: teacher at T = {temperature:g}", "teacher", saw, None),
+        (f"what it learnt from: the teacher at T = {temperature:g}", "teacher", saw, None),
         (f"what it answers at T = {temperature:g}", "student", softmax(learnt[index], temperature), saw),
-        ("what it answers at T = 1", "student", softmax(learnt[index]), softmax(teacher[index])),
+        (
+            f"what it answers at the slider's T = {state.temperature:g}",
+            "student",
+            softmax(learnt[index], state.temperature),
+            softmax(teacher[index], state.temperature),
+        ),
     ]
     live_chart(
         charts.distributions(scene.class_names, rows, label=int(scene.truth[index]), log=state.log),

@@ -49,6 +49,25 @@ def ordered(_store: Store, teacher: str, student: str | None, dataset_key: str, 
 
 
 @remember
+def first_example(_store: Store, teacher: str, dataset_key: str) -> int:
+    """Return the example to begin with: right at T = 1 and at least 90 % sure, but the least sure of these."""
+    shown = slice(len(images(_store, dataset_key)))
+    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
+    sureness = soft.top_probability(answers)
+    fit = (answers.argmax(axis=1) == truth) & (sureness >= 0.9)
+    return int(np.argmin(np.where(fit, sureness, 2.0)))
+
+
+@remember
+def alike_examples(_store: Store, teacher: str, dataset_key: str, true: int, other: int, most: int = 24) -> IntArray:
+    """Return the examples of class ``true`` that have a picture and most look like ``other``, the most alike first."""
+    shown = slice(len(images(_store, dataset_key)))
+    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
+    (members,) = np.nonzero(truth == true)
+    return members[np.argsort(-soft.softmax(answers[members])[:, other], kind="stable")][:most]
+
+
+@remember
 def curves(_store: Store, teacher: str, dataset_key: str) -> dict[str, FloatArray]:
     """Return what temperature does to all test examples, over ``GRID``."""
     return soft.temperature_curves(run_logits(_store, teacher), labels(_store, dataset_key), GRID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from pages.components.gallery import Mark, gallery
 from pages.components.live_chart import live_chart
 from pages.components.palette import ROLE_NAMES, colour
 from pages.components.temperature_charts import Line
-from pages.components.temperature_state import PageState
+from pages.components.temperature_state import EXAMPLE, PageState
 
 ORDER_TITLES: dict[Order, str] = {
     "entropy": "Least sure",
@@ -32,7 +33,7 @@ ORDER_TITLES: dict[Order, str] = {
     "wrong but sure": "Wrong but sure",
     "disagreement": "Student disagrees",
 }
-SHOWN_TEMPERATURES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+SHOWN_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0)
 PICTURE = 104
 EVERY_CLASS = -1
 
@@ -86,7 +87,7 @@ def one_example(scene: Scene, state: PageState) -> None:
     assert teacher is not None
     with right:
         _example_in_words(scene, index, teacher[index], state.temperature)
-        _log_switch(state, "one")
+        log_switch(state, "one")
         live_chart(
             charts.distributions(
                 scene.class_names, _rows(scene, index, state.temperature), label=int(scene.truth[index]), log=state.log
@@ -135,12 +136,14 @@ def _choose_example(scene: Scene, state: PageState) -> int | None:
     ids = data.ordered(scene.store, scene.teacher.id, student.id if student else None, scene.key, state.order)
     if state.only is not None:
         ids = ids[scene.truth[ids] == state.only]
+    if state.example is None and state.only is None:
+        state.example = state.picked = data.first_example(scene.store, scene.teacher.id, scene.key)
     if len(ids) and state.example not in ids:
         state.picked = int(ids[0])
     captions, marks = _captions(scene, ids)
     chosen = gallery(
         data.images(scene.store, scene.key)[ids], captions=captions, marks=marks, ids=ids.tolist(),
-        selected=state.picked, key="temperature_gallery", height=430, label="Test examples: choose one",
+        selected=state.picked, key="temperature_gallery", height=512, label="Test examples: choose one",
         empty="No test example of this class has a picture",
     )  # fmt: skip
     told = ":red[●] the teacher is wrong (true → its answer)"
@@ -195,28 +198,29 @@ def _example_in_words(scene: Scene, index: int, logits: NDArray[np.float32], tem
     """Show the picture large, and say what the teacher's probabilities say."""
     names, label = scene.class_names, int(scene.truth[index])
     said = int(logits.argmax())
-    verdict = "" if said == label else f" <b>The teacher is wrong:</b> it is <b>{html.escape(names[label])}</b>."
+    verdict = "" if said == label else f"<b>The teacher is wrong:</b> the true class is {html.escape(names[label])}."
     plain, softened = (
         html.escape(describe_soft_label(softmax(logits, value), names, said)) for value in (1.0, temperature)
     )
-    second, third = np.argsort(-logits, kind="stable")[1:3] if len(names) > 2 else (0, 0)
-    ratio = float(np.exp(np.float64(logits[second]) - logits[third]))
-    ratios = ""
-    if len(names) > 2:
-        ratios = (
-            f"Of the wrong answers it prefers <b>{html.escape(names[second])}</b> to <b>{html.escape(names[third])}</b>, "
-            f"{times(ratio)} at T = 1 and {times(ratio ** (1 / temperature))} at T = {temperature:g}: "
-            "a ratio's T-th root, so the order of the classes never changes."
-        )
-    if said != label:
-        ratios = ""
+    ratios = "" if len(names) < 3 else _ratio_in_words(names, logits, temperature)
     words = (
         f"<div class='kd-words'><p>At T = 1 the teacher sees <em>{plain}</em>.</p>"
         f"<p class='kd-large'>At T = {temperature:g} it sees <em>{softened}</em>.</p>"
         f"<p class='kd-small'>{verdict} {ratios}</p></div>"
     )
-    picture = _picture(data.images(scene.store, scene.key)[index], f"test example {index}")
+    picture = picture_html(data.images(scene.store, scene.key)[index], f"test example {index}")
     st.html(f"{_CARD_CSS}<div class='kd-card'>{picture}{words}</div>")
+
+
+def _ratio_in_words(names: Sequence[str], logits: NDArray[np.float32], temperature: float) -> str:
+    """Say how the two classes behind the favourite compare, at T = 1 and at T."""
+    second, third = np.argsort(-logits, kind="stable")[1:3]
+    apart = float(logits[second]) - float(logits[third])
+    return (
+        f"After the favourite, <b>{html.escape(names[second])}</b> is {times(apart)} as likely as "
+        f"<b>{html.escape(names[third])}</b> at T = 1 and {times(apart / temperature)} as likely at T = {temperature:g}: "
+        "dividing the logits takes the T-th root of every ratio, so the order of the classes never changes."
+    )
 
 
 _CARD_CSS = """<style>
@@ -225,42 +229,47 @@ _CARD_CSS = """<style>
 .kd-card em { font-style: normal; font-weight: 600; }
 .kd-card .kd-large { font-size: 1.2rem; }
 .kd-card .kd-small { font-size: 0.85rem; opacity: 0.75; }
-.kd-picture { flex: none; border-radius: 0.5rem; border: 1px solid rgb(128 128 128 / 30%); padding: 6px; }
-.kd-picture > div { background-color: currentColor; image-rendering: pixelated; }
+</style>"""
+_PICTURE_CSS = """<style>
+.kd-picture { flex: none; width: fit-content; border-radius: 0.5rem; border: 1px solid rgb(128 128 128 / 30%); padding: 6px; }
+.kd-picture > div { background-color: currentColor; }
 </style>"""
 
 
-def times(ratio: float) -> str:
-    """Say how many times as likely: "15 times", "1.3 times", "over a million times"."""
-    if ratio > 1e6:
+def times(logits_apart: float) -> str:
+    """Say how many times as likely a lead in the logits makes a class: "15 times", "1.3 times", "just"."""
+    if logits_apart > np.log(1e6):
         return "over a million times"
+    ratio = float(np.exp(logits_apart))
+    if ratio < 1.05:
+        return "just"
     return f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.1f} times"
 
 
-def _picture(image: NDArray[np.uint8], title: str) -> str:
-    """Return the HTML of a large picture; ink of one colour is drawn in the page's text colour, light or dark."""
+def picture_html(image: NDArray[np.uint8], title: str, pixels: int = PICTURE) -> str:
+    """Return the HTML of an enlarged picture; ink of one colour is drawn in the page's text colour, light or dark."""
     height, width, channels = image.shape
-    zoom = max(1, round(PICTURE / max(height, width)))
+    zoom = max(1, round(pixels / max(height, width)))
     ink_as_opacity = np.concatenate([np.zeros((height, width, 3), np.uint8), image], axis=2)
-    pixels = ink_as_opacity if channels == 1 else image
+    shown = ink_as_opacity if channels == 1 else image
     file = io.BytesIO()
-    Image.fromarray(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(file, "png")
+    Image.fromarray(shown.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(file, "png")
     address = f"url(data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
     drawn = f"-webkit-mask-image:{address};mask-image:{address}" if channels == 1 else f"background-image:{address}"
     size = f"width:{width * zoom}px;height:{height * zoom}px"
-    return (
-        f"<div class='kd-picture' role='img' aria-label='{html.escape(title)}'><div style='{size};{drawn}'></div></div>"
-    )
+    inner = f"<div style='{size};{drawn}'></div>"
+    return f"{_PICTURE_CSS}<div class='kd-picture' role='img' aria-label='{html.escape(title)}'>{inner}</div>"
 
 
-def _log_switch(state: PageState, where: str) -> None:
+def log_switch(state: PageState, where: str) -> None:
+    """Draw the switch that all sections share, under a key of its own in each."""
     key = f"temperature_log_{where}"
 
     def switch() -> None:
         state.log = st.session_state[key]
 
     st.session_state[key] = state.log
-    st.toggle("Logarithmic scale: dark knowledge lives in the small probabilities", key=key, on_change=switch)
+    st.toggle("Logarithmic scale", key=key, on_change=switch, help="Dark knowledge lives in the small probabilities.")
 
 
 # --- Look-alikes ---
@@ -268,7 +277,7 @@ def _log_switch(state: PageState, where: str) -> None:
 
 def look_alikes(scene: Scene, state: PageState) -> None:
     """Draw which classes the teacher takes for which."""
-    _log_switch(state, "alike")
+    log_switch(state, "alike")
     names, temperature = scene.class_names, state.temperature
     matrix = data.similarity(scene.store, scene.teacher.id, scene.key, len(names), temperature)
     left, right = st.columns([1.6, 1], gap="large")
@@ -277,6 +286,7 @@ def look_alikes(scene: Scene, state: PageState) -> None:
             temperature_charts.similarity(matrix, names, temperature, log=state.log),
             key="temperature_similarity",
             description=f"Heatmap of the mean soft label of each true class at T = {temperature:g}",
+            on_click=lambda click: _choose_pair(state, names, (names[round(click["y"])], names[round(click["x"])])),
         )
     found = most_confused(matrix, names, k=10)
     with right:
@@ -284,7 +294,43 @@ def look_alikes(scene: Scene, state: PageState) -> None:
             temperature_charts.confusions(found, temperature),
             key="temperature_confusions",
             description="; ".join(f"{true} taken for {other}: {format_percent(share)}" for true, other, share in found),
+            on_click=lambda click: _choose_pair(state, names, click["customdata"]),
         )
+    if state.pair is None and found:
+        _choose_pair(state, names, found[0][:2])
+    if state.pair is not None:
+        _pair_strip(scene, state, *state.pair)
+
+
+def _choose_pair(state: PageState, names: Sequence[str], pair: Sequence[str] | None) -> None:
+    if pair is not None and pair[0] != pair[1]:
+        state.pair = (list(names).index(pair[0]), list(names).index(pair[1]))
+
+
+def _pair_strip(scene: Scene, state: PageState, true: int, other: int) -> None:
+    """Show the examples of one class that look most like another; a chosen one opens in the explorer."""
+    names = scene.class_names
+    ids = data.alike_examples(scene.store, scene.teacher.id, scene.key, true, other)
+    answers = scene.answers("teacher")
+    assert answers is not None
+    shares = softmax(answers[ids])[:, other] if len(ids) else np.zeros(0)
+    st.markdown(
+        f"**True class {as_text(names[true])}, most like {as_text(names[other])}** to the teacher at T = 1. "
+        "Click a cell or a bar above for another pair, an example to open it."
+    )
+    chosen = gallery(
+        data.images(scene.store, scene.key)[ids], captions=[format_percent(float(share)) for share in shares],
+        ids=ids.tolist(), key=f"temperature_pair_{true}_{other}", height=170, label="Look-alikes: choose one to open it",
+    )  # fmt: skip
+    if chosen is not None and chosen != state.opened:
+        state.opened = state.example = state.picked = chosen
+        state.only, state.section = None, EXAMPLE
+        st.rerun(scope="fragment")
+
+
+def as_text(text: str) -> str:
+    """Escape what Markdown would read as markup: class names and addresses are data."""
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)
 
 
 # --- All examples ---
@@ -337,7 +383,7 @@ def _softness(curves: dict[str, FloatArray], now: dict[str, float], classes: int
         live_chart(
             temperature_charts.over_temperature(
                 "How much is left for the favourite",
-                "Where the lines cross, a favourite has seldom a majority.",
+                "Dotted: the examples whose favourite has lost its majority.",
                 grid,
                 [
                     Line("mean top probability", curves["top_probability"], amber, now["top_probability"]),
@@ -376,7 +422,7 @@ def _honesty(scene: Scene, curves: dict[str, FloatArray], now: dict[str, float],
         live_chart(
             temperature_charts.over_temperature(
                 "How far its confidence is from the truth",
-                "The T that teaches best is usually far from the most honest one.",
+                "Lowest where it is honest; students are often taught far above.",
                 curves["temperature"],
                 [
                     Line(
@@ -390,12 +436,13 @@ def _honesty(scene: Scene, curves: dict[str, FloatArray], now: dict[str, float],
                 y="expected calibration error (test)",
                 number=".1%",
                 landmark=(best, f"best on validation: {best:.2g}") if inside else None,
+                y_range=(0, 1.1 * max(0.05, float(curves["expected_calibration_error"].max()))),
                 height=330,
             ),
             key="temperature_error",
             description=f"Expected calibration error over T; {now['expected_calibration_error']:.1%} at T = {chosen:g}",
         )
-    panels = {"T = 1": 1.0, f"T = {best:.3g}, best calibrated": best, f"T = {chosen:g}, chosen": chosen}
+    panels = {"T = 1": 1.0, f"best: T = {best:.3g}": best, f"chosen: T = {chosen:g}": chosen}
     with right:
         live_chart(
             temperature_charts.reliability_diagrams(
@@ -417,19 +464,23 @@ PUPIL_TITLES = {"untrained": "Student before training", "student": "Trained stud
 
 def why_squared(scene: Scene, state: PageState) -> None:
     """Draw the length of the soft loss's gradient with and without the factor T²."""
-    st.markdown(
-        "Dividing the logits by T makes the gradient of the soft loss about 1/T² as long. The loss carries a factor **T²** "
-        "so that the teacher's pull, weighed against the true labels by α, hardly depends on T."
-    )
     if scene.pupils is None:
         no_student()
         return
-    st.latex(
-        r"\frac{\partial}{\partial z_s}\,T^2\,\mathrm{KL}\!\left(p_T^{\,t}\,\|\,p_T^{\,s}\right)"
-        r"=T\left(p_T^{\,s}-p_T^{\,t}\right)\;\xrightarrow{\;T\to\infty\;}\;\frac{z_s-z_t}{C}"
+    left, right = st.columns([1, 1.9], gap="large")
+    left.markdown(
+        "Divide the logits by T, and the gradient of the soft loss shrinks to about 1/T². So the loss carries a factor "
+        "**T²**: the teacher's pull, which α weighs against that of the true labels, then hardly depends on T."
+    )
+    left.latex(
+        r"\begin{aligned}\frac{\partial}{\partial z_s}\,T^2\,&\mathrm{KL}\!\left(p_T^{\,t}\,\|\,p_T^{\,s}\right)\\"
+        r"&=T\left(p_T^{\,s}-p_T^{\,t}\right)\\&\xrightarrow{\;T\to\infty\;}\;\frac{z_s-z_t}{C}\end{aligned}"
+    )
+    left.caption(
+        "C classes, logits centred on their mean: at a high T the student is made to match the teacher's logits."
     )
     titles = {name: title for name, title in PUPIL_TITLES.items() if name != "baseline" or scene.pupils.baseline}
-    whose = st.segmented_control(
+    whose = left.segmented_control(
         "Whose logits", list(titles), default="untrained", required=True, key="temperature_whose",
         persist_state="session", format_func=lambda name: titles[name],
         help="Before training: on the probe examples. After: on all test examples.",
@@ -438,12 +489,24 @@ def why_squared(scene: Scene, state: PageState) -> None:
     chosen = (scene.store, scene.teacher.id, run.id, scene.key, whose == "untrained")
     norms = data.gradients(*chosen)
     now = data.gradients_at(*chosen, state.temperature)
-    live_chart(
-        temperature_charts.gradient_chart(norms, state.temperature, now, norms["labels"]),
-        key="temperature_gradients",
-        description=f"Length of the gradient over T with and without T squared; at T = {state.temperature:g} "
-        f"{now['with_t_squared']:.3g} with and {now['without_t_squared']:.3g} without",
+    spans = {name: _span(norms[name]) for name in ("with_t_squared", "without_t_squared")}
+    left.markdown(
+        f"From T = 1 to T = 20 its length varies **{spans['without_t_squared']:,.1f}-fold** without T², "
+        f"**{spans['with_t_squared']:,.1f}-fold** with it."
     )
+    with right:
+        live_chart(
+            temperature_charts.gradient_chart(norms, state.temperature, now, norms["labels"]),
+            key="temperature_gradients",
+            description=f"Length of the gradient over T with and without T squared; at T = {state.temperature:g} "
+            f"{now['with_t_squared']:.3g} with and {now['without_t_squared']:.3g} without",
+        )
+
+
+def _span(lengths: FloatArray) -> float:
+    """Return the longest over the shortest from T = 1 up; nan where there is no gradient."""
+    above = lengths[data.GRID >= 0.999]
+    return float(above.max() / above.min()) if above.min() > 0 else float("nan")
 
 
 def no_student() -> None:

@@ -26,7 +26,8 @@ SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, 
 class PageState:
     """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the choice to the page.
 
-    ``picked`` is the example that the page last chose for the visitor, ``watching`` whether an experiment is followed.
+    ``picked`` is the example that the page last chose for the visitor, ``pair`` two classes to compare,
+    ``opened`` the example opened from there, ``watching`` whether an experiment is followed.
     """
 
     teacher: str | None = None
@@ -39,6 +40,8 @@ class PageState:
     log: bool = False
     against: float | None = None
     picked: int | None = None
+    pair: tuple[int, int] | None = None
+    opened: int | None = None
     watching: bool = False
     problems: list[Problem] = field(default_factory=list)
     _seen: list[dict[str, str]] = field(default_factory=list)

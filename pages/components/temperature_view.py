@@ -14,7 +14,7 @@ from pages.components.address import show_in_address
 from pages.components.log_slider import Landmark, log_slider
 from pages.components.session import engine
 from pages.components.temperature_compare import progress, what_the_student_saw
-from pages.components.temperature_sections import Scene, all_examples, look_alikes, one_example, why_squared
+from pages.components.temperature_sections import Scene, all_examples, as_text, look_alikes, one_example, why_squared
 from pages.components.temperature_state import (
     ALIKE,
     ALL,
@@ -28,12 +28,13 @@ from pages.components.temperature_state import (
 )
 
 SECONDS_BETWEEN_LOOKS = 0.6
+SECONDS_WHEN_QUIET = 3.0
 # One seed is enough to look at temperature; the data, both models and all else are the Train page's defaults.
 FIRST_EXPERIMENT = ExperimentConfig(seeds=1)
 
 _CSS = """<style>
-.st-key-temperature_head { position: sticky; top: 3.4rem; z-index: 90; background: var(--st-background-color, inherit);
-  padding: 0.4rem 0 0.3rem; border-bottom: 1px solid rgb(128 128 128 / 20%); }
+[data-testid="stLayoutWrapper"]:has(> .st-key-temperature_head) { position: sticky; top: 3.4rem; z-index: 90; }
+.st-key-temperature_head { border-bottom: 1px solid rgb(128 128 128 / 20%); }
 </style>"""
 
 
@@ -60,7 +61,6 @@ def draw(store: Store) -> None:
         st.error("The test examples of this teacher are no longer in the store.", icon=":material/error:")
         return
     state.fit(len(scene.class_names), len(data.images(store, scene.key)))
-    _say_problems(state)
     # In a fragment: what moves with T is redrawn, the page around it is not.
     st.fragment(_explore, run_every=SECONDS_BETWEEN_LOOKS if state.watching else None)(scene, state)
 
@@ -75,14 +75,11 @@ def _title() -> None:
 
 
 def _say_problems(state: PageState) -> None:
-    for problem in state.problems:
-        st.warning(f"The address asks for what this page cannot show: {_plain(str(problem))}. It shows the nearest that it can.",
-                   icon=":material/link_off:")  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown would read as markup: the text is from the address bar."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)
+    if state.problems:
+        said = "; ".join(as_text(str(problem)) for problem in state.problems)
+        st.warning(
+            f"The address asks for what this page cannot show: {said}. Here is what it can.", icon=":material/link_off:"
+        )
 
 
 # --- Which teacher, which student ---
@@ -91,7 +88,8 @@ def _plain(text: str) -> str:
 def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
     def choose() -> None:
         state.teacher, state.student = st.session_state["temperature_teacher"], None
-        state.example, state.picked, state.only, state.against, state.problems = None, None, None, None, []
+        state.example = state.picked = state.only = state.against = state.pair = None
+        state.problems = []
 
     st.session_state["temperature_teacher"] = state.teacher
     return st.selectbox(
@@ -140,6 +138,8 @@ def _student_title(pupils: Pupils) -> str:
 
 def _explore(scene: Scene, state: PageState) -> None:
     st.html(_CSS)
+    with st.container(key="temperature_problems"):  # there also when it is empty, so that nothing below it moves
+        _say_problems(state)
     with st.container(key="temperature_head"):
         _slider(scene, state)
     watching = False
@@ -195,18 +195,19 @@ def _slider(scene: Scene, state: PageState) -> None:
 def _without_teacher(store: Store, state: PageState) -> None:
     _title()
     if state.teacher is not None:
-        st.warning(f"teacher must be the id of a trained teacher, got {_plain(repr(state.teacher))}: "
+        st.warning(f"teacher must be the id of a trained teacher, got {as_text(repr(state.teacher))}: "
                    "no teacher is trained yet.", icon=":material/link_off:")  # fmt: skip
     live = bool(_live_experiments(store))
-    st.fragment(_first_teacher, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, live)
+    # Somebody else may train one, in another tab or on the command line.
+    st.fragment(_first_teacher, run_every=SECONDS_BETWEEN_LOOKS if live else SECONDS_WHEN_QUIET)(store, state, live)
 
 
-def _first_teacher(store: Store, was_live: bool) -> None:
+def _first_teacher(store: Store, state: PageState, was_live: bool) -> None:
     """Offer to train a first teacher; while one is being trained, show how far it is, then the page itself."""
     if was_live:
         engine().tend()
     jobs = _live_experiments(store)
-    if bool(jobs) != was_live:
+    if bool(jobs) != was_live or (not jobs and store.finished_runs("teacher")):
         st.rerun()
     with st.container(border=True):
         if jobs:
@@ -221,12 +222,13 @@ def _first_teacher(store: Store, was_live: bool) -> None:
         )
         last = next((job for _, job in store.experiments(limit=1)), None)
         if last is not None and last.error:
-            st.error(f"The last experiment ended: {_plain(last.error)}", icon=":material/error:")
+            st.error(f"The last experiment ended: {as_text(last.error)}", icon=":material/error:")
         st.button("Train a small teacher", type="primary", icon=":material/play_arrow:", key="temperature_first",
-                  on_click=_start_first, args=(store,))  # fmt: skip
+                  on_click=_start_first, args=(store, state))  # fmt: skip
 
 
-def _start_first(store: Store) -> None:
+def _start_first(store: Store, state: PageState) -> None:
+    state.teacher = None
     engine().submit(store.create(FIRST_EXPERIMENT))
 
 
