@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-import time
-import types
 import typing
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-from tqdm import tqdm
 
+from kdcore.cli_common import Commands, config_options, follow, read_setting
 from kdcore.config import ExperimentConfig
-from kdcore.engine import Engine, LocalEngine
-from kdcore.errors import ConfigError, KDLabError
+from kdcore.engine import LocalEngine
 from kdcore.results import soften as soften_figures
 from kdcore.results import summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store, default_url
 from kdcore.temperature import format_percent
 
-SECONDS_BETWEEN_LOOKS = 0.2
 
-
-class _Commands(click.Group):
-    """Turns every KD Lab error into one line on stderr and exit status 2 (bad input) or 1 (anything else)."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KDLabError as error:
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
-
-
-@click.group(cls=_Commands)
+@click.group(cls=Commands)
 @click.option(
     "--store", "store_url", default=default_url, show_default="KD_STORE, or .kdlab/store.db", help="Store URL."
 )
@@ -45,35 +26,6 @@ class _Commands(click.Group):
 def main(ctx: click.Context, store_url: str) -> None:
     """Knowledge distillation with Keras: train, list, show and stop experiments."""
     ctx.obj = store_url
-
-
-def _read(name: str, text: str) -> Any:
-    """Read an option as the number it looks like; what does not is left to the config to refuse."""
-    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (annotation,)
-    if type(None) in kinds and text.lower() in ("all", "none", ""):
-        return None
-    if int in kinds or float in kinds:
-        for read in (int, float):
-            with contextlib.suppress(ValueError):
-                return read(text)
-    return text
-
-
-def _metavar(annotation: Any) -> str:
-    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if isinstance(kind, type)]
-    names = {int: "INTEGER", float: "NUMBER"}
-    return names.get(kinds[0], "NAME") if kinds else "NAME"
-
-
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option for every setting of ExperimentConfig."""
-    for name, field in reversed(ExperimentConfig.model_fields.items()):
-        option = f"--{name.replace('_', '-')}"
-        shown = "all" if field.default is None else field.default
-        help_text = f"{field.description} [default: {shown}]"
-        # Text as typed: the config reads the number, so that a bad one gets the same answer everywhere.
-        command = click.option(option, name, default=None, metavar=_metavar(field.annotation), help=help_text)(command)
-    return command
 
 
 @main.command()
@@ -89,13 +41,13 @@ def train(
 ) -> None:
     """Train teacher, student and baseline, and report what distillation gained. Ctrl-C stops, and keeps the work."""
     base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
-    config = base.replace(**{key: _read(key, value) for key, value in given.items() if value is not None})
+    config = base.replace(**{key: read_setting(key, value) for key, value in given.items() if value is not None})
     store = Store(store_url)
     # The workers of a command leave when the command's work is done.
     engine = LocalEngine(store, idle_seconds=2.0)
     experiment_id = store.create(config, name=name, reuse=reuse)
     engine.submit(experiment_id)
-    status = _follow(store, engine, experiment_id)
+    status = follow(store, engine, experiment_id)
     result = summary(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
@@ -162,43 +114,10 @@ def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
     engine = LocalEngine(store, idle_seconds=2.0)
     store.requeue(experiment_id)
     engine.submit(experiment_id)
-    status = _follow(store, engine, experiment_id)
+    status = follow(store, engine, experiment_id)
     result = summary(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
-
-
-def _follow(store: Store, engine: LocalEngine, experiment_id: str) -> JobStatus:
-    """Show a job's progress on stderr until it ends; Ctrl-C asks it to stop."""
-    bar = tqdm(total=100, file=sys.stderr, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}", leave=True)
-    with bar, _interrupt_stops(engine, experiment_id):
-        while True:
-            engine.tend()
-            job = store.job(experiment_id)
-            bar.n = round(100 * job.progress)
-            bar.set_description_str(job.phase)
-            bar.set_postfix_str(f"{job.seconds_left:.0f} s left in this phase" if job.seconds_left else "")
-            if not (status := JobStatus(job.status)).live:
-                break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    if job.error:
-        click.echo(f"{status}: {job.error}", err=True)
-    return status
-
-
-@contextlib.contextmanager
-def _interrupt_stops(engine: Engine, experiment_id: str) -> Iterator[None]:
-    import signal
-
-    def on_interrupt(_number: int, _frame: types.FrameType | None) -> None:
-        click.echo("stopping at the next batch", err=True)
-        engine.cancel(experiment_id)
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _softened_in_words(figures: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ LEVELS = {
     1: {"datasets", "models", "losses", "precision"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
     3: {"experiment"},
-    4: {"worker", "cli", "__main__"},
+    4: {"worker", "cli", "cli_common", "__main__"},
 }  # fmt: skip
 LEVEL_OF = {module: level for level, modules in LEVELS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax"}
