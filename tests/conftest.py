@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -13,7 +17,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser import QUIET, Complaints, Server, find_browser
+from kdcore.config import ExperimentConfig
+from kdcore.store import Store
+from tests.browser import QUIET, REPOSITORY, Complaints, Server, find_browser
 
 expect.set_options(timeout=15_000)  # the machine may be busy
 
@@ -72,3 +78,41 @@ def page(chromium: Browser, complaints: Complaints) -> Iterator[Page]:
     complaints.listen(page)
     yield page
     context.close()
+
+
+TRAINED = {
+    "training_examples": 200,
+    "labels": 50,
+    "teacher": "conv-16-32",
+    "student": "conv-4-8",
+    "teacher_epochs": 3,
+    "epochs": 3,
+    "seeds": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with two small finished experiments of one teacher, T = 10 and then T = 2; to be read only."""
+    file = tmp_path_factory.mktemp("trained") / "store.db"
+    url = f"sqlite:///{file}"
+    store = Store(url)
+    config = ExperimentConfig(**TRAINED)
+    ids = [store.create(config), store.create(config.replace(temperature=2.0))]
+    script = "import sys; from kdcore.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
+    done = subprocess.run([sys.executable, "-c", script, url, *ids], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.split()[-2:] == ["finished", "finished"], done.stderr[-3000:]
+    store.close()
+    return file
+
+
+@pytest.fixture
+def trained_store(trained_store_file: Path, tmp_path: Path) -> Store:
+    """A copy of the trained store of the test's own, free to be changed."""
+    copy = tmp_path / "store.db"
+    with (
+        contextlib.closing(sqlite3.connect(trained_store_file)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    return Store(f"sqlite:///{copy}")

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdcore.errors import ConfigError
-from pages.components.charts import (
+from kdcore.charts import (
     LOG_FLOOR,
     MEASURES,
     POINTS_PER_CURVE,
@@ -24,7 +23,8 @@ from pages.components.charts import (
     smooth,
     style,
 )
-from pages.components.palette import CLEAR, NEUTRALS, TONES, colour, dark_variants
+from kdcore.errors import ConfigError
+from kdcore.palette import CLEAR, NEUTRALS, TONES, colour, dark_variants
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
     0: {"errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
-        "results"},
+        "results", "charts", "palette"},
     1: {"datasets", "models", "losses", "precision"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
     3: {"experiment"},

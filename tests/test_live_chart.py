@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
+from kdcore.palette import colour
 from pages.components import live_chart
-from pages.components.palette import colour
 from tests.browser import Complaints
 
 APP = "tests/apps/charts_demo.py"

@@ -11,7 +11,7 @@ import pytest
 
 from kdcore import schema
 from kdcore.errors import ConfigError
-from pages.components.palette import CLEAR, NEUTRALS, ROLE_NAMES, ROLES, TONES, colour, dark_variants
+from kdcore.palette import CLEAR, NEUTRALS, ROLE_NAMES, ROLES, TONES, colour, dark_variants
 from tests.browser import REPOSITORY
 
 CONFIG = tomllib.loads((REPOSITORY / ".streamlit" / "config.toml").read_text())

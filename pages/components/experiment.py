@@ -6,13 +6,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
 from kdcore.results import Curves, Results, examples, gain, load_results
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
-from pages.components import charts, setup
+from pages.components import setup
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
 from pages.components.session import engine

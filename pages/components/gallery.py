@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kdcore.errors import require
-from pages.components.palette import TONES
+from kdcore.palette import TONES
 
 LARGEST_GALLERY = 10_000
 

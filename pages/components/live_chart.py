@@ -19,7 +19,7 @@ import streamlit as st
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from pages.components.palette import NEUTRALS, dark_variants
+from kdcore.palette import NEUTRALS, dark_variants
 
 Click = dict[str, Any]
 

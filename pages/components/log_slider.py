@@ -13,7 +13,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from kdcore.errors import require
-from pages.components.palette import TONES
+from kdcore.palette import TONES
 
 
 class Landmark(NamedTuple):

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from kdcore.charts import LOG_FLOOR, base_axis, base_layout
 from kdcore.errors import require
+from kdcore.palette import GRID, INK, MUTED, colour
 from kdcore.statistics import FloatArray, Reliability
 from kdcore.temperature import format_percent, softmax
-from pages.components.charts import LOG_FLOOR, base_axis, base_layout
-from pages.components.palette import GRID, INK, MUTED, colour
 
 T_TICKS = (0.5, 1, 2, 5, 10, 20)
 T_TITLE = "temperature T (logarithmic)"

@@ -7,12 +7,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from kdcore import charts
 from kdcore.config import ExperimentConfig
 from kdcore.results import Pupils, taught_by
 from kdcore.schema import Job, JobStatus
 from kdcore.statistics import agreement, paired_gain, softmax
 from kdcore.store import Store, current_points
-from pages.components import charts, temperature_charts
+from pages.components import temperature_charts
 from pages.components import temperature_data as data
 from pages.components.live_chart import live_chart
 from pages.components.session import engine

@@ -13,17 +13,18 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from kdcore import charts
 from kdcore.catalog import dataset_card
+from kdcore.palette import ROLE_NAMES, colour
 from kdcore.results import Pupils
 from kdcore.schema import Run
 from kdcore.statistics import FloatArray, IntArray, kl_divergence, softmax
 from kdcore.store import Store
 from kdcore.temperature import Order, describe_soft_label, format_percent, most_confused
-from pages.components import charts, temperature_charts
+from pages.components import temperature_charts
 from pages.components import temperature_data as data
 from pages.components.gallery import Mark, gallery
 from pages.components.live_chart import live_chart
-from pages.components.palette import ROLE_NAMES, colour
 from pages.components.temperature_charts import Line
 from pages.components.temperature_state import EXAMPLE, PageState
 

@@ -7,7 +7,7 @@ import time
 import streamlit as st
 from made_up import metrics
 
-from pages.components.charts import learning_curves
+from kdcore.charts import learning_curves
 from pages.components.live_chart import live_chart
 
 EPOCHS = 40

@@ -7,7 +7,7 @@ import streamlit as st
 from made_up import metrics
 
 from kdcore.catalog import DATASETS
-from pages.components.charts import distributions, learning_curves
+from kdcore.charts import distributions, learning_curves
 from pages.components.live_chart import live_chart
 
 NAMES = DATASETS["fashion_mnist"].class_names

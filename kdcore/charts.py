@@ -1,6 +1,6 @@
 """Tables and arrays in, Plotly figures out: pure functions, with no Streamlit and no state.
 
-Colours are the light theme's; the browser swaps them (see :mod:`pages.components.palette`). Every trace has a ``uid``,
+Colours are the light theme's; the browser swaps them (see :mod:`kdcore.palette`). Every trace has a ``uid``,
 so that a trace hidden by the visitor stays hidden when others come and go; Plotly makes selectors of it, so it has
 letters, digits and dashes only.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from kdcore.errors import require
-from pages.components.palette import CLEAR, GRID, INK, MUTED, ROLE_NAMES, SURFACE, colour
+from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_NAMES, SURFACE, colour
 
 Array = NDArray[np.float64]
 # One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline behind them.
