@@ -7,8 +7,9 @@ letters, digits and dashes only.
 
 from __future__ import annotations
 
+import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from kdcore.errors import require
-from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_NAMES, SURFACE, colour
+from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_LOOKS, SURFACE, Look, colour
 
 Array = NDArray[np.float64]
 # One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline behind them.
@@ -50,9 +51,6 @@ SPIKE = dict(
     showspikes=True, spikemode="across", spikesnap="cursor", spikethickness=1, spikedash="dot", spikecolor=MUTED
 )
 X_HOVER = {"epoch": "epoch %{x:.2~f}", "step": "step %{x:,.0f}", "seconds": "%{x:.1f} s"}
-DRAWN_LAST = ("teacher", "baseline", "student")
-LEGEND_ORDER = ("student", "baseline", "teacher")
-SYMBOLS = {"teacher": "diamond", "student": "circle", "baseline": "square"}
 
 
 def style(
@@ -171,6 +169,7 @@ def learning_curves(
     log_y: bool = False,
     show_seeds: bool = False,
     end: float | None = None,
+    looks: Mapping[str, Look] = ROLE_LOOKS,
 ) -> go.Figure:
     """Draw one measure over the course of training: a bold line a role on validation data, a faint one on training data.
 
@@ -185,6 +184,8 @@ def learning_curves(
         log_y: logarithmic vertical axis.
         show_seeds: with several seeds, also draw each one's curve.
         end: where the x axis ends, for a live run whose length is known; the curves then grow into the chart.
+        looks: how to draw each value of the column role, in the legend's order; for models of several experiments
+            these are keys of letters, digits and dashes.
 
     With several seeds a line is their mean, with a band (see :func:`mean_and_band`). Raises ConfigError for an unknown
     measure or x.
@@ -195,13 +196,13 @@ def learning_curves(
     curves = _curves(metrics, measure, x, smoothing)
     traces: list[dict[str, Any]] = []
     seeds: set[int] = set()
-    for role in DRAWN_LAST:
+    for rank, (role, look) in reversed(list(enumerate(looks.items()))):
         validation, training = curves.get((role, "validation"), {}), curves.get((role, "train"), {})
         if validation and training:
-            traces.append(_training_line(role, training, card))
+            traces.append(_training_line(role, look, training, card))
         if validation or training:
             seeds.add(len(validation or training))
-            traces += _bold_lines(role, validation or training, card, show_seeds)
+            traces += _bold_lines(role, look, rank, validation or training, card, show_seeds)
     if any(trace["legendgroup"] == "training" for trace in traces):
         traces.append(_training_legend(smoothing))
     if teacher is not None:
@@ -259,7 +260,7 @@ def _line(uid: str, x: Array, y: Array, group: str, tone: str, **extra: Any) -> 
 
 
 def _bold_lines(
-    role: str, seeds: dict[int, tuple[Array, Array]], card: Measure, show_seeds: bool
+    role: str, look: Look, rank: int, seeds: dict[int, tuple[Array, Array]], card: Measure, show_seeds: bool
 ) -> list[dict[str, Any]]:
     """The role's main line, with its band and single seeds beneath."""
     traces = []
@@ -267,21 +268,21 @@ def _bold_lines(
         ((x, y),) = seeds.values()
     else:
         x, y, lower, upper = mean_and_band(list(seeds.values()))
-        traces.append(_band(role, x, lower, upper))
+        traces.append(_band(role, look, x, lower, upper))
         if show_seeds:
-            tone = colour(role, alpha=0.45)
+            tone = colour(look.tone, alpha=0.45)
             traces += [_line(f"{role}-seed-{seed}", *curve, role, tone) for seed, curve in seeds.items()]
-    main = _line(role, x, y, role, colour(role), width=2.6, showlegend=True, name=ROLE_NAMES[role])
-    main["legendrank"] = LEGEND_ORDER.index(role)
-    main |= dict(hoverinfo="all", hovertemplate=f"{ROLE_NAMES[role]} <b>%{{y:{card.hover}}}</b><extra></extra>")
+    main = _line(role, x, y, role, colour(look.tone), width=2.6, showlegend=True, name=as_label(look.name))
+    main["legendrank"] = rank
+    main["line"]["dash"] = look.dash
+    main |= dict(hoverinfo="all", hovertemplate=f"{as_label(look.name)} <b>%{{y:{card.hover}}}</b><extra></extra>")
     if len(x) <= 60:
-        main |= dict(
-            mode="lines+markers", marker=dict(size=6, symbol=SYMBOLS[role], color=colour(role)), cliponaxis=False
-        )
+        marker = dict(size=6, symbol=look.symbol, color=colour(look.tone))
+        main |= dict(mode="lines+markers", marker=marker, cliponaxis=False)
     return [*traces, main]
 
 
-def _band(role: str, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
+def _band(role: str, look: Look, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
     if len(x) > POINTS_PER_CURVE // 2:
         keep = np.linspace(0, len(x) - 1, POINTS_PER_CURVE // 2).astype(int)
         x, lower, upper = x[keep], lower[keep], upper[keep]
@@ -292,19 +293,19 @@ def _band(role: str, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
         x=np.concatenate([x, x[::-1]]),
         y=there_and_back,
         fill="toself",
-        fillcolor=colour(role, alpha=0.16),
+        fillcolor=colour(look.tone, alpha=0.16),
         mode="lines",
-        line=dict(width=0, color=colour(role)),
+        line=dict(width=0, color=colour(look.tone)),
         legendgroup=role,
         showlegend=False,
         hoverinfo="skip",
     )
 
 
-def _training_line(role: str, seeds: dict[int, tuple[Array, Array]], card: Measure) -> dict[str, Any]:
+def _training_line(role: str, look: Look, seeds: dict[int, tuple[Array, Array]], card: Measure) -> dict[str, Any]:
     x, y = next(iter(seeds.values())) if len(seeds) == 1 else mean_and_band(list(seeds.values()))[:2]
-    name = f"{role}, training data"
-    line = _line(f"{role}-train", x, y, "training", colour(role, alpha=0.5), hoverinfo="all", name=name)
+    name = f"{as_label(look.name)}, training data"
+    line = _line(f"{role}-train", x, y, "training", colour(look.tone, alpha=0.5), hoverinfo="all", name=name)
     return line | dict(hovertemplate=f"{name} %{{y:{card.hover}}}<extra></extra>")
 
 
@@ -321,7 +322,7 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
         type="scatter",
         uid="teacher-reference",
         name=f"teacher {written}",
-        legendrank=len(LEGEND_ORDER),
+        legendrank=len(ROLE_LOOKS),
         x=[start, stop],
         y=[value, value],
         mode="lines",
@@ -329,6 +330,11 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
         legendgroup="teacher-reference",
         hoverinfo="skip",  # the legend says it
     )
+
+
+def as_label(text: str) -> str:
+    """Return user text as a chart shows it literally: Plotly reads a little HTML, and fills in ``%{...}``."""
+    return html.escape(text, quote=False).replace("%{", "%&#123;")
 
 
 def _notice(text: str) -> dict[str, Any]:

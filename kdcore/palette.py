@@ -8,6 +8,7 @@ Figures are built with the light variants; the browser swaps in the dark ones wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kdcore.errors import require
 
@@ -34,7 +35,44 @@ TONES = {
     "baseline": Tone("#c22f7c", "#f472b6"),
     "right": Tone("#15803d", "#4ade80"),
     "wrong": Tone("#d0211c", "#ff7b72"),
+    # Further models of a role beside the first: of its family, and apart from it for colour-blind eyes as well.
+    "teacher-2": Tone("#3f1500", "#e06a1a"),
+    "teacher-3": Tone("#4d5200", "#eef08a"),
+    "student-2": Tone("#0f766e", "#7df0dc"),
+    "student-3": Tone("#5b21b6", "#8f6bff"),
+    "baseline-2": Tone("#86198f", "#c05bd0"),
+    "baseline-3": Tone("#6d0a36", "#e04f72"),
 }
+
+SYMBOLS = {"teacher": "diamond", "student": "circle", "baseline": "square"}
+TONES_A_ROLE = 3
+
+
+class Look(NamedTuple):
+    """How one model is drawn wherever it appears: its name, tone (a key of ``TONES``), marker and dash."""
+
+    name: str
+    tone: str
+    symbol: str
+    dash: str = "solid"
+
+
+# In the order of a legend. What comes first is drawn last, on top.
+ROLE_LOOKS = {role: Look(ROLE_NAMES[role], role, SYMBOLS[role]) for role in ("student", "baseline", "teacher")}
+
+
+def look(role: str, name: str, index: int = 0) -> Look:
+    """Return the look of the ``index``-th model of a role among those on screen; the first has the role's own colour.
+
+    The marker says the role. Three tones serve solid, then dashed with open markers, so that six of a role stay apart.
+    """
+    turn, tone = divmod(index, TONES_A_ROLE)
+    return Look(
+        name,
+        role if tone == 0 else f"{role}-{tone + 1}",
+        SYMBOLS[role] + ("-open" if turn % 2 else ""),
+        "dash" if turn % 2 else "solid",
+    )
 
 # What is not data. The browser replaces these by the visitor's own theme; here they are the light theme's.
 INK = "#1e2430"
@@ -47,7 +85,7 @@ NEUTRALS = {"ink": INK, "muted": MUTED, "grid": GRID, "surface": SURFACE}
 
 
 def colour(name: str, *, alpha: float = 1.0, dark: bool = False) -> str:
-    """Return the colour of a role, of "right" or of "wrong", as ``#rrggbb``, or ``rgba(...)`` below ``alpha`` 1.
+    """Return a tone, such as a role's or that of "right" and "wrong", as ``#rrggbb``, or ``rgba(...)`` below ``alpha`` 1.
 
     Raises ConfigError for an unknown name.
     """

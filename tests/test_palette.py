@@ -11,7 +11,7 @@ import pytest
 
 from kdcore import schema
 from kdcore.errors import ConfigError
-from kdcore.palette import CLEAR, NEUTRALS, ROLE_NAMES, ROLES, TONES, colour, dark_variants
+from kdcore.palette import CLEAR, NEUTRALS, ROLE_LOOKS, ROLE_NAMES, ROLES, TONES, colour, dark_variants, look
 from tests.browser import REPOSITORY
 
 CONFIG = tomllib.loads((REPOSITORY / ".streamlit" / "config.toml").read_text())
@@ -61,6 +61,18 @@ def test_roles_stay_apart_for_colour_blind_eyes(sight: str, dark: bool) -> None:
     for one, other in itertools.combinations(ROLES, 2):
         seen = [oklab(np.array(SIGHT[sight]) @ linear(colour(role, dark=dark))) for role in (one, other)]
         assert np.linalg.norm(seen[0] - seen[1]) > 0.1, (one, other)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("role", ROLES)
+def test_six_models_of_a_role_stay_apart(role: str, dark: bool, sight: str) -> None:
+    looks = [look(role, "m", index) for index in range(6)]
+    for one, other in itertools.combinations(looks, 2):
+        seen = [oklab(np.array(SIGHT[sight]) @ linear(colour(each.tone, dark=dark))) for each in (one, other)]
+        differ = (one.dash, one.symbol) != (other.dash, other.symbol)
+        assert differ or np.linalg.norm(seen[0] - seen[1]) > 0.1, (one, other)
+    assert looks[0] == ROLE_LOOKS[role]._replace(name="m"), "the first of a role looks as on every page"
 
 
 def test_the_roles_are_the_stores() -> None:

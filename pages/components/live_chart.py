@@ -106,7 +106,9 @@ function themed(chart) {
   return result;
 }
 
-const plain = (text) => (text ?? '').replace(/<br\s*\/?>/g, ' ').replace(/<[^>]*>/g, '');
+// What Plotly would draw, as text alone: a parsed document that is never shown runs nothing.
+const plain = (text) =>
+  new DOMParser().parseFromString((text ?? '').replace(/<br\s*\/?>/g, ' '), 'text/html').body.textContent;
 const groupOf = (trace) => trace.legendgroup || trace.uid || trace.name;
 
 // Title and legend are the page's own text: they wrap on a narrow screen, and the keyboard reaches them.
