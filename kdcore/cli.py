@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kdcore.cli_common import Commands, config_options, follow, read_setting
+from kdcore.cli_compare import compare_command
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
 from kdcore.results import soften as soften_figures
@@ -155,3 +156,6 @@ def _in_words(result: dict[str, Any]) -> str:
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
     return "\n".join(lines)
+
+
+main.add_command(compare_command)

@@ -23,7 +23,10 @@ from kdcore.store import Store, new_id
 
 SECONDS_BETWEEN_HEARTBEATS = 1.0
 
-JOB_KINDS: dict[str, str] = {"experiment": "kdcore.jobs:experiment_job"}
+JOB_KINDS: dict[str, str] = {
+    "experiment": "kdcore.jobs:experiment_job",
+    "measure": "kdcore.measuring:measure_job",
+}
 
 
 def experiment_job(store: Store, job: Job, check: Callable[[], None]) -> None:

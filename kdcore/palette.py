@@ -74,6 +74,7 @@ def look(role: str, name: str, index: int = 0) -> Look:
         "dash" if turn % 2 else "solid",
     )
 
+
 # What is not data. The browser replaces these by the visitor's own theme; here they are the light theme's.
 INK = "#1e2430"
 MUTED = "#5b6472"

@@ -409,8 +409,12 @@ class Store:
 
     def has_artifact(self, key: str) -> bool:
         """Return whether something is stored under ``key``, without reading it."""
+        return self.artifact_size(key) is not None
+
+    def artifact_size(self, key: str) -> int | None:
+        """Return how many bytes are stored under ``key``, without reading them; None if there is nothing."""
         with self._read() as session:
-            return session.scalar(select(Artifact.size).where(Artifact.key == key)) is not None
+            return session.scalar(select(Artifact.size).where(Artifact.key == key))
 
     def delete_artifacts(self, *keys: str) -> None:
         """Forget the data stored under ``keys``."""
