@@ -1,0 +1,39 @@
+"""What all benchmarks share: the machine in words, and results as a table for people and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> str:
+    """Return the processor, its cores, and the number formats that it computes fast, in one line."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    facts = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    flags = set(facts.get("flags", "").split())
+    formats = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")) if flag in flags]
+    name = facts.get("model name", platform.processor() or platform.machine())
+    return f"{name}, {os.cpu_count()} cores, {' and '.join(formats) or 'no bfloat16 instructions'}"
+
+
+def present(title: str, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None:
+    """Print ``rows`` as a Markdown table, and everything once more as one line of JSON, last."""
+    print(f"\n## {title}\n\n{machine()}\n")
+    columns = list(rows[0])
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(_in_words(row.get(column)) for column in columns) + " |")
+    print("\n" + json.dumps({"benchmark": title, "machine": machine(), **facts, "rows": list(rows)}))
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "" if value is None else str(value)
