@@ -94,7 +94,9 @@ def slider(page: Page, url: str, repeats: int) -> list[float]:
     page.wait_for_timeout(1500)
     seconds = []
     for number in range(repeats):
-        seconds.append(page.evaluate(SLIDE, ["[class*=st-key-temperature_] *", chart, 1 if number % 20 < 10 else -1]) / 1000)
+        seconds.append(
+            page.evaluate(SLIDE, ["[class*=st-key-temperature_] *", chart, 1 if number % 20 < 10 else -1]) / 1000
+        )
         page.wait_for_timeout(250)
     return seconds
 

@@ -202,9 +202,16 @@ def soften(store: Store, experiment_id: str, temperature: float, seed: int | Non
     return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
 
 
+# Of each run's points on one split, Curves holds at most twice as many: a look costs the same after hours of training.
+POINTS_KEPT = 4_000
+
+
 @dataclass
 class Curves:
-    """The curves of an experiment's runs, read on from where the last look ended."""
+    """The curves of an experiment's runs, read on from where the last look ended.
+
+    ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the store has every point.
+    """
 
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     probes: dict[tuple[str, int], dict[int, NDArray]] = field(default_factory=dict)
@@ -224,9 +231,24 @@ class Curves:
             self._cursor = int(new["id"].iloc[-1])
             new["role"] = [places[run_id][0] for run_id in new["run_id"]]
             new["seed"] = [places[run_id][1] for run_id in new["run_id"]]
-            self.metrics = current_points(
-                pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new
+            self.metrics = thin(
+                current_points(pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new)
             )
         for run_id, epoch, snapshot in snapshots:
             self.probes.setdefault(places[run_id], {})[epoch] = snapshot
         return bool(len(new) or snapshots)
+
+
+def thin(metrics: pd.DataFrame, limit: int = POINTS_KEPT) -> pd.DataFrame:
+    """Cut runs of more than twice ``limit`` points on a split down to ``limit``; shorter ones come back as they are.
+
+    Of each stretch of a curve the points of lowest and highest loss stay, so that spikes do, and the first and last.
+    """
+    sizes = metrics.groupby(["run_id", "split"])["step"].transform("size")
+    if sizes.max() <= 2 * limit:
+        return metrics
+    kept = [metrics.index[sizes <= 2 * limit]]
+    for _, rows in metrics[sizes > 2 * limit].groupby(["run_id", "split"]):
+        stretches = rows["loss"].fillna(0.0).groupby(np.arange(len(rows)) * (limit // 2 - 1) // len(rows))
+        kept += [stretches.idxmin(), stretches.idxmax(), rows.index[[0, -1]]]
+    return metrics.loc[np.unique(np.concatenate(kept))].reset_index(drop=True)

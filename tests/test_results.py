@@ -7,7 +7,7 @@ import pytest
 
 from kdcore.config import ExperimentConfig
 from kdcore.errors import StoreError
-from kdcore.results import Pupils, soften, taught_by
+from kdcore.results import POINTS_KEPT, Curves, Pupils, load_results, soften, taught_by, thin
 from kdcore.schema import Run
 from kdcore.store import Store, new_id
 
@@ -81,3 +81,57 @@ def test_softening_needs_a_trained_teacher(store: Store) -> None:
         soften(store, created, 4)
     with pytest.raises(StoreError, match="there is no experiment 'nothing'"):
         soften(store, "nothing", 4)
+
+
+def test_a_long_run_is_held_in_bounds_with_its_spikes_and_its_newest_points(store: Store) -> None:
+    created, (_, student) = experiment(store, CONFIG, "teacher", "student")
+    curves, steps, chunk = Curves(), 0, 3_000
+    for _ in range(8):
+        losses = [1.0] * chunk
+        losses[1_234] = 9.0
+        store.append_metrics(
+            [
+                {"run_id": student, "split": "train", "step": steps + n, "epoch": 0.0, "seconds": 0.0, "loss": loss}
+                for n, loss in enumerate(losses, 1)
+            ]
+        )
+        steps += chunk
+        curves.read_on(store, load_results(store, created))
+        assert len(curves.metrics) <= 2 * POINTS_KEPT
+    shown = curves.metrics
+    assert shown["step"].is_monotonic_increasing
+    assert shown["step"].is_unique
+    assert (shown["step"].iloc[0], shown["step"].iloc[-1]) == (1, steps)
+    assert (shown["loss"] == 9.0).sum() == 8, "no spike was lost"
+    assert len(store.metrics([student])) == steps, "the store keeps every point"
+
+
+def test_a_resumed_run_replaces_what_was_thinned(store: Store) -> None:
+    created, (_, student) = experiment(store, CONFIG, "teacher", "student")
+
+    def train(first: int, last: int, loss: float) -> None:
+        place = {"run_id": student, "split": "train", "epoch": 0.0, "seconds": 0.0, "loss": loss}
+        store.append_metrics([{**place, "step": step} for step in range(first, last)])
+
+    curves = Curves()
+    train(0, 3 * POINTS_KEPT, 1.0)
+    curves.read_on(store, load_results(store, created))
+    assert len(curves.metrics) <= POINTS_KEPT
+    train(POINTS_KEPT, POINTS_KEPT + 5, 2.0)
+    curves.read_on(store, load_results(store, created))
+    assert curves.metrics["step"].iloc[-1] == POINTS_KEPT + 4
+    assert set(curves.metrics.loc[curves.metrics["step"] >= POINTS_KEPT, "loss"]) == {2.0}
+
+
+def test_short_runs_and_validation_points_are_never_thinned(store: Store) -> None:
+    _, (_, student, baseline) = experiment(store, CONFIG, "teacher", "student", "baseline")
+    place = {"epoch": 0.0, "seconds": 0.0, "loss": 1.0}
+    store.append_metrics(
+        [{**place, "run_id": student, "split": "train", "step": step} for step in range(300)]
+        + [{**place, "run_id": student, "split": "validation", "step": step} for step in range(30)]
+        + [{**place, "run_id": baseline, "split": "train", "step": step} for step in range(20)]
+    )
+    sizes = thin(store.metrics([student, baseline]), limit=50).groupby(["run_id", "split"]).size()
+    assert sizes[student, "validation"] == 30
+    assert sizes[baseline, "train"] == 20
+    assert 2 <= sizes[student, "train"] <= 50
