@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from kdcore import cli_library
 from kdcore.cli_common import Commands, config_options, follow, read_setting
 from kdcore.cli_compare import compare_command
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
+from kdcore.errors import require
 from kdcore.results import soften as soften_figures
 from kdcore.results import summary
 from kdcore.schema import JobStatus
@@ -25,25 +27,30 @@ from kdcore.temperature import format_percent
 )
 @click.pass_context
 def main(ctx: click.Context, store_url: str) -> None:
-    """Knowledge distillation with Keras: train, list, show and stop experiments."""
+    """Knowledge distillation with Keras: train experiments, look at them, and keep them in order."""
     ctx.obj = store_url
 
 
 @main.command()
 @config_options
 @click.option("--config", "config_file", type=click.File("rb"), help="A JSON file of settings; options come on top.")
+@click.option("--like", metavar="ID", help="Start from the settings of this experiment; options come on top.")
 @click.option("--name", default="", help="A name for lists.")
 @click.option("--reuse", type=click.Choice(["none", "teacher", "all"]), default="teacher", show_default=True,
               help="Which models that are trained already may serve again.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
 def train(
-    store_url: str, config_file: typing.BinaryIO | None, name: str, reuse: str, as_json: bool, **given: Any
-) -> None:
+    store_url: str, config_file: typing.BinaryIO | None, like: str | None, name: str, reuse: str, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
     """Train teacher, student and baseline, and report what distillation gained. Ctrl-C stops, and keeps the work."""
-    base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
-    config = base.replace(**{key: read_setting(key, value) for key, value in given.items() if value is not None})
+    require(not (config_file and like), "like", "left out where --config is given", like)
     store = Store(store_url)
+    base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
+    if like is not None:
+        base = ExperimentConfig(**store.experiment(like).config)
+    config = base.replace(**{key: read_setting(key, value) for key, value in given.items() if value is not None})
     # The workers of a command leave when the command's work is done.
     engine = LocalEngine(store, idle_seconds=2.0)
     experiment_id = store.create(config, name=name, reuse=reuse)
@@ -52,25 +59,6 @@ def train(
     result = summary(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
-
-
-@main.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-@click.pass_obj
-def list_(store_url: str, as_json: bool) -> None:
-    """List experiments, newest first."""
-    rows = [
-        {"experiment": experiment.id, "status": job.status, "name": experiment.name,
-         "description": ExperimentConfig(**experiment.config).describe()}
-        for experiment, job in Store(store_url).experiments()
-    ]  # fmt: skip
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    for row in rows:
-        click.echo(f"{row['experiment']}  {row['status']:<11}  {row['description']}  {row['name']}")
-    if not rows:
-        click.echo("No experiments yet: python -m kdcore train", err=True)
 
 
 @main.command()
@@ -159,3 +147,5 @@ def _in_words(result: dict[str, Any]) -> str:
 
 
 main.add_command(compare_command)
+for command in cli_library.COMMANDS:
+    main.add_command(command)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from kdcore.config import BASELINE_FIELDS, STUDENT_FIELDS, TEACHER_FIELDS, ExperimentConfig
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import ROLE_NAMES, ROLES, Look, look
-from kdcore.schema import Experiment, ExperimentRun, Job, JobStatus, Run
+from kdcore.schema import Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.store import Store
 
 FEWEST, MOST = 2, 6
@@ -226,6 +226,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     )  # fmt: skip
     query = select(*columns).join(Run, Run.id == ExperimentRun.run_id)
     query = query.join(Experiment, Experiment.id == ExperimentRun.experiment_id).join(Job, Job.id == Experiment.id)
+    query = query.where(~is_deleted(Experiment.id))
     query = query.order_by(Experiment.created_at, Experiment.id, ExperimentRun.role.desc(), ExperimentRun.seed)
     with store._read() as session:
         rows = session.execute(query).all()

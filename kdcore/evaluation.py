@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+import kdcore
 from kdcore import statistics
 from kdcore.arrays import pack, pack_many
 from kdcore.datasets import Dataset, Split
@@ -86,6 +89,13 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
         "test_calibration_error": statistics.expected_calibration_error(test, labels),
         "multiply_accumulates": multiply_accumulates(network.model),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that a result depends on, in this process: what a run records when it is trained."""
+    backend = keras.backend.backend()
+    packages = {name: str(importlib.import_module(name).__version__) for name in ("keras", backend, "numpy")}
+    return {"kdcore": kdcore.__version__, "python": platform.python_version(), **packages}
 
 
 def model_to_bytes(model: keras.Model) -> bytes:

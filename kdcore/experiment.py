@@ -29,6 +29,7 @@ from kdcore.evaluation import (
     model_from_bytes,
     model_to_bytes,
     store_examples,
+    versions,
 )
 from kdcore.precision import policy_scope, resolve_precision
 from kdcore.schema import Run
@@ -86,12 +87,15 @@ def run_experiment(
     progress = Progress(store, experiment_id, check, phases=3 + config.seeds)
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
-    store.update_experiment(experiment_id, dataset_key=store_examples(store, dataset))
+    store.update_experiment(
+        experiment_id, dataset_key=dataset.fingerprint
+    )  # first: a purge leaves in place what is used
+    store_examples(store, dataset)
     experiment = _Job(store, experiment_id, config, dataset, reuse, progress)
-    teacher = experiment.teacher()
+    teacher_run, teacher = experiment.teacher()
     progress.begin("asking the teacher about every training example")
     with experiment.timed("teacher_logits") as timing:
-        logits, cached = training_logits(store, teacher, dataset)
+        logits, cached = training_logits(store, teacher, dataset, teacher_run.id)
         timing.reused = cached
     for seed in range(config.seed, config.seed + config.seeds):
         experiment.train_pair(config.replace(seed=seed, seeds=1), logits)
@@ -145,13 +149,13 @@ class _Job:
             self.progress.update(0.0, f": experiment {owner} is training the same one, waiting for it")
             time.sleep(0.2)
 
-    def teacher(self) -> Network:
-        """Return the trained teacher: found in the store, or trained now."""
+    def teacher(self) -> tuple[Run, Network]:
+        """Return the teacher's run and the trained teacher: found in the store, or trained now."""
         config = self.config
         self.progress.begin(f"training the teacher {config.teacher}")
         run, trained = self.claim("teacher", config, self.reuse != "none")
         if trained:
-            return Network(self.load_model(run), self.dataset.scale)
+            return run, Network(self.load_model(run), self.dataset.scale)
         precision = resolve_precision(config.precision)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
@@ -165,7 +169,7 @@ class _Job:
             )
             self.train([learner], config.teacher_epochs)
             self.complete(run, network, {"precision": precision.policy, "precision_reason": precision.reason})
-        return network
+        return run, network
 
     def train_pair(self, config: ExperimentConfig, teacher_logits: NDArray[np.float32]) -> None:
         """Train student and baseline of one seed from the same start on the same batches."""
@@ -257,7 +261,8 @@ class _Job:
         """Measure a trained network, store it, and only then call the run finished."""
         seconds = self.store.run(run.id).summary.get("seconds", 0.0)
         self.store.put_artifact(f"model/{run.id}", model_to_bytes(network.model))
-        summary = {**evaluate(self.store, run.id, network, self.dataset), **extra, "seconds": seconds}
+        figures = evaluate(self.store, run.id, network, self.dataset)
+        summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")
 

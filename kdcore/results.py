@@ -14,7 +14,7 @@ from kdcore.arrays import unpack, unpack_many
 from kdcore.catalog import dataset_card
 from kdcore.config import STUDENT_FIELDS, ExperimentConfig
 from kdcore.errors import StoreError, require
-from kdcore.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run
+from kdcore.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.statistics import PairedGain, paired_gain
 from kdcore.store import Store, current_points
 from kdcore.temperature import soften_report
@@ -147,7 +147,8 @@ class Pupils:
 
 def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
     """Return the trained students of a teacher (by run id), the latest first; each once, however often it was reused."""
-    experiments = select(ExperimentRun.experiment_id).where(ExperimentRun.run_id == teacher_id)
+    use = ExperimentRun
+    experiments = select(use.experiment_id).where(use.run_id == teacher_id, ~is_deleted(use.experiment_id))
     query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
     query = query.where(ExperimentRun.experiment_id.in_(experiments), Run.finished_at.is_not(None))
     with store._read() as session:

@@ -5,8 +5,20 @@ from __future__ import annotations
 import enum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    exists,
+    or_,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 SCHEMA_VERSION = 1
 
@@ -115,6 +127,14 @@ class Tag(Base):
     tag: Mapped[str] = mapped_column(String(40), primary_key=True)
 
 
+class Deletion(Base):
+    """Says that an experiment is in the trash: hidden everywhere, and to be had back until it is purged."""
+
+    __tablename__ = "deletions"
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    deleted_at: Mapped[float] = mapped_column(index=True)
+
+
 class Run(Base):
     """One model being trained or trained: a teacher, student or baseline. Several experiments may use it."""
 
@@ -184,6 +204,14 @@ class Artifact(Base):
     created_at: Mapped[float]
 
 
+class ArtifactUse(Base):
+    """Says that a run needs an artifact that does not carry its id, such as a teacher's cached logits."""
+
+    __tablename__ = "artifact_uses"
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True, index=True)
+
+
 class Worker(Base):
     """A process that runs jobs. ``process_started`` tells it from a later process with the same number."""
 
@@ -195,3 +223,19 @@ class Worker(Base):
     state: Mapped[str] = mapped_column(String(12), default="starting")
     heartbeat_at: Mapped[float]
     created_at: Mapped[float]
+
+
+def is_deleted(experiment_id: Any) -> ColumnElement[bool]:
+    """Return the condition that an experiment, by a column of ids, is in the trash."""
+    in_trash = aliased(Deletion)  # of its own, whatever else the query joins
+    return exists().where(in_trash.experiment_id == experiment_id)
+
+
+def run_is_kept() -> ColumnElement[bool]:
+    """Return the condition that a row of ``runs`` belongs to an experiment that is not in the trash.
+
+    A run that several experiments use is kept as long as one of them is.
+    """
+    use = aliased(ExperimentRun)
+    kept_use = exists().where(use.run_id == Run.id, ~is_deleted(use.experiment_id))
+    return or_(~is_deleted(Run.experiment_id), kept_use)

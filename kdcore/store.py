@@ -30,7 +30,9 @@ from kdcore.schema import (
     SCHEMA_VERSION,
     TRANSITIONS,
     Artifact,
+    ArtifactUse,
     Base,
+    Deletion,
     Experiment,
     ExperimentRun,
     Job,
@@ -40,6 +42,8 @@ from kdcore.schema import (
     Probe,
     Run,
     Worker,
+    is_deleted,
+    run_is_kept,
 )
 
 METRIC_COLUMNS = ("id", "run_id", "split", "step", "epoch", "seconds", *MEASURES)
@@ -134,7 +138,8 @@ class Store:
 
     def claim(self, worker_id: str, job_id: str | None = None) -> Job | None:
         """Give the oldest queued job (or ``job_id``, if it is queued) to a worker: one atomic UPDATE."""
-        oldest = select(Job.id).where(Job.status == JobStatus.QUEUED.value).order_by(Job.created_at, Job.id).limit(1)
+        queued = select(Job.id).where(Job.status == JobStatus.QUEUED.value, ~is_deleted(Job.id))
+        oldest = queued.order_by(Job.created_at, Job.id).limit(1)
         if job_id is not None:
             oldest = oldest.where(Job.id == job_id)
         now = time.time()
@@ -185,7 +190,11 @@ class Store:
             raise TransitionError(f"job {job_id} is {self.job(job_id).status} and cannot become {status}")
 
     def requeue(self, job_id: str) -> None:
-        """Queue a stopped, failed or interrupted job again; it goes on from its last checkpoint."""
+        """Queue a stopped, failed or interrupted job again; it goes on from its last checkpoint.
+
+        Raises StoreError for an experiment in the trash.
+        """
+        self.refuse_deleted(job_id)
         self.finish(job_id, JobStatus.QUEUED)
 
     def request_stop(self, job_id: str) -> None:
@@ -261,16 +270,25 @@ class Store:
         return experiment_id
 
     def experiment(self, experiment_id: str) -> Experiment:
-        """Return an experiment; raises StoreError for an unknown id."""
+        """Return an experiment; raises StoreError for an unknown id, and for one in the trash."""
         with self._read() as session:
             experiment = session.get(Experiment, experiment_id)
         if experiment is None:
             raise StoreError(f"there is no experiment {experiment_id!r} in {self.url}")
+        self.refuse_deleted(experiment_id)
         return experiment
 
+    def refuse_deleted(self, experiment_id: str) -> None:
+        """Raise StoreError if the experiment is in the trash."""
+        with self._read() as session:
+            if session.get(Deletion, experiment_id) is not None:
+                raise StoreError(
+                    f"experiment {experiment_id} is in the trash: python -m kdcore restore {experiment_id} brings it back"
+                )
+
     def experiments(self, limit: int = 1000) -> list[tuple[Experiment, Job]]:
-        """Return the newest experiments with their jobs, newest first."""
-        query = select(Experiment, Job).join(Job, Job.id == Experiment.id)
+        """Return the newest experiments with their jobs, newest first; not those in the trash."""
+        query = select(Experiment, Job).join(Job, Job.id == Experiment.id).where(~is_deleted(Experiment.id))
         with self._read() as session:
             rows = session.execute(query.order_by(Experiment.created_at.desc(), Experiment.id).limit(limit)).all()
         return [(row[0], row[1]) for row in rows]
@@ -291,7 +309,8 @@ class Store:
 
         Returns it, and the id of the live experiment that is training it if that is another one: then wait and ask
         again. A run that an earlier attempt of the experiment began is its own; with ``share`` any run of the same
-        fingerprint serves, and one whose experiment is no longer running is taken over at its checkpoint.
+        fingerprint serves that is not in the trash, and one whose experiment is no longer running is taken over at its
+        checkpoint.
         """
         with self._write() as session:
             if session.get_bind().dialect.name == "postgresql":  # one claim a fingerprint at a time
@@ -299,7 +318,7 @@ class Store:
             link = session.get(ExperimentRun, (experiment_id, run.role, run.seed))
             found = session.get(Run, link.run_id) if link else None
             if found is None and share:
-                same = select(Run).where(Run.fingerprint == run.fingerprint)
+                same = select(Run).where(Run.fingerprint == run.fingerprint, run_is_kept())
                 found = session.scalars(same.order_by(Run.finished_at.is_(None), Run.created_at.desc())).first()
             if found is None:
                 session.add(run)
@@ -334,8 +353,8 @@ class Store:
         return sorted(rows, key=lambda row: (order[row[0].role], row[0].seed))
 
     def finished_runs(self, role: str | None = None, fingerprint: str | None = None) -> list[Run]:
-        """Return trained runs, newest first."""
-        query = select(Run).where(Run.finished_at.is_not(None)).order_by(Run.finished_at.desc())
+        """Return trained runs, newest first; not those in the trash."""
+        query = select(Run).where(Run.finished_at.is_not(None), run_is_kept()).order_by(Run.finished_at.desc())
         if role is not None:
             query = query.where(Run.role == role)
         if fingerprint is not None:
@@ -397,6 +416,11 @@ class Store:
         """Store one named piece of data, replacing what has the same name."""
         self.put_artifacts({key: data})
 
+    def use_artifact(self, key: str, run_id: str) -> None:
+        """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it is."""
+        with self._write() as session:
+            session.merge(ArtifactUse(key=key, run_id=run_id))
+
     def artifact(self, key: str) -> bytes | None:
         """Return the data stored under ``key``, None if there is none; raises StoreError if it is damaged."""
         with self._read() as session:
@@ -442,6 +466,8 @@ def _create_engine(url: URL) -> Any:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:  # in a new file only, before all else
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()  # the disk gets back what a purge frees
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -12,9 +12,15 @@ from kdcore.store import Store
 from kdcore.training import Network
 
 
-def training_logits(store: Store, teacher: Network, dataset: Dataset) -> tuple[NDArray[np.float32], bool]:
-    """Return the teacher's logits [examples, classes] of all training examples, and whether they were cached."""
+def training_logits(
+    store: Store, teacher: Network, dataset: Dataset, teacher_run_id: str
+) -> tuple[NDArray[np.float32], bool]:
+    """Return the teacher's logits [examples, classes] of all training examples, and whether they were cached.
+
+    They are kept as long as a run that needed them is.
+    """
     key = f"teacher_logits/{weights_digest(teacher.model)}/{dataset.fingerprint}"
+    store.use_artifact(key, teacher_run_id)
     cached = store.artifact(key)
     if cached is not None:
         return unpack(cached), True
