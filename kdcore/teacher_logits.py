@@ -13,14 +13,15 @@ from kdcore.training import Network
 
 
 def training_logits(
-    store: Store, teacher: Network, dataset: Dataset, teacher_run_id: str
+    store: Store, teacher: Network, dataset: Dataset, teacher_run_id: str | None = None
 ) -> tuple[NDArray[np.float32], bool]:
     """Return the teacher's logits [examples, classes] of all training examples, and whether they were cached.
 
-    They are kept as long as a run that needed them is.
+    With the id of the teacher's run, a purge keeps them as long as a run that needed them is kept.
     """
     key = f"teacher_logits/{weights_digest(teacher.model)}/{dataset.fingerprint}"
-    store.use_artifact(key, teacher_run_id)
+    if teacher_run_id is not None:
+        store.use_artifact(key, teacher_run_id)
     cached = store.artifact(key)
     if cached is not None:
         return unpack(cached), True
