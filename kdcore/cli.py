@@ -11,6 +11,7 @@ import click
 from kdcore import cli_library
 from kdcore.cli_common import Commands, config_options, follow, read_setting
 from kdcore.cli_compare import compare_command
+from kdcore.cli_export import export_command
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
 from kdcore.errors import require
@@ -149,3 +150,4 @@ def _in_words(result: dict[str, Any]) -> str:
 main.add_command(compare_command)
 for command in cli_library.COMMANDS:
     main.add_command(command)
+main.add_command(export_command)

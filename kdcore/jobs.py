@@ -26,6 +26,7 @@ SECONDS_BETWEEN_HEARTBEATS = 1.0
 JOB_KINDS: dict[str, str] = {
     "experiment": "kdcore.jobs:experiment_job",
     "measure": "kdcore.measuring:measure_job",
+    "export": "kdcore.export:export_job",
 }
 
 

@@ -212,6 +212,17 @@ class ArtifactUse(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True, index=True)
 
 
+class Export(Base):
+    """A trained model in a format to leave with. ``report`` is empty until it is measured; the file is an artifact."""
+
+    __tablename__ = "exports"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    format: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[float]
+
+
 class Worker(Base):
     """A process that runs jobs. ``process_started`` tells it from a later process with the same number."""
 

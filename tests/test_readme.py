@@ -39,6 +39,7 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
     # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
     command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
     command = command.replace(".venv/bin/python", sys.executable).replace(" curves.csv", f" {tmp_path}/curves.csv")
+    command = command.replace("--folder exports", f"--folder {tmp_path}")
     done = subprocess.run(
         command,
         shell=True,

@@ -13,7 +13,7 @@ from kdcore.results import Curves, Results, examples, gain, load_results
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
-from pages.components import setup
+from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
 from pages.components.session import engine
@@ -28,6 +28,8 @@ def draw(store: Store, experiment_id: str) -> None:
     _header(store, results)
     live = results.status.live
     st.fragment(_live_part, run_every=SECONDS_BETWEEN_TICKS if live else None)(store, experiment_id, live)
+    if not live:
+        take_away.draw(store, results)
 
 
 def _header(store: Store, results: Results) -> None:
@@ -114,7 +116,7 @@ def _state_in_words(store: Store, results: Results) -> None:
     job = results.job
     if results.status is JobStatus.QUEUED:
         ahead = store.queue_position(job.id)
-        busy = [other.id for other in store.jobs(JobStatus.RUNNING)]
+        busy = [other.id for other in store.jobs(JobStatus.RUNNING) if other.kind == "experiment"]
         why = f"waits for experiment {', '.join(busy)}" if busy else "a worker is starting"
         st.progress(job.progress, f"Queued: {why}" + (f", {ahead} more before it" if ahead else ""))
     elif results.status is JobStatus.RUNNING:
