@@ -156,7 +156,12 @@ class ExperimentConfig(BaseModel):
     @classmethod
     def _refuse_in_one_form(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(values, dict):  # pydantic would read True as 1
-            booleans = [Problem(name, "a number", value) for name, value in values.items() if isinstance(value, bool)]
+            known = cls.model_fields
+            booleans = [
+                Problem(name, "a number", value)
+                for name, value in values.items()
+                if name in known and isinstance(value, bool)
+            ]
             if booleans:
                 raise ConfigError(*booleans)
         try:
