@@ -11,6 +11,7 @@ import click
 from kdcore import cli_library
 from kdcore.cli_common import Commands, config_options, follow, read_setting
 from kdcore.cli_compare import compare_command
+from kdcore.cli_data import data
 from kdcore.cli_export import export_command
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
@@ -30,6 +31,9 @@ from kdcore.temperature import format_percent
 def main(ctx: click.Context, store_url: str) -> None:
     """Knowledge distillation with Keras: train experiments, look at them, and keep them in order."""
     ctx.obj = store_url
+    # Open from the first on: a config may name what its users brought along.
+    ctx.meta["kdcore.store"] = store = Store(store_url)
+    ctx.call_on_close(store.close)
 
 
 @main.command()
@@ -151,3 +155,4 @@ main.add_command(compare_command)
 for command in cli_library.COMMANDS:
     main.add_command(command)
 main.add_command(export_command)
+main.add_command(data)

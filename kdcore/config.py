@@ -23,26 +23,29 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from kdcore.catalog import dataset_card, parse_model_name
+from kdcore.catalog import dataset_card, dataset_key, parse_model_name, short_name
 from kdcore.errors import ConfigError, Problem
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def _known(check: Any) -> AfterValidator:
-    """Make a catalog look-up a field's validator, so that its refusal is listed with all the others."""
+    """Make a catalog look-up a field's validator, so that its refusal is listed with all the others.
+
+    A look-up that returns text gives the name that the config keeps: of a user's data, the one that names its content.
+    """
 
     def validate(name: str) -> str:
         try:
-            check(name)
+            found = check(name)
         except ConfigError as error:
             raise PydanticCustomError("rule", "{rule}", {"rule": error.problems[0].rule}) from None
-        return name
+        return found if isinstance(found, str) else name
 
     return AfterValidator(validate)
 
 
-DatasetName = Annotated[str, _known(dataset_card)]
+DatasetName = Annotated[str, _known(dataset_key)]
 ModelName = Annotated[str, _known(parse_model_name)]
 
 # A trained model is the same model when these fields are the same: what each role's result depends on.
@@ -178,12 +181,17 @@ class ExperimentConfig(BaseModel):
         card = dataset_card(self.dataset)
         classes, available = len(card.class_names), card.training_examples
         if self.training_examples is not None and not classes <= self.training_examples <= available:
-            rule = f"from {classes} (one a class) to {available:,}, the training examples of {self.dataset}"
+            rule = f"from {classes} (one a class) to {available:,}, the training examples of {short_name(self.dataset)}"
             problems.append(Problem("training_examples", rule, self.training_examples))
         most = min(available, self.training_examples or available)
         if self.labels is not None and not classes <= self.labels <= most:
             rule = f"from {classes} (one a class) to {most:,}, the training examples in use"
             problems.append(Problem("labels", rule, self.labels))
+        for role in ("teacher", "student"):
+            name = getattr(self, role)
+            if card.kind == "table" and parse_model_name(name)[0].needs_images:
+                rule = f"a model of dense layers, such as mlp-64: {short_name(self.dataset)} is a table, not images"
+                problems.append(Problem(role, rule, name))
         return problems
 
     def replace(self, **changes: Any) -> Self:
@@ -217,7 +225,7 @@ class ExperimentConfig(BaseModel):
         """Return one line that says what the experiment is."""
         labels = "all labels" if self.labels is None else f"{self.labels:,} labels"
         return (
-            f"{self.dataset} · {self.teacher} → {self.student} · {labels} · "
+            f"{short_name(self.dataset)} · {self.teacher} → {self.student} · {labels} · "
             f"α {self.alpha:g} · T {self.temperature:g} · {self.epochs} epochs"
         )
 

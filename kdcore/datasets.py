@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.catalog import dataset_card, resolve
+from kdcore import user_data
+from kdcore.arrays import unpack
+from kdcore.catalog import dataset_card, resolve, short_name, sources
 from kdcore.config import ExperimentConfig
 from kdcore.errors import DatasetError
+from kdcore.store import Store
 
 PROBE_EXAMPLES = 64
 
@@ -35,13 +39,18 @@ FASHION_MNIST_MD5 = {
 
 @dataclass(frozen=True)
 class RawData:
-    """A dataset as its source gives it. Inputs [n, ...] times ``scale`` lie in 0 to 1; no test part: it is drawn."""
+    """A dataset as its source gives it. Inputs [n, ...] times ``scale`` lie in 0 to 1; no test part: it is drawn.
+
+    ``per_feature`` says how the features of a table are scaled by what the training part shows: "unit" to 0 to 1,
+    "standard" to mean 0 and deviation 1, "none" not at all.
+    """
 
     inputs: NDArray
     labels: NDArray
     scale: float
     test_inputs: NDArray | None = None
     test_labels: NDArray | None = None
+    per_feature: str = "none"
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset split three ways. Models see ``inputs * scale`` as float32."""
+    """A dataset split three ways. Models see ``inputs * scale`` as float32.
+
+    The features of a table are ``inputs * spread + centre`` in their own units.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -67,6 +79,8 @@ class Dataset:
     test: Split
     probe: Split
     fingerprint: str
+    centre: NDArray | None = None
+    spread: NDArray | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -87,7 +101,7 @@ def load(config: ExperimentConfig) -> Dataset:
 @functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
 def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     card = dataset_card(name)
-    raw: RawData = resolve(card.builder)()
+    raw: RawData = resolve(card.builder)(card.key) if card.key else resolve(card.builder)()
     order = stratified_order(raw.labels, split_seed)
     if raw.test_inputs is None or raw.test_labels is None:
         test_rows, order = order[: card.test_examples], order[card.test_examples :]
@@ -97,6 +111,12 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     validation = _take(raw.inputs, raw.labels, order[: card.validation_examples])
     rest = order[card.validation_examples :]
     train = _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)])
+    centre, spread = _feature_scaling(train.inputs, raw.per_feature) if card.kind == "table" else (None, None)
+    if centre is not None and spread is not None:
+        train, validation, test = (
+            Split(((split.inputs - centre) / spread).astype(np.float32), split.labels)
+            for split in (train, validation, test)
+        )
     probe_rows = np.sort(stratified_order(validation.labels, split_seed)[:PROBE_EXAMPLES])
     probe = _take(validation.inputs, validation.labels, probe_rows)
     fingerprint = hashlib.sha256(repr((name, raw.scale)).encode())
@@ -104,8 +124,20 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         fingerprint.update(np.ascontiguousarray(split.inputs).data)
         fingerprint.update(split.labels.tobytes())
     return Dataset(
-        name, card.class_names, raw.scale, train, validation, test, probe, fingerprint.hexdigest()[:32]
+        name, card.class_names, raw.scale, train, validation, test, probe, fingerprint.hexdigest()[:32], centre, spread
     )  # fmt: skip
+
+
+def _feature_scaling(inputs: NDArray, how: str) -> tuple[NDArray, NDArray]:
+    """Return what to subtract from each feature and what to divide it by, learnt from the training part alone."""
+    if how == "standard":
+        centre, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
+    elif how == "unit":
+        centre = inputs.min(axis=0).astype(np.float64)
+        spread = inputs.max(axis=0) - centre
+    else:
+        centre, spread = np.zeros(inputs.shape[1:]), np.ones(inputs.shape[1:])
+    return centre, np.where(spread == 0, 1.0, spread)
 
 
 def stratified_order(labels: NDArray, seed: int) -> NDArray[np.int64]:
@@ -128,6 +160,43 @@ def labelled_rows(dataset: Dataset, labels: int | None, seed: int) -> NDArray[np
     if labels is None or labels >= len(dataset.train):
         return np.arange(len(dataset.train))
     return np.sort(stratified_order(dataset.train.labels, seed)[:labels])
+
+
+def load_stored(key: str) -> RawData:
+    """Return a user's dataset from the open store that holds it; raises DatasetError where its data is gone."""
+    for source in sources():
+        if not isinstance(source, Store):
+            continue
+        row = user_data.find(source, key)
+        if row is not None and row.removed_at is None:
+            parts = {
+                part: _read_part(source, row.manifest["prefix"], part, of) for part, of in row.manifest["parts"].items()
+            }
+            inputs, labels = parts["all"] if "all" in parts else parts["train"]
+            test_inputs, test_labels = parts.get("test", (None, None))
+            scaling = row.manifest["scaling"] if row.card["kind"] == "table" else "none"
+            return RawData(inputs, labels, row.manifest["scale"], test_inputs, test_labels, scaling)
+    raise DatasetError(
+        f"the data of {key} has been removed from the store: add the same file again "
+        f"(python -m kdcore data add {short_name(key)} FILE), and resume"
+    )
+
+
+def _read_part(store: Store, prefix: str, part: str, about: dict[str, int]) -> tuple[NDArray, NDArray]:
+    """Return inputs and labels of a part. The inputs lie in a file without a name: not in memory until they are used."""
+    labels = store.artifact(f"{prefix}/{part}/labels")
+    if labels is None:
+        raise DatasetError(f"the labels of {prefix}/{part} are no longer in the store")
+    inputs: NDArray | None = None
+    done = 0
+    for piece in map(unpack, user_data.read_pieces(store, f"{prefix}/{part}", about["pieces"])):
+        if inputs is None:
+            with tempfile.TemporaryFile(prefix="kdlab-") as file:
+                inputs = np.memmap(file, piece.dtype, "w+", shape=(about["examples"], *piece.shape[1:]))
+        inputs[done : done + len(piece)] = piece
+        done += len(piece)
+    assert inputs is not None, "a stored part has examples"
+    return inputs, unpack(labels)
 
 
 def load_digits() -> RawData:

@@ -10,6 +10,13 @@ class KDLabError(Exception):
     """Root of the tree: ``except KDLabError`` catches all that KD Lab reports in words."""
 
 
+class Words(str):
+    """A received value told in words, such as "3 files": shown without quotation marks."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One refused setting: the field, the rule it breaks, and the value received."""

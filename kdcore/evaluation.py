@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 import kdcore
 from kdcore import statistics
 from kdcore.arrays import pack, pack_many
+from kdcore.catalog import dataset_card
 from kdcore.datasets import Dataset, Split
 from kdcore.errors import ModelError
+from kdcore.glyphs import feature_glyphs
 from kdcore.models import multiply_accumulates
 from kdcore.store import Store
 from kdcore.training import Network
@@ -49,20 +51,24 @@ def measures(network: Network, split: Split) -> dict[str, float]:
 
 
 def store_examples(store: Store, dataset: Dataset) -> str:
-    """Put the images that pages show into the store, once a dataset; returns the dataset's key.
+    """Put the examples that pages show into the store, once a dataset; returns the dataset's key.
 
-    ``examples/<key>/probe``, ``/validation`` and ``/test`` hold ``labels`` and, but for validation, ``images``.
+    ``examples/<key>/probe``, ``/validation`` and ``/test`` hold ``labels`` and, but for validation, ``images``; those
+    of a table are bars, and ``features``, ``centre`` and ``spread`` say what is behind them.
     """
     key = f"examples/{dataset.fingerprint}"
     if not store.has_artifact(f"{key}/test"):
         probe, shown = dataset.probe, slice(STORED_TEST_IMAGES)
-        images = {name: display_images(dataset, split) for name, split in (("probe", probe), ("test", dataset.test))}
+        test = Split(dataset.test.inputs[shown], dataset.test.labels[shown])
+        images = {name: display_images(dataset, split) for name, split in (("probe", probe), ("test", test))}
         store.put_artifacts(
             {
-                f"{key}/probe": pack_many({"images": images["probe"], "labels": probe.labels}),
+                f"{key}/probe": pack_many(
+                    {"images": images["probe"], "labels": probe.labels, **features(dataset, probe)}
+                ),
                 f"{key}/validation": pack_many({"labels": dataset.validation.labels}),
                 f"{key}/test": pack_many(
-                    {"images": images["test"][shown], "labels": dataset.test.labels}, compress=True
+                    {"images": images["test"], "labels": dataset.test.labels, **features(dataset, test)}, compress=True
                 ),
             }
         )
@@ -70,8 +76,22 @@ def store_examples(store: Store, dataset: Dataset) -> str:
 
 
 def display_images(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
-    """Return a split's inputs as pictures [n, height, width, channels] of 0 to 255."""
-    return np.clip(np.rint(split.inputs * (dataset.scale * 255)), 0, 255).astype(np.uint8)
+    """Return a split's inputs as pictures [n, height, width, channels] of 0 to 255; rows of a table as bars."""
+    if dataset.centre is not None:
+        centre, spread = dataset.train.inputs.mean(axis=0), dataset.train.inputs.std(axis=0)
+        return feature_glyphs(split.inputs, centre, spread)
+    low, high = dataset_card(dataset.name).value_range
+    return np.clip(np.rint((split.inputs * dataset.scale - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+
+
+def features(dataset: Dataset, split: Split) -> dict[str, NDArray]:
+    """Return what a page needs to say what a row of a table holds, in its own units; nothing for images."""
+    if dataset.centre is None or dataset.spread is None:
+        return {}
+    train = dataset.train.inputs * dataset.spread + dataset.centre
+    values = split.inputs * dataset.spread + dataset.centre
+    about = {"features": values, "centre": train.mean(axis=0), "spread": train.std(axis=0)}
+    return {name: array.astype(np.float32) for name, array in about.items()}
 
 
 def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> dict[str, Any]:

@@ -27,6 +27,7 @@ JOB_KINDS: dict[str, str] = {
     "experiment": "kdcore.jobs:experiment_job",
     "measure": "kdcore.measuring:measure_job",
     "export": "kdcore.export:export_job",
+    "data": "kdcore.ingest:data_job",
 }
 
 

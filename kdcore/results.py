@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from kdcore.arrays import unpack, unpack_many
 from kdcore.catalog import dataset_card
 from kdcore.config import STUDENT_FIELDS, ExperimentConfig
 from kdcore.errors import StoreError, require
+from kdcore.glyphs import features_in_words
 from kdcore.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.statistics import PairedGain, paired_gain
 from kdcore.store import Store, current_points
@@ -83,9 +85,23 @@ def logits(store: Store, run: Run, split: str) -> NDArray[np.float32]:
 
 
 def examples(store: Store, dataset_key: str, split: str) -> dict[str, NDArray]:
-    """Return ``labels`` and, for "probe" and "test", ``images`` of a dataset that a worker has stored."""
+    """Return ``labels`` and, for "probe" and "test", ``images`` of a dataset that a worker has stored.
+
+    The images of a table are its rows drawn as bars; ``features`` [n, f] in their own units, their ``centre`` and
+    ``spread`` [f] are there too.
+    """
     data = store.artifact(f"examples/{dataset_key}/{split}")
     return {} if data is None else unpack_many(data)
+
+
+def example_in_words(shown: dict[str, NDArray], index: int, feature_names: Sequence[str]) -> str:
+    """Say what a row of a table holds where it is furthest from the middle; nothing for an image.
+
+    ``shown`` is what :func:`examples` returned, ``feature_names`` those of the dataset's card.
+    """
+    if "features" not in shown or index >= len(shown["features"]):
+        return ""
+    return features_in_words(shown["features"][index], shown["centre"], shown["spread"], feature_names)
 
 
 def correct(store: Store, run: Run) -> NDArray[np.bool_]:

@@ -250,3 +250,21 @@ def run_is_kept() -> ColumnElement[bool]:
     use = aliased(ExperimentRun)
     kept_use = exists().where(use.run_id == Run.id, ~is_deleted(use.experiment_id))
     return or_(~is_deleted(Run.experiment_id), kept_use)
+
+
+class UserDataset(Base):
+    """One version of a dataset that a user brought along; ``key`` is ``name@digest`` and names its content.
+
+    A removed one keeps its row, so that experiments made with it can still be shown; its data is gone.
+    """
+
+    __tablename__ = "user_datasets"
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), index=True)
+    digest: Mapped[str] = mapped_column(String(64), index=True)
+    card: Mapped[dict[str, Any]]
+    manifest: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any]]
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+    removed_at: Mapped[float | None]

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from kdcore import catalog, user_data
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, TransitionError
@@ -78,6 +79,7 @@ class Store:
             self._check_version()
         except (SQLAlchemyError, OSError) as error:
             raise StoreError(f"the store {self.url} cannot be opened: {_first_line(error)}") from error
+        catalog.add_source(self)
 
     def _check_version(self) -> None:
         with self._write() as session:
@@ -101,8 +103,20 @@ class Store:
             yield session
 
     def close(self) -> None:
-        """Release the connections; the store can be used again afterwards."""
+        """Release the connections; the store can be used again afterwards, its users' datasets are no longer known."""
+        catalog.remove_source(self)
         self._engine.dispose()
+
+    # What users brought along, for the catalog
+
+    def user_dataset(self, name: str) -> catalog.DatasetCard | None:
+        """Return the card of a user's dataset, by key or by name; see :class:`kdcore.catalog.Source`."""
+        row = user_data.find(self, name)
+        return None if row is None else user_data.to_card(row)
+
+    def user_datasets(self) -> dict[str, catalog.DatasetCard]:
+        """Return the cards of the latest versions of the users' datasets, by key."""
+        return {row.key: user_data.to_card(row) for row in user_data.latest(self)}
 
     # Jobs and their life
 

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdcore.engine import terminate_group
@@ -36,6 +37,9 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
     newest = store.experiments(limit=1)
     if " ID" in line:
         line = line.replace(" ID", f" {newest[0][0].id}")
+    if " data " in line:
+        np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
+        line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
     # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
     command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
     command = command.replace(".venv/bin/python", sys.executable).replace(" curves.csv", f" {tmp_path}/curves.csv")

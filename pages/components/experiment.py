@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
-from kdcore.results import Curves, Results, examples, gain, load_results
+from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
 from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
-from pages.components.session import engine
+from pages.components.session import as_text, engine
 
 SECONDS_BETWEEN_TICKS = 0.3
 
@@ -71,7 +71,7 @@ def _settings_words(config: ExperimentConfig) -> str:
     labels = "all true labels" if config.labels is None else f"{config.labels:,} true labels"
     seeds = "" if config.seeds == 1 else f" · {config.seeds} seeds"
     return (
-        f"{dataset_card(config.dataset).title} · {labels} · α {config.alpha:g} · T {config.temperature:g} · "
+        f"{as_text(dataset_card(config.dataset).title)} · {labels} · α {config.alpha:g} · T {config.temperature:g} · "
         f"{config.epochs} epochs{seeds}"
     )
 
@@ -248,6 +248,8 @@ def _distributions(store: Store, results: Results, curves: Curves) -> None:
         shown["images"], captions=[class_names[label] for label in shown["labels"]], key="train_probe", selected=0,
         height=92, label="Validation examples: choose one",
     ) or 0  # fmt: skip
+    if words := example_in_words(shown, index, dataset_card(config.dataset).feature_names):
+        st.caption(as_text(words))
     left, middle, right = st.columns([1, 1, 0.45], gap="small", vertical_alignment="bottom")
     default = min(max(config.temperature, 0.5), 20.0)
     temperature = left.slider(

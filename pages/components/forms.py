@@ -8,15 +8,11 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kdcore.catalog import DATASETS, MODEL_SUGGESTIONS
+from kdcore.catalog import MODEL_SUGGESTIONS, dataset_card, datasets
 from kdcore.config import ExperimentConfig
 from kdcore.errors import ConfigError, Problem
 
-CHOICES: dict[str, dict[str, str]] = {
-    "dataset": {name: card.title for name, card in DATASETS.items()},
-    "teacher": {name: name for name in MODEL_SUGGESTIONS},
-    "student": {name: name for name in MODEL_SUGGESTIONS},
-}
+CHOICES = ("dataset", "teacher", "student")
 OPEN_CHOICES = ("teacher", "student")  # any other name may be typed
 STEPS = {"alpha": 0.05, "temperature": 0.5, "learning_rate": 1e-3, "teacher_learning_rate": 1e-3, "labels": 10}
 
@@ -71,8 +67,8 @@ class ConfigForm:
         label = field.title or name
         kinds = _kinds(field.annotation)
         if name in CHOICES:
-            titles = CHOICES[name]
             value = st.session_state[self.key(name)]
+            titles = choices(name, value)
             options = list(titles) + ([value] if value not in titles else [])
             st.selectbox(
                 label, options, format_func=lambda option: titles.get(option, option),
@@ -94,6 +90,16 @@ class ConfigForm:
             with st.container(horizontal=True, horizontal_alignment="distribute", gap=None):
                 st.caption(low, width="content")
                 st.caption(high, width="content")
+
+
+def choices(name: str, value: str) -> dict[str, str]:
+    """Return the names that a setting offers, with their titles; of datasets, also the users' own and ``value``."""
+    if name != "dataset":
+        return {model: model for model in MODEL_SUGGESTIONS}
+    titles = {key: card.title for key, card in datasets().items()}
+    if value not in titles:  # an older or removed version, which an experiment was made with
+        titles[value] = f"{dataset_card(value).title} (not the latest version)"
+    return titles
 
 
 def problems_elsewhere(problems: dict[str, list[Problem]], drawn: Iterable[str]) -> list[Problem]:

@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore import temperature as soft
-from kdcore.results import examples, logits
+from kdcore.results import example_in_words, examples, logits
 from kdcore.statistics import FloatArray, IntArray, Reliability, mean_kl, reliability
 from kdcore.store import Store
 
@@ -38,6 +38,12 @@ def labels(_store: Store, dataset_key: str, split: str = "test") -> IntArray:
 def images(_store: Store, dataset_key: str) -> NDArray[np.uint8]:
     """Return pictures [n, height, width, channels] of the first test examples."""
     return examples(_store, dataset_key, "test")["images"]
+
+
+@remember
+def in_words(_store: Store, dataset_key: str, index: int, feature_names: tuple[str, ...]) -> str:
+    """Say what a row of a table holds; nothing for an image."""
+    return example_in_words(examples(_store, dataset_key, "test"), index, feature_names) if feature_names else ""
 
 
 @remember

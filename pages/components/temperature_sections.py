@@ -204,6 +204,9 @@ def _example_in_words(scene: Scene, index: int, logits: NDArray[np.float32], tem
         html.escape(describe_soft_label(softmax(logits, value), names, said)) for value in (1.0, temperature)
     )
     ratios = "" if len(names) < 3 else _ratio_in_words(names, logits, temperature)
+    row = data.in_words(scene.store, scene.key, index, dataset_card(scene.teacher.config["dataset"]).feature_names)
+    if row:
+        ratios = f"{html.escape(row)}.<br>{ratios}"
     words = (
         f"<div class='kd-words'><p>At T = 1 the teacher sees <em>{plain}</em>.</p>"
         f"<p class='kd-large'>At T = {temperature:g} it sees <em>{softened}</em>.</p>"

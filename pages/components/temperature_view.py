@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from kdcore.catalog import short_name
 from kdcore.config import ExperimentConfig
 from kdcore.errors import Problem
 from kdcore.results import Pupils, taught_by
@@ -99,7 +100,7 @@ def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
 
 
 def _teacher_title(run: Run) -> str:
-    return f"{run.config['dataset']} · {run.model} · {run.summary['test_accuracy']:.1%}"
+    return f"{short_name(run.config['dataset'])} · {run.model} · {run.summary['test_accuracy']:.1%}"
 
 
 def _pick_student(store: Store, state: PageState, teacher: Run) -> Pupils | None:
