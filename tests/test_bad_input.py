@@ -109,7 +109,7 @@ def test_the_command_line_refuses_what_the_library_refuses(values: dict[str, str
     assert "Traceback" not in answer.output
     (line,) = [line for line in answer.stderr.splitlines() if line.startswith("Error:")] or [answer.stderr]
     assert all(f"{name} must be " in line for name in values)
-    assert not (tmp_path / "never.db").exists(), "nothing was accepted"
+    assert Store(url).experiments() == [], "nothing was accepted"
 
 
 # --- the address bar ---
