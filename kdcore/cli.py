@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from kdcore import cli_library
-from kdcore.cli_common import Commands, config_options, follow, read_setting
+from kdcore.cli_common import Commands, config_options, follow
 from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
 from kdcore.cli_export import export_command
-from kdcore.config import ExperimentConfig
+from kdcore.cli_sweep import sweep
+from kdcore.config import ExperimentConfig, read_setting
 from kdcore.engine import LocalEngine
 from kdcore.errors import require
 from kdcore.results import soften as soften_figures
@@ -156,3 +157,4 @@ for command in cli_library.COMMANDS:
     main.add_command(command)
 main.add_command(export_command)
 main.add_command(data)
+main.add_command(sweep)

@@ -34,18 +34,6 @@ class Commands(click.Group):
             raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
-def read_setting(name: str, text: str) -> Any:
-    """Read an option as the number it looks like; what does not is left to the config to refuse."""
-    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (annotation,)
-    if type(None) in kinds and text.lower() in ("all", "none", ""):
-        return None
-    if int in kinds or float in kinds:
-        for read in (int, float):
-            with contextlib.suppress(ValueError):
-                return read(text)
-    return text
-
-
 def _metavar(annotation: Any) -> str:
     kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if isinstance(kind, type)]
     names = {int: "INTEGER", float: "NUMBER"}

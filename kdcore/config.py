@@ -6,9 +6,11 @@ with a :class:`~kdcore.errors.ConfigError` in one form: "temperature must be abo
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
+import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -247,6 +249,18 @@ PRESETS: dict[str, ExperimentConfig] = {
         teacher_learning_rate=1e-3,
     ),
 }
+
+
+def read_setting(name: str, text: str) -> Any:
+    """Read a setting's text as the number it looks like; what does not is left to the config to refuse."""
+    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (annotation,)
+    if type(None) in kinds and text.lower() in ("all", "none", ""):
+        return None
+    if int in kinds or float in kinds:
+        for read in (int, float):
+            with contextlib.suppress(ValueError):
+                return read(text)
+    return text
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -41,7 +41,12 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Worker processes on this machine; they outlive the process that started them."""
+    """Worker processes on this machine; they outlive the process that started them.
+
+    ``workers`` is how many there may be of each kind: those that use the whole machine, for a teacher or an experiment
+    that somebody watches, and those that compute on one thread, for the cells of a sweep. Side by side, one thread a
+    process is what the cores are used best with: ``benchmarks/threads.py`` measures it.
+    """
 
     def __init__(self, store: Store, *, workers: int | None = None, idle_seconds: float = 600.0) -> None:
         self.store = store
@@ -55,8 +60,8 @@ class LocalEngine:
 
     def warm(self) -> None:
         """Keep one worker ready, so that the next job starts without waiting for the import of Keras."""
-        if not self._live_workers():
-            self._start_worker()
+        if not any(threads_of(worker) == 0 for worker in self._live_workers()):
+            self._start_worker(0)
 
     def cancel(self, job_id: str) -> None:
         """Stop a job: at once if queued, at the next batch if running, by force after a grace period (see ``tend``)."""
@@ -73,10 +78,11 @@ class LocalEngine:
         kill_overdue(self.store)
         mark_interrupted(self.store)
         live = self._live_workers()
-        idle = sum(worker.state != "busy" for worker in live)
-        queued = len(self.store.jobs(JobStatus.QUEUED))
-        for _ in range(min(queued - idle, self.most_workers - len(live))):
-            self._start_worker()
+        for threads, jobs in self.store.waiting().items():
+            alike = [worker for worker in live if threads_of(worker) == threads]
+            idle = sum(worker.state != "busy" for worker in alike)
+            for _ in range(min(jobs - idle, self.most_workers - len(alike))):
+                self._start_worker(threads)
 
     def close(self) -> None:
         """Nothing to let go of: workers leave by themselves when they have been idle for long."""
@@ -84,14 +90,14 @@ class LocalEngine:
     def _live_workers(self) -> list[Worker]:
         return [worker for worker in self.store.workers() if is_alive(worker)]
 
-    def _start_worker(self) -> None:
-        worker_id = new_id()
+    def _start_worker(self, threads: int) -> None:
+        worker_id = f"{new_id()}-{threads}" if threads else new_id()
         log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "kdcore.worker", "--store", self.store.url, "--worker-id", worker_id]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--idle-seconds", str(self.idle_seconds)],
+                [*command, "--idle-seconds", str(self.idle_seconds), "--threads", str(threads)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -112,6 +118,11 @@ class LocalEngine:
                 created_at=now,
             )
         )
+
+
+def threads_of(worker: Worker) -> int:
+    """Return on how many threads a worker computes, 0 for as many as there are; its id ends in the number."""
+    return int(worker.id.partition("-")[2] or 0)
 
 
 def is_alive(worker: Worker) -> bool:

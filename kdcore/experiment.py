@@ -7,7 +7,7 @@ crash or a stop goes on where it ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kdcore import datasets, models
 from kdcore.arrays import pack
-from kdcore.callbacks import MetricStream
+from kdcore.callbacks import Evaluator, MetricStream
 from kdcore.config import ExperimentConfig
 from kdcore.datasets import Dataset
 from kdcore.distiller import Distiller
@@ -32,9 +32,9 @@ from kdcore.evaluation import (
     versions,
 )
 from kdcore.precision import policy_scope, resolve_precision
-from kdcore.schema import Run
+from kdcore.schema import ROLES, Run
 from kdcore.store import Store, new_id
-from kdcore.teacher_logits import training_logits
+from kdcore.teacher_logits import logits_of_run, training_logits
 from kdcore.training import Learner, Network, baseline_order, student_order, train_together
 
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -77,28 +77,45 @@ class Progress:
 
 
 def run_experiment(
-    store: Store, experiment_id: str, *, reuse: str = "teacher", check: Callable[[], None] = lambda: None
+    store: Store,
+    experiment_id: str,
+    *,
+    reuse: str = "teacher",
+    parts: Sequence[str] = ROLES,
+    check: Callable[[], None] = lambda: None,
+    watch: Callable[[int, int, float], None] | None = None,
 ) -> None:
     """Carry out a stored experiment, or what is left of it.
 
-    ``check`` is called between batches and may raise to end the work. Raises KDLabError for what a user can mend.
+    Args:
+        store: holds the experiment, and gets its results.
+        experiment_id: the experiment.
+        reuse: which runs that are trained already may serve again: "none", "teacher" or "all".
+        parts: the roles to train; a sweep trains what its cells share, a teacher or baselines, by itself.
+        check: called between batches; may raise to end the work.
+        watch: called with a student's seed, epoch and accuracy on validation data at every epoch's end.
+
+    Raises KDLabError for what a user can mend.
     """
     config = ExperimentConfig(**store.experiment(experiment_id).config)
-    progress = Progress(store, experiment_id, check, phases=3 + config.seeds)
+    pupils = [role for role in ("student", "baseline") if role in parts]
+    taught = "teacher" in parts or "student" in parts
+    progress = Progress(store, experiment_id, check, phases=1 + 2 * taught + config.seeds * bool(pupils))
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
-    store.update_experiment(
-        experiment_id, dataset_key=dataset.fingerprint
-    )  # first: a purge leaves in place what is used
+    store.update_experiment(experiment_id, dataset_key=dataset.fingerprint)  # first: a purge leaves in place what is used
     store_examples(store, dataset)
-    experiment = _Job(store, experiment_id, config, dataset, reuse, progress)
-    teacher_run, teacher = experiment.teacher()
-    progress.begin("asking the teacher about every training example")
-    with experiment.timed("teacher_logits") as timing:
-        logits, cached = training_logits(store, teacher, dataset, teacher_run.id)
-        timing.reused = cached
-    for seed in range(config.seed, config.seed + config.seeds):
-        experiment.train_pair(config.replace(seed=seed, seeds=1), logits)
+    experiment = _Job(store, experiment_id, config, dataset, reuse, progress, watch)
+    logits = experiment.teacher_logits() if taught else None
+    by_seed = [config.replace(seed=seed, seeds=1) for seed in range(config.seed, config.seed + config.seeds)]
+    waiting = []
+    for each in by_seed if pupils else []:
+        of_seeds = f", seed {each.seed}" if config.seeds > 1 else ""
+        progress.begin(f"training {' and '.join(pupils)} {config.student}{of_seeds}")
+        if experiment.train_pupils(pupils, each, logits, wait=False):
+            waiting.append(each)
+    for each in waiting:  # for what another experiment was training at the time
+        experiment.train_pupils(pupils, each, logits, wait=True)
 
 
 @dataclass
@@ -116,6 +133,7 @@ class _Job:
     dataset: Dataset
     reuse: str
     progress: Progress
+    watch: Callable[[int, int, float], None] | None = None
 
     @contextmanager
     def timed(self, part: str) -> Iterator[_Timing]:
@@ -127,10 +145,11 @@ class _Job:
             if not timing.reused:
                 self.store.add_seconds(self.experiment_id, part, time.perf_counter() - began)
 
-    def claim(self, role: str, config: ExperimentConfig, reuse: bool) -> tuple[Run, bool]:
+    def claim(self, role: str, config: ExperimentConfig, reuse: bool, wait: bool = True) -> tuple[Run, bool] | None:
         """Find or create the run for ``role``; returns it and whether it is trained already.
 
-        While another live experiment trains the very same model, this one waits for it rather than doing it twice.
+        While another live experiment trains the very same model, this one waits for it rather than doing it twice; None
+        where it is told not to ``wait``.
         """
         run = Run(
             id=new_id(),
@@ -146,16 +165,31 @@ class _Job:
             claimed, owner = self.store.claim_run(run, self.experiment_id, share=reuse)
             if owner is None:
                 return claimed, claimed.finished_at is not None
+            if not wait:
+                return None
             self.progress.update(0.0, f": experiment {owner} is training the same one, waiting for it")
             time.sleep(0.2)
 
-    def teacher(self) -> tuple[Run, Network]:
-        """Return the teacher's run and the trained teacher: found in the store, or trained now."""
+    def teacher_logits(self) -> NDArray[np.float32]:
+        """Return what the teacher answers to every training example; it is trained now if it is not yet."""
+        run, network = self.teacher()
+        self.progress.begin("asking the teacher about every training example")
+        known = logits_of_run(self.store, run.id)
+        if known is not None:
+            return known
+        with self.timed("teacher_logits") as timing:
+            logits, timing.reused = training_logits(self.store, network(), self.dataset, run.id)
+        return logits
+
+    def teacher(self) -> tuple[Run, Callable[[], Network]]:
+        """Return the trained teacher, found in the store or trained now: its run, and what gives its network."""
         config = self.config
         self.progress.begin(f"training the teacher {config.teacher}")
-        run, trained = self.claim("teacher", config, self.reuse != "none")
+        claimed = self.claim("teacher", config, self.reuse != "none")
+        assert claimed is not None, "it was waited for"
+        run, trained = claimed
         if trained:
-            return run, Network(self.load_model(run), self.dataset.scale)
+            return run, lambda: Network(self.load_model(run), self.dataset.scale)
         precision = resolve_precision(config.precision)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
@@ -169,27 +203,32 @@ class _Job:
             )
             self.train([learner], config.teacher_epochs)
             self.complete(run, network, {"precision": precision.policy, "precision_reason": precision.reason})
-        return run, network
+        return run, lambda: network
 
-    def train_pair(self, config: ExperimentConfig, teacher_logits: NDArray[np.float32]) -> None:
-        """Train student and baseline of one seed from the same start on the same batches."""
-        of_seeds = f", seed {config.seed}" if self.config.seeds > 1 else ""
-        self.progress.begin(f"training student and baseline {config.student}{of_seeds}")
-        runs = {role: self.claim(role, config, self.reuse == "all") for role in ("student", "baseline")}
-        roles = [role for role, (_, trained) in runs.items() if not trained]
-        if not roles:
-            return
-        with self.timed("students"):
-            learners = [self.pupil(role, runs[role][0], config, teacher_logits) for role in roles]
-            if len({learner.step for learner in learners}) > 1:  # one of them came from elsewhere: one after the other
-                for learner in learners:
-                    self.train([learner], config.epochs)
-            else:
-                self.train(learners, config.epochs)
-            for role, learner in zip(roles, learners, strict=True):
-                self.complete(runs[role][0], learner.network, {})
+    def train_pupils(
+        self, roles: Sequence[str], config: ExperimentConfig, teacher_logits: NDArray[np.float32] | None, *, wait: bool
+    ) -> bool:
+        """Train student, baseline or both of one seed, from the same start on the same batches.
 
-    def pupil(self, role: str, run: Run, config: ExperimentConfig, teacher_logits: NDArray[np.float32]) -> Learner:
+        Returns whether one of them is left because another experiment is training it: only if told not to ``wait``.
+        """
+        claims = {role: self.claim(role, config, self.reuse == "all", wait) for role in roles}
+        runs = {role: claimed[0] for role, claimed in claims.items() if claimed is not None and not claimed[1]}
+        if runs:
+            with self.timed("students"):
+                learners = [self.pupil(role, run, config, teacher_logits) for role, run in runs.items()]
+                if len({learner.step for learner in learners}) > 1:  # one came from elsewhere: one after the other
+                    for learner in learners:
+                        self.train([learner], config.epochs)
+                else:
+                    self.train(learners, config.epochs)
+                for run, learner in zip(runs.values(), learners, strict=True):
+                    self.complete(run, learner.network, {})
+        return None in claims.values()
+
+    def pupil(
+        self, role: str, run: Run, config: ExperimentConfig, teacher_logits: NDArray[np.float32] | None
+    ) -> Learner:
         """Return the learner of a student or baseline; building from the same seed gives the same initial weights."""
         train = self.dataset.train
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
@@ -223,12 +262,15 @@ class _Job:
         """Return a learner that streams to the store, at its last checkpoint if there is one."""
         steps_per_epoch = -(-len(self.dataset.train) // batch_size)
         probe = ValidationProbe(network, self.dataset)
+        evaluator: Evaluator = probe
+        if self.watch is not None and run.role == "student":
+            evaluator = _Watched(probe, lambda accuracy: self.watch(run.seed, learner.epoch, accuracy))  # type: ignore[misc]
         stream = MetricStream(
             self.store,
             run.id,
             steps_per_epoch=steps_per_epoch,
             batch_size=batch_size,
-            evaluator=probe,
+            evaluator=evaluator,
             seconds_before=run.summary.get("seconds", 0.0),
         )
         inputs = self.dataset.train.inputs
@@ -271,6 +313,22 @@ class _Job:
         data = self.store.artifact(f"model/{run.id}")
         assert data is not None, f"run {run.id} is finished and so has a model"
         return model_from_bytes(data)
+
+
+@dataclass
+class _Watched:
+    """An evaluator that also tells somebody each accuracy on validation data."""
+
+    probe: ValidationProbe
+    tell: Callable[[float], None]
+
+    def validation(self) -> dict[str, float]:
+        measured = self.probe.validation()
+        self.tell(measured["accuracy"])
+        return measured
+
+    def probe_logits(self) -> NDArray[np.float32]:
+        return self.probe.probe_logits()
 
 
 def _compiled(model: keras.Model, learning_rate: float) -> keras.Model:

@@ -28,6 +28,8 @@ JOB_KINDS: dict[str, str] = {
     "measure": "kdcore.measuring:measure_job",
     "export": "kdcore.export:export_job",
     "data": "kdcore.ingest:data_job",
+    "sweep_cell": "kdcore.sweep_jobs:cell_job",
+    "speed": "kdcore.sweep_jobs:speed_job",
 }
 
 
@@ -36,6 +38,13 @@ def experiment_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     from kdcore.experiment import run_experiment
 
     run_experiment(store, job.id, check=check, **job.payload)
+
+
+def limit_threads(threads: int) -> None:
+    """Make TensorFlow compute on this many threads (0: as many as there are); to be called before it is imported."""
+    if threads:
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+            os.environ[name] = str(threads)
 
 
 class Interrupted(KDLabError):

@@ -104,6 +104,28 @@ class Job(Base):
     finished_at: Mapped[float | None]
 
 
+class Queueing(Base):
+    """How a job stands in the queue, where it is not simply the next: a row for each job of a sweep.
+
+    Lower ``rank`` goes first; jobs without a row have rank 0. A ``held`` job is not given to any worker. ``threads`` is
+    the kind of worker that it wants: 0 for one that uses the whole machine, 1 for one that computes on a single thread.
+    """
+
+    __tablename__ = "queueing"
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    rank: Mapped[int] = mapped_column(default=0)
+    held: Mapped[bool] = mapped_column(default=False)
+    threads: Mapped[int] = mapped_column(default=0)
+
+
+class JobNeed(Base):
+    """A job that must be finished before another one may start."""
+
+    __tablename__ = "job_needs"
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    needs_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+
+
 class Experiment(Base):
     """What a user asked for. Its id is that of the job that carries it out."""
 
@@ -221,6 +243,34 @@ class Export(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     report: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[float]
+
+
+class Sweep(Base):
+    """A set of experiments that differ in a few settings, asked for together."""
+
+    __tablename__ = "sweeps"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, default="")
+    config: Mapped[dict[str, Any]]
+    paused: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float] = mapped_column(index=True)
+
+
+class SweepCell(Base):
+    """A job of a sweep. Its ``part`` is "cell", or "teacher" or "baseline" (work that cells share), or "confirmation".
+
+    ``values`` are the varied settings of a cell, None until a sampler has chosen them; ``trial_id`` is its trial in the
+    Optuna study. A cell that got more seeds has a later row of the same values, which then counts.
+    """
+
+    __tablename__ = "sweep_cells"
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(String(40), index=True)
+    number: Mapped[int]
+    part: Mapped[str] = mapped_column(String(20))
+    values: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    trial_id: Mapped[int | None]
+    pruned: Mapped[bool] = mapped_column(default=False)
 
 
 class Worker(Base):

@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from kdcore import catalog, user_data
+from kdcore import catalog, queueing, user_data
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, TransitionError
@@ -42,6 +42,7 @@ from kdcore.schema import (
     Metric,
     Probe,
     Run,
+    SweepCell,
     Worker,
     is_deleted,
     run_is_kept,
@@ -150,10 +151,12 @@ class Store:
         with self._read() as session:
             return session.scalar(query) or 0
 
-    def claim(self, worker_id: str, job_id: str | None = None) -> Job | None:
-        """Give the oldest queued job (or ``job_id``, if it is queued) to a worker: one atomic UPDATE."""
-        queued = select(Job.id).where(Job.status == JobStatus.QUEUED.value, ~is_deleted(Job.id))
-        oldest = queued.order_by(Job.created_at, Job.id).limit(1)
+    def claim(self, worker_id: str, job_id: str | None = None, *, threads: int | None = None) -> Job | None:
+        """Give the next ready job (or ``job_id``, if it is ready) to a worker: one atomic UPDATE.
+
+        ``threads`` asks for jobs of that kind alone, see :class:`~kdcore.schema.Queueing`.
+        """
+        oldest = queueing.next_ready(threads)
         if job_id is not None:
             oldest = oldest.where(Job.id == job_id)
         now = time.time()
@@ -176,6 +179,11 @@ class Store:
         )
         with self._write() as session:
             return session.scalars(statement).one_or_none()
+
+    def waiting(self) -> dict[int, int]:
+        """Return how many jobs wait for workers of each kind (see Queueing.threads), held and hopeless ones left out."""
+        with self._read() as session:
+            return {threads: count for threads, count in session.execute(queueing.waiting())}
 
     def finish(
         self, job_id: str, status: JobStatus, *, worker_id: str | None = None, error: str | None = None,
@@ -300,9 +308,14 @@ class Store:
                     f"experiment {experiment_id} is in the trash: python -m kdcore restore {experiment_id} brings it back"
                 )
 
-    def experiments(self, limit: int = 1000) -> list[tuple[Experiment, Job]]:
-        """Return the newest experiments with their jobs, newest first; not those in the trash."""
+    def experiments(self, limit: int = 1000, *, of_sweeps: bool = True) -> list[tuple[Experiment, Job]]:
+        """Return the newest experiments with their jobs, newest first, not those in the trash.
+
+        ``of_sweeps=False`` leaves out what belongs to sweeps, which are lists of their own.
+        """
         query = select(Experiment, Job).join(Job, Job.id == Experiment.id).where(~is_deleted(Experiment.id))
+        if not of_sweeps:
+            query = query.where(Experiment.id.not_in(select(SweepCell.job_id)))
         with self._read() as session:
             rows = session.execute(query.order_by(Experiment.created_at.desc(), Experiment.id).limit(limit)).all()
         return [(row[0], row[1]) for row in rows]
@@ -434,6 +447,12 @@ class Store:
         """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it is."""
         with self._write() as session:
             session.merge(ArtifactUse(key=key, run_id=run_id))
+
+    def artifact_used_by(self, run_id: str, prefix: str) -> str | None:
+        """Return the key of an artifact that is there and that a run has said it needs, by the key's beginning."""
+        query = select(ArtifactUse.key).join(Artifact, Artifact.key == ArtifactUse.key)
+        with self._read() as session:
+            return session.scalar(query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(1))
 
     def artifact(self, key: str) -> bytes | None:
         """Return the data stored under ``key``, None if there is none; raises StoreError if it is damaged."""

@@ -11,6 +11,9 @@ from kdcore.evaluation import weights_digest
 from kdcore.store import Store
 from kdcore.training import Network
 
+# The cells of a sweep, which one worker trains one after the other, ask for the same logits again and again.
+_latest: dict[tuple[str, str], NDArray[np.float32]] = {}
+
 
 def training_logits(
     store: Store, teacher: Network, dataset: Dataset, teacher_run_id: str | None = None
@@ -28,3 +31,15 @@ def training_logits(
     logits = teacher.logits(dataset.train.inputs)
     store.put_artifact(key, pack(logits))
     return logits, False
+
+
+def logits_of_run(store: Store, teacher_run_id: str) -> NDArray[np.float32] | None:
+    """Return the cached logits of a trained teacher's run without loading its model, None if there are none."""
+    if (store.url, teacher_run_id) not in _latest:
+        key = store.artifact_used_by(teacher_run_id, "teacher_logits/")
+        data = None if key is None else store.artifact(key)
+        if data is None:
+            return None
+        _latest.clear()  # one teacher's are enough, and may be large
+        _latest[store.url, teacher_run_id] = unpack(data)
+    return _latest[store.url, teacher_run_id]

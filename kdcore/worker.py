@@ -11,7 +11,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import click
 
-from kdcore.jobs import Pulse, end_gracefully, run_claimed, this_worker
+from kdcore.jobs import Pulse, end_gracefully, limit_threads, run_claimed, this_worker
 from kdcore.store import Store, default_url
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -21,8 +21,10 @@ SECONDS_BETWEEN_LOOKS = 0.1
 @click.option("--store", "store_url", default=default_url, help="URL of the store.")
 @click.option("--worker-id", default=None, help="Id to register under; a fresh one if left out.")
 @click.option("--idle-seconds", default=600.0, help="Leave after this long without work.")
-def main(store_url: str, worker_id: str | None, idle_seconds: float) -> None:
+@click.option("--threads", default=0, help="Compute on this many threads, and take only jobs that want so; 0: all.")
+def main(store_url: str, worker_id: str | None, idle_seconds: float, threads: int) -> None:
     """Run queued jobs until there have been none for a while."""
+    limit_threads(threads)
     store = Store(store_url)
     with Pulse(store, this_worker(worker_id)) as pulse:
         end_gracefully(pulse)
@@ -31,9 +33,11 @@ def main(store_url: str, worker_id: str | None, idle_seconds: float) -> None:
         idle_since = time.monotonic()
         pulse.state("idle")
         while not pulse.ending and time.monotonic() - idle_since < idle_seconds:
-            job = store.claim(pulse.worker.id)
+            job = store.claim(pulse.worker.id, threads=threads)
             if job is None:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+                if threads in store.waiting():  # for what others are doing now: a teacher, say
+                    idle_since = time.monotonic()
                 continue
             run_claimed(store, job, pulse)
             pulse.state("idle")
