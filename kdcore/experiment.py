@@ -103,7 +103,9 @@ def run_experiment(
     progress = Progress(store, experiment_id, check, phases=1 + 2 * taught + config.seeds * bool(pupils))
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
-    store.update_experiment(experiment_id, dataset_key=dataset.fingerprint)  # first: a purge leaves in place what is used
+    store.update_experiment(
+        experiment_id, dataset_key=dataset.fingerprint
+    )  # first: a purge leaves in place what is used
     store_examples(store, dataset)
     experiment = _Job(store, experiment_id, config, dataset, reuse, progress, watch)
     logits = experiment.teacher_logits() if taught else None

@@ -452,7 +452,9 @@ class Store:
         """Return the key of an artifact that is there and that a run has said it needs, by the key's beginning."""
         query = select(ArtifactUse.key).join(Artifact, Artifact.key == ArtifactUse.key)
         with self._read() as session:
-            return session.scalar(query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(1))
+            return session.scalar(
+                query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(1)
+            )
 
     def artifact(self, key: str) -> bytes | None:
         """Return the data stored under ``key``, None if there is none; raises StoreError if it is damaged."""
