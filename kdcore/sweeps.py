@@ -85,7 +85,7 @@ def cells_of(store: Store, sweep_id: str) -> list[tuple[SweepCell, Job]]:
     return [(row[0], row[1]) for row in rows]
 
 
-def _jobs_of(sweep_id: str) -> Select[Any]:
+def _jobs_of(sweep_id: str) -> Select[SweepCell, Job]:
     query = select(SweepCell, Job).join(Job, Job.id == SweepCell.job_id)
     query = query.where(SweepCell.sweep_id == sweep_id, ~is_deleted(Job.id))
     return query.order_by(SweepCell.number, Job.created_at)
