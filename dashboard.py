@@ -18,6 +18,7 @@ def draw() -> None:
         [
             st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
             st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
+            st.Page("pages/views/data.py", title="Data", icon=":material/database:"),
         ],
         position="top",
     )

@@ -263,6 +263,22 @@ def read_setting(name: str, text: str) -> Any:
     return text
 
 
+def starting_config(dataset: str) -> ExperimentConfig:
+    """Return settings to begin with on a dataset: a few labels of each class, networks that fit its kind.
+
+    They are a start, not a recommendation. Raises ConfigError for an unknown dataset.
+    """
+    card = dataset_card(dataset)
+    classes, examples = len(card.class_names), card.training_examples
+    labels = min(examples, max(10 * classes, examples // 20))
+    models = ("mlp-64", "mlp-8") if card.kind == "table" else ("conv-64-128", "conv-8-16")
+    epochs = 20 if examples <= 5_000 else 5
+    return ExperimentConfig(
+        dataset=dataset, labels=labels, teacher=models[0], student=models[1], epochs=epochs, teacher_epochs=epochs,
+        batch_size=32 if examples <= 5_000 else 64, teacher_batch_size=32 if examples <= 5_000 else 64,
+    )  # fmt: skip
+
+
 def digest(values: Mapping[str, Any]) -> str:
     """Return a short stable digest of JSON-able ``values``."""
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))

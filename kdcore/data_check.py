@@ -339,13 +339,15 @@ def _warn(report: Report, options: DataOptions) -> None:
     mended = " They are left out of the training part." if options.drop_duplicates else ""
     if report.leaked:
         report.warnings.append(
-            f"{report.leaked:,} test examples are in the training part too, which makes the test too easy "
+            f"{report.leaked:,} test {'example is' if report.leaked == 1 else 'examples are'} in the training part too, which makes the test too easy "
             f"(such as {report.examples_of_leaks[0]}).{mended}"
         )
     if report.repeated:
         across = "" if "test" in report.counts or mended else " Some copies will be on both sides of the division."
         left = " Only the first is kept." if mended else ""
-        report.warnings.append(f"{report.repeated:,} examples are exact copies of another one.{across}{left}")
+        report.warnings.append(
+            f"{report.repeated:,} {'example is an exact copy' if report.repeated == 1 else 'examples are exact copies'} of another one.{across}{left}"
+        )
     if report.conflicting:
         report.warnings.append(f"{report.conflicting:,} copies carry another label than the first.")
     if report.corrupt and options.skip_corrupt:

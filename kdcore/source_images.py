@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdcore.errors import Words, require
 from kdcore.source_common import (
@@ -173,7 +173,11 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of doubtful metadata; what cannot be decoded raises
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        try:
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ValueError(f"not an image of a known format: {', '.join(FORMATS)}") from None
+        with opened as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels are too many")
             if image.mode.startswith("I;16"):

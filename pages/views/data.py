@@ -1,0 +1,7 @@
+"""The Data page: bring data along. ``?job=<id>`` shows a check or what was stored, ``?dataset=<name@digest>`` a dataset."""
+
+from pages.components import data_view
+from pages.components.session import engine, store
+
+engine()
+data_view.draw(store())
