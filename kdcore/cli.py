@@ -13,6 +13,7 @@ from kdcore.cli_common import Commands, config_options, follow
 from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
 from kdcore.cli_export import export_command
+from kdcore.cli_report import report
 from kdcore.cli_sweep import sweep
 from kdcore.config import ExperimentConfig, read_setting
 from kdcore.engine import LocalEngine
@@ -158,3 +159,4 @@ for command in cli_library.COMMANDS:
 main.add_command(export_command)
 main.add_command(data)
 main.add_command(sweep)
+main.add_command(report)

@@ -16,6 +16,7 @@ import pandas as pd
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from kdcore.catalog import short_name
 from kdcore.config import ExperimentConfig
 from kdcore.disk import artifact_sizes, curve_bytes, shrink
 from kdcore.errors import StoreError, TransitionError, require
@@ -146,13 +147,20 @@ def _bytes_of_experiments(session: Session) -> dict[str, int]:
     return sizes
 
 
+def tags_of(store: Store, experiment_id: str) -> list[str]:
+    """Return the tags of an experiment, by name."""
+    with store._read() as session:
+        return list(session.scalars(select(Tag.tag).where(Tag.experiment_id == experiment_id).order_by(Tag.tag)))
+
+
 def matching(
     table: pd.DataFrame, *, text: str = "", datasets: Sequence[str] = (), statuses: Sequence[str] = (),
     tags: Sequence[str] = (), starred: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the rows of a listing that fit all that is given.
 
-    Every word of ``text`` (in name, note, tags, settings, status or id), one of ``datasets``, one of ``statuses``,
+    Every word of ``text`` (in name, note, tags, settings, status or id), one of ``datasets`` (of a user's
+    dataset, the name is any version of it), one of ``statuses``,
     every one of ``tags``, and a star if ``starred``.
     """
     keep = pd.Series(True, index=table.index)
@@ -161,7 +169,7 @@ def matching(
         written = [" ".join((*texts, *tags)).lower() for *texts, tags in zip(*columns, table["tags"], strict=True)]
         keep &= pd.Series([all(word in line for word in words) for line in written], index=table.index, dtype=bool)
     if datasets:
-        keep &= table["dataset"].isin(list(datasets))
+        keep &= table["dataset"].isin(datasets) | table["dataset"].map(short_name).isin(datasets)
     if statuses:
         keep &= table["status"].isin(list(statuses))
     for tag in tags:

@@ -77,6 +77,21 @@ def gain(store: Store, results: Results) -> PairedGain | None:
     )
 
 
+def who_saw_what(config: ExperimentConfig) -> str:
+    """Say in a sentence or two what teacher, student and baseline learn from."""
+    examples = config.training_examples or dataset_card(config.dataset).training_examples
+    teacher = f"The teacher learns from all {examples:,} true labels."
+    if config.labels is None or config.labels >= examples:
+        return (
+            f"{teacher} Student and baseline see the very same batches with every true label; "
+            "the student also sees the teacher's answers."
+        )
+    return (
+        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} "
+        f"examples; the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
+    )
+
+
 def logits(store: Store, run: Run, split: str) -> NDArray[np.float32]:
     """Return a finished run's logits [examples, classes] of ``"validation"`` or ``"test"``."""
     data = store.artifact(f"logits/{run.id}/{split}")

@@ -42,7 +42,8 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
         line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
     # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
     command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
-    command = command.replace(".venv/bin/python", sys.executable).replace(" curves.csv", f" {tmp_path}/curves.csv")
+    command = command.replace(".venv/bin/python", sys.executable)
+    command = re.sub(r" (curves\.csv|report\.html)", rf" {tmp_path}/\1", command)
     command = command.replace("--folder exports", f"--folder {tmp_path}")
     done = subprocess.run(
         command,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
-from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results
+from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results, who_saw_what
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
@@ -50,21 +50,7 @@ def _header(store: Store, results: Results) -> None:
             st.button(
                 "Change and train again", icon=":material/tune:", key="train_change", on_click=_change, args=(config,)
             )
-    st.caption(_who_saw_what(config))
-
-
-def _who_saw_what(config: ExperimentConfig) -> str:
-    examples = config.training_examples or dataset_card(config.dataset).training_examples
-    teacher = f"The teacher learns from all {examples:,} true labels."
-    if config.labels is None or config.labels >= examples:
-        return (
-            f"{teacher} Student and baseline see the very same batches with every true label; "
-            "the student also sees the teacher's answers."
-        )
-    return (
-        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} "
-        f"examples; the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
-    )
+    st.caption(who_saw_what(config))
 
 
 def _settings_words(config: ExperimentConfig) -> str:
