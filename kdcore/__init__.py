@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         TransitionError,
     )
     from kdcore.losses import kd_loss, soften
+    from kdcore.outcome import Outcome, run
+    from kdcore.store import Store
 
 __version__ = "0.1.0"
 
@@ -37,12 +39,15 @@ _MODULES = {
     "ExperimentConfig": "kdcore.config",
     "KDLabError": "kdcore.errors",
     "ModelError": "kdcore.errors",
+    "Outcome": "kdcore.outcome",
     "Problem": "kdcore.errors",
     "StopRequested": "kdcore.errors",
+    "Store": "kdcore.store",
     "StoreError": "kdcore.errors",
     "TrainingError": "kdcore.errors",
     "TransitionError": "kdcore.errors",
     "kd_loss": "kdcore.losses",
+    "run": "kdcore.outcome",
     "soften": "kdcore.losses",
 }
 
@@ -54,13 +59,16 @@ __all__ = [
     "ExperimentConfig",
     "KDLabError",
     "ModelError",
+    "Outcome",
     "Problem",
     "StopRequested",
+    "Store",
     "StoreError",
     "TrainingError",
     "TransitionError",
     "__version__",
     "kd_loss",
+    "run",
     "soften",
 ]
 

@@ -16,6 +16,8 @@ from kdcore.cli_export import export_command
 from kdcore.cli_report import report
 from kdcore.cli_sweep import sweep
 from kdcore.config import ExperimentConfig, read_setting
+from kdcore.cli_reproduce import reproduce_command
+from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
 from kdcore.errors import require
 from kdcore.results import soften as soften_figures
@@ -160,3 +162,4 @@ main.add_command(export_command)
 main.add_command(data)
 main.add_command(sweep)
 main.add_command(report)
+main.add_command(reproduce_command)

@@ -7,10 +7,11 @@ import time
 import streamlit as st
 
 from kdcore.config import PRESETS, TEACHER_FIELDS, ExperimentConfig
+from kdcore.errors import ConfigError
 from kdcore.schema import JobStatus, Run
 from kdcore.store import Store
 from pages.components.forms import ConfigForm
-from pages.components.session import engine
+from pages.components.session import as_text, engine, show_error
 
 PREFIX = "train"
 NEW_TEACHER = "new"
@@ -92,7 +93,35 @@ def _presets(form: ConfigForm) -> None:
 
     current = next((name for name, preset in PRESETS.items() if preset == form.config), None)
     st.session_state["train_preset"] = current
-    st.segmented_control("Start from", list(PRESETS), key="train_preset", on_change=apply)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control("Start from", list(PRESETS), key="train_preset", on_change=apply)
+        with st.popover("Settings from a file", icon=":material/upload_file:", help="As an experiment gives them."):
+            _settings_from_file(form)
+
+
+def _settings_from_file(form: ConfigForm) -> None:
+    def read() -> None:
+        file = st.session_state["train_settings_file"]
+        st.session_state["train_settings_answer"] = None
+        if file is None:
+            return
+        try:
+            config = ExperimentConfig.from_json(file.getvalue())
+        except ConfigError as error:
+            st.session_state["train_settings_answer"] = error
+        else:
+            form.fill(config.model_dump())
+            st.session_state["train_settings_answer"] = config
+
+    st.file_uploader(
+        "A JSON file of settings", type="json", key="train_settings_file", on_change=read, max_upload_size=1,
+        help="What Settings as JSON gave, or a part of it: what is left out is as in the first preset.",
+    )  # fmt: skip
+    answer = st.session_state.get("train_settings_answer")
+    if isinstance(answer, ConfigError):
+        show_error(answer)
+    elif answer is not None:
+        st.success(f"In the form: {as_text(answer.describe())}", icon=":material/check:")
 
 
 def _label_budget_words(form: ConfigForm) -> str:

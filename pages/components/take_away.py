@@ -1,4 +1,4 @@
-"""What a finished experiment gives to take along: its models as files that work without KD Lab."""
+"""What an experiment gives to take along: its models as files that work without KD Lab, and code that repeats it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kdcore.downloads import FORMATS, bundle, bundle_name, exports, latest_job, 
 from kdcore.errors import KDLabError
 from kdcore.model_card import model_card
 from kdcore.palette import ROLE_NAMES
+from kdcore.reproduce import notebook, script, settings
 from kdcore.results import Results
 from kdcore.schema import Export, Job, JobStatus, Run
 from kdcore.snippets import snippet
@@ -19,7 +20,12 @@ SECONDS_BETWEEN_TICKS = 0.5
 
 
 def draw(store: Store, results: Results) -> None:
-    """Draw the part for an experiment that has trained models; nothing for one that has none."""
+    """Draw the parts for an experiment that is not live: its models, if it has trained some, and its code."""
+    _draw_models(store, results)
+    _code(store, results)
+
+
+def _draw_models(store: Store, results: Results) -> None:
     run = _choose_run(results)
     if run is None:
         return
@@ -81,6 +87,29 @@ def _models(store: Store, run: Run, was_live: bool) -> None:
         _take(store, run, offered, made)
     if was_live and not live:
         st.rerun()
+
+
+def _code(store: Store, results: Results) -> None:
+    """Offer what trains the experiment again elsewhere."""
+    experiment_id = results.experiment.id
+    st.subheader("Reproduce it elsewhere", anchor=False)
+    st.caption(
+        "A few lines that train the same models from the same seeds, and compare with the accuracies found here."
+    )
+    with st.container(horizontal=True, gap="small"):
+        with st.popover("Copy as Python", icon=":material/code:", help="A script of public kdcore calls."):
+            st.caption("The button in the corner copies it.")
+            st.code(script(store, experiment_id), language="python", height=420)
+        st.download_button(
+            "Download notebook", lambda: notebook(store, experiment_id), f"kd-lab-{experiment_id}.ipynb",
+            "application/x-ipynb+json", icon=":material/menu_book:", key="take_notebook", on_click="ignore",
+            help="The same for Jupyter, with the curves.",
+        )  # fmt: skip
+        st.download_button(
+            "Settings as JSON", settings(results).model_dump_json(indent=2), f"kd-lab-{experiment_id}.json",
+            "application/json", icon=":material/data_object:", key="take_settings", on_click="ignore",
+            help="For train --config, or back into the form of this page.",
+        )  # fmt: skip
 
 
 def _make(store: Store, run: Run) -> None:
