@@ -14,10 +14,9 @@ from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
 from kdcore.cli_export import export_command
 from kdcore.cli_report import report
+from kdcore.cli_reproduce import reproduce_command
 from kdcore.cli_sweep import sweep
 from kdcore.config import ExperimentConfig, read_setting
-from kdcore.cli_reproduce import reproduce_command
-from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
 from kdcore.errors import require
 from kdcore.results import soften as soften_figures

@@ -90,13 +90,14 @@ def run_export(
     data = store.artifact(f"model/{run.id}")
     assert data is not None, f"run {run.id} is finished and so has a model"
     subject = subject_of(in_float32(model_from_bytes(data)), dataset)
-    travelling = pack_many(
-        {"inputs": subject.inputs[:TRAVELLING_EXAMPLES], "labels": subject.labels[:TRAVELLING_EXAMPLES]}
-    )
-    store.put_artifact(examples_key(run.id), travelling)
+    travelling = {"inputs": subject.inputs[:TRAVELLING_EXAMPLES], "labels": subject.labels[:TRAVELLING_EXAMPLES]}
+    if dataset.centre is not None and dataset.spread is not None:
+        travelling |= {"centre": dataset.centre, "spread": dataset.spread}
+    store.put_artifact(examples_key(run.id), pack_many(travelling))
     about = {
         "input_shape": list(dataset.input_shape),
         "input_scale": dataset.scale,
+        "features_scaled": dataset.centre is not None,
         "labels": list(dataset.class_names),
         "training_examples": len(dataset.train),
     }

@@ -42,7 +42,7 @@ def _role_words(run: Run) -> str:
 def _summary(run: Run, reports: Sequence[dict]) -> str:
     lines = [f"{run.parameters:,} parameters. It gives one logit a class; softmax makes probabilities of them."]
     if reports:
-        lines.append(f"One example is {input_words(reports[0]['input_shape'], reports[0]['input_scale'])}.")
+        lines.append(f"One example is {input_words(reports[0])}.")
         lines.append("Classes, in the order of the logits: " + ", ".join(map(_code, reports[0]["labels"])) + ".")
     return "\n\n".join(lines)
 

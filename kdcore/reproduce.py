@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
 from kdcore.results import Results, load_results
 from kdcore.schema import ROLES
@@ -14,6 +15,8 @@ _WHERE = (
     "Run it with KD Lab's folder as the current one, in its environment. The seeds fix everything: on the same kind of\n"
     "machine and versions the numbers are the same to the last digit."
 )
+
+_OWN_DATA = "The store that has the dataset: KD_STORE's, or KD Lab's own. Add the same file to any other, and it is known there."
 
 
 def settings(results: Results) -> ExperimentConfig:
@@ -64,9 +67,11 @@ def _parts(results: Results) -> list[str]:
     arguments = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     recorded = {role: results.accuracies(role) for role in ROLES}
     lines = "".join(f"    {role!r}: {accuracies!r},\n" for role, accuracies in recorded.items() if accuracies)
+    own_data = bool(dataset_card(results.config.dataset).key)
+    known = f"# {_OWN_DATA}\nstore = kdcore.Store()\n\n" if own_data else ""
     return [
-        f"import kdcore\n\nconfig = kdcore.ExperimentConfig(\n{arguments})",
-        "outcome = kdcore.run(config)",
+        f"import kdcore\n\n{known}config = kdcore.ExperimentConfig(\n{arguments})",
+        f"outcome = kdcore.run(config{', store=store' if own_data else ''})",
         f"recorded = {{\n{lines}}}\n"
         "for role, accuracies in recorded.items():\n"
         '    print(f"{role}: accuracy {outcome.accuracies(role)}, recorded {accuracies}")\n'

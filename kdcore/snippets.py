@@ -106,9 +106,11 @@ _PARTS = {
 }
 
 
-def input_words(shape: list[int], scale: float) -> str:
+def input_words(report: Mapping[str, Any]) -> str:
     """Return what one example is, for people: its shape and type, and how stored values become what a model takes."""
-    words = f"float32 of shape {tuple(shape)}"
+    words, scale = f"float32 of shape {tuple(report['input_shape'])}", report["input_scale"]
+    if report["features_scaled"]:
+        return f"{words}: each feature less its centre, divided by its spread (both are in examples.npz)"
     if scale == 1:
         return f"{words}, the values as they are"
     return f"{words}, from 0 to 1: pixel values (0 to {1 / scale:g}) divided by {1 / scale:g}"
@@ -120,7 +122,7 @@ def snippet(format_name: str, file: str, report: Mapping[str, Any]) -> str:
     return _SCRIPT.format(
         file=file,
         packages=packages,
-        input=input_words(report["input_shape"], report["input_scale"]),
+        input=input_words(report),
         imports=imports,
         labels=repr(list(report["labels"])),
         body=body.strip(),

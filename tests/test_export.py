@@ -14,14 +14,18 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.datasets import load_wine
 
-from kdcore import export, models
+import kdcore
+from kdcore import export, ingest, models
 from kdcore.cli import main
+from kdcore.data_check import DataOptions
 from kdcore.downloads import FORMATS, bundle, bundle_name, exports, find_run, latest_job, request, zip_of
 from kdcore.errors import ConfigError, StopRequested, StoreError
 from kdcore.jobs import run_job
 from kdcore.model_card import _code, model_card
 from kdcore.precision import policy_scope
+from kdcore.reproduce import script
 from kdcore.results import examples, gain, load_results, logits
 from kdcore.schema import Run
 from kdcore.snippets import input_words
@@ -152,7 +156,8 @@ def test_the_card_says_what_was_learnt_how_and_how_good_it_is(exported: dict, st
 
 def test_a_name_with_markup_stays_a_name() -> None:
     assert _code("<b>*a*`\n`") == "`` <b>*a*` ` ``"
-    assert input_words([30], 1.0) == "float32 of shape (30,), the values as they are"
+    report = {"input_shape": [8, 8, 1], "input_scale": 1.0, "features_scaled": False}
+    assert input_words(report) == "float32 of shape (8, 8, 1), the values as they are"
 
 
 def test_what_is_not_the_model_is_not_offered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,3 +249,29 @@ def test_bad_input_is_refused_in_the_one_form(store: Store, student: Run) -> Non
             result = CliRunner().invoke(main, ["--store", store.url, "export", *arguments])
         assert result.exit_code != 0
         assert words in result.stderr
+
+
+def test_a_table_of_ones_own_leaves_with_the_scaling_of_its_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = load_wine(as_frame=True).frame
+    table.to_csv(tmp_path / "wine.csv", index=False)
+    url = f"sqlite:///{tmp_path}/store.db"
+    monkeypatch.setenv("KD_STORE", url)
+    store = kdcore.Store(url)
+    ingest.add(store, "wine", tmp_path / "wine.csv", DataOptions("target"))
+    config = kdcore.ExperimentConfig(dataset="wine", labels=None, teacher="mlp-16", student="mlp-8", teacher_epochs=2,
+                                     epochs=2, seeds=1)  # fmt: skip
+    outcome = kdcore.run(config, store=store, progress=False)
+    run = find_run(store, outcome.experiment_id)
+    assert run_job(url, request(store, run.id, ["litert-int8"])) == "finished"
+    files = bundle(store, run.id, "litert-int8")
+    assert "each feature less its centre, divided by its spread" in files["run.py"].decode()
+    with np.load(io.BytesIO(files["examples.npz"])) as travelling:
+        features = travelling["inputs"] * travelling["spread"] + travelling["centre"]
+    rows = table.drop(columns="target").to_numpy()
+    for example in features:
+        assert np.abs(rows - example).max(axis=1).min() < 1e-3, "it is one of the table's wines"
+    names: dict = {}
+    exec(script(store, outcome.experiment_id), names)
+    assert names["outcome"].accuracies("student") == outcome.accuracies("student")
