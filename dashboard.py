@@ -8,6 +8,9 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from kdcore.errors import StoreUnreachable
+from pages.components.session import show_error
+
 
 def draw() -> None:
     """Draw the page that the visitor asks for."""
@@ -22,7 +25,10 @@ def draw() -> None:
         ],
         position="top",
     )
-    page.run()
+    try:
+        page.run()
+    except StoreUnreachable as error:
+        show_error(error)
 
 
 @contextlib.asynccontextmanager

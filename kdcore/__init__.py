@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Problem,
         StopRequested,
         StoreError,
+        StoreUnreachable,
         TrainingError,
         TransitionError,
     )
@@ -44,6 +45,7 @@ _MODULES = {
     "StopRequested": "kdcore.errors",
     "Store": "kdcore.store",
     "StoreError": "kdcore.errors",
+    "StoreUnreachable": "kdcore.errors",
     "TrainingError": "kdcore.errors",
     "TransitionError": "kdcore.errors",
     "kd_loss": "kdcore.losses",
@@ -64,6 +66,7 @@ __all__ = [
     "StopRequested",
     "Store",
     "StoreError",
+    "StoreUnreachable",
     "TrainingError",
     "TransitionError",
     "__version__",

@@ -21,6 +21,7 @@ from kdcore import results
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
 from kdcore.contenders import Contender, find_contenders, looks
+from kdcore.cursors import next_cursor
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import Look
 from kdcore.schema import Run
@@ -285,7 +286,7 @@ def _labels(store: Store, contenders: Sequence[Contender]) -> IntArray:
     for key in dict.fromkeys(run.summary["dataset"] for each in contenders for run in each.trained):
         stored = results.examples(store, key, "test")
         if not stored:
-            raise StoreError(f"the test examples {key} are no longer in {store.url}: train one of the models again")
+            raise StoreError(f"the test examples {key} are no longer in {store.name}: train one of the models again")
         labels = stored["labels"].astype(np.int64)
         if found is not None and not np.array_equal(found, labels):
             raise ConfigError(Problem("models", "of the same test examples", "test examples that differ"))
@@ -479,16 +480,16 @@ class RunCurves:
 
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     _run_ids: tuple[str, ...] = ()
-    _cursor: int = 0
+    _cursor: dict[str, int] = field(default_factory=dict)
 
     def read_on(self, store: Store, contenders: Sequence[Contender]) -> bool:
         """Fetch what is new; returns whether there was anything. With other runs it begins anew."""
         run_ids = tuple(dict.fromkeys(run.id for each in contenders for run in each.runs))
         if run_ids != self._run_ids:
-            self.metrics, self._run_ids, self._cursor = pd.DataFrame(), run_ids, 0
+            self.metrics, self._run_ids, self._cursor = pd.DataFrame(), run_ids, {}
         new = store.metrics(run_ids, after=self._cursor)
         if len(new):
-            self._cursor = int(new["id"].iloc[-1])
+            self._cursor = next_cursor(new, self._cursor)
             known = [self.metrics, new] if len(self.metrics) else [new]
             self.metrics = current_points(pd.concat(known, ignore_index=True))
         return bool(len(new))

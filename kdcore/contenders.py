@@ -134,7 +134,7 @@ def _named(store: Store, name: str) -> list[Contender]:
     if is_experiment:
         return [_of_experiment(store, name, role) for role in ROLES]
     if run is None:
-        raise StoreError(f"there is no experiment or run {name!r} in {store.url}")
+        raise StoreError(f"there is no experiment or run {name!r} in {store.name}")
     whole = _of_experiment(store, run.experiment_id, run.role)
     return [Contender(run.id, run.role, whole.experiment, whole.job, (run,), whole.teacher, single=True)]
 

@@ -94,7 +94,8 @@ class LocalEngine:
         worker_id = f"{new_id()}-{threads}" if threads else new_id()
         log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "kdcore.worker", "--store", self.store.url, "--worker-id", worker_id]
+        command = [sys.executable, "-m", "kdcore.worker", "--worker-id", worker_id]
+        python_path = os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, "--idle-seconds", str(self.idle_seconds), "--threads", str(threads)],
@@ -102,7 +103,8 @@ class LocalEngine:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])},
+                # The URL may hold a password, which a list of processes must not show.
+                env={**os.environ, "PYTHONPATH": python_path, "KD_STORE": self.store.url},
             )
         self._started.append(process)
         # Registered here already: until the process registers itself, nobody must start another in its place.
@@ -125,10 +127,13 @@ def threads_of(worker: Worker) -> int:
     return int(worker.id.partition("-")[2] or 0)
 
 
-def is_alive(worker: Worker) -> bool:
-    """Return whether a worker's process exists (on this machine) and its heartbeat is fresh (on another)."""
+def is_alive(worker: Worker, reachable_since: float = 0.0) -> bool:
+    """Return whether a worker's process exists (on this machine), or its heartbeat is fresh (on another).
+
+    Nobody can write a heartbeat while the store is down: silence counts from ``reachable_since`` at the earliest.
+    """
     if worker.host != socket.gethostname():
-        return time.time() - worker.heartbeat_at < SECONDS_UNTIL_STALE
+        return time.time() - max(worker.heartbeat_at, reachable_since) < SECONDS_UNTIL_STALE
     try:
         process = psutil.Process(worker.pid)
         same = abs(process.create_time() - worker.process_started) < 1.0
@@ -141,10 +146,11 @@ def mark_interrupted(store: Store) -> list[str]:
     """Find running jobs whose worker is gone and make them resumable; returns their ids."""
     workers = {worker.id: worker for worker in store.workers()}
     found = []
+    reachable_since = store.reachable_since()
     for job in store.jobs(JobStatus.RUNNING):
         worker = workers.get(job.worker_id or "")
-        silent = time.time() - (job.heartbeat_at or 0.0) > SECONDS_UNTIL_STALE
-        if worker is not None and is_alive(worker) and not silent:
+        silent = time.time() - max(job.heartbeat_at or 0.0, reachable_since) > SECONDS_UNTIL_STALE
+        if worker is not None and is_alive(worker, reachable_since) and not silent:
             continue
         if worker is None and not silent:  # it may just have left properly; its last heartbeat is fresh
             continue
@@ -162,7 +168,7 @@ def mark_interrupted(store: Store) -> list[str]:
         except ClaimLost:
             continue
     for worker in workers.values():
-        if not is_alive(worker):
+        if not is_alive(worker, reachable_since):
             store.remove_worker(worker.id)
     return found
 

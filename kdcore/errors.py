@@ -56,6 +56,10 @@ class StoreError(KDLabError):
     """The store cannot be opened or does not hold what was asked for."""
 
 
+class StoreUnreachable(StoreError):
+    """The store's database server does not answer, or no longer; it is worth trying again."""
+
+
 class TransitionError(StoreError):
     """A job cannot go from its present status to the one asked for."""
 

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from kdcore.catalog import resolve
-from kdcore.errors import ClaimLost, KDLabError, StopRequested
+from kdcore.errors import ClaimLost, KDLabError, StopRequested, StoreUnreachable
 from kdcore.schema import Job, JobStatus, Worker
 from kdcore.store import Store, new_id
 
 SECONDS_BETWEEN_HEARTBEATS = 1.0
+# A worker waits this long for a database server that is being restarted; then its run is left to be resumed.
+SECONDS_OF_PATIENCE = 300.0
 
 JOB_KINDS: dict[str, str] = {
     "experiment": "kdcore.jobs:experiment_job",
@@ -141,6 +143,9 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
             status = JobStatus.STOPPED
         except ClaimLost:
             return JobStatus.INTERRUPTED
+        except StoreUnreachable:  # for longer than a worker waits: nobody can be told, whoever looks next will find out
+            traceback.print_exc()
+            return JobStatus.INTERRUPTED
         except (Interrupted, KeyboardInterrupt):
             status, error = (
                 JobStatus.INTERRUPTED,
@@ -159,7 +164,7 @@ def run_job(store_url: str, job_id: str) -> str | None:
 
     What a cluster calls; everything it needs besides the job's id is behind the store's URL.
     """
-    store = Store(store_url)
+    store = Store(store_url, patience=SECONDS_OF_PATIENCE)
     worker = this_worker()
     with Pulse(store, worker) as pulse:
         job = store.claim(worker.id, job_id)

@@ -216,7 +216,7 @@ def _known(session: Session, experiment_ids: Iterable[str], store: Store) -> lis
     known = set(session.scalars(select(Experiment.id).where(Experiment.id.in_(chosen))))
     for experiment_id in chosen:
         if experiment_id not in known:
-            raise StoreError(f"there is no experiment {experiment_id!r} in {store.url}")
+            raise StoreError(f"there is no experiment {experiment_id!r} in {store.name}")
     return chosen
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from kdcore.arrays import unpack, unpack_many
 from kdcore.catalog import dataset_card
 from kdcore.config import STUDENT_FIELDS, ExperimentConfig
+from kdcore.cursors import next_cursor
 from kdcore.errors import StoreError, require
 from kdcore.glyphs import features_in_words
 from kdcore.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
@@ -247,20 +248,16 @@ class Curves:
 
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     probes: dict[tuple[str, int], dict[int, NDArray]] = field(default_factory=dict)
-    _cursor: int = 0
-    _probe_cursor: int = 0
-    _run_ids: tuple[str, ...] = ()
+    _cursor: dict[str, int] = field(default_factory=dict)
+    _probe_cursor: dict[str, int] = field(default_factory=dict)
 
     def read_on(self, store: Store, results: Results) -> bool:
         """Fetch what is new; returns whether there was anything. New runs are read from their beginning."""
         places = {run.id: (link.role, link.seed) for link, run in results.links}
-        if set(places) != set(self._run_ids):
-            self.metrics, self.probes, self._cursor, self._probe_cursor = pd.DataFrame(), {}, 0, 0
-            self._run_ids = tuple(places)
-        new = store.metrics(self._run_ids, after=self._cursor)
-        snapshots, self._probe_cursor = store.probes(self._run_ids, after=self._probe_cursor)
+        new = store.metrics(places, after=self._cursor)
+        snapshots, self._probe_cursor = store.probes(places, after=self._probe_cursor)
         if len(new):
-            self._cursor = int(new["id"].iloc[-1])
+            self._cursor = next_cursor(new, self._cursor)
             new["role"] = [places[run_id][0] for run_id in new["run_id"]]
             new["seed"] = [places[run_id][1] for run_id in new["run_id"]]
             self.metrics = thin(

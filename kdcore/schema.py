@@ -186,7 +186,11 @@ class ExperimentRun(Base):
 
 
 class Metric(Base):
-    """One point of a run's curves. ``id`` grows in the order of commits of the run's one writer: the cursor."""
+    """One point of a run's curves.
+
+    Within a run, which has one writer, ``id`` grows in the order of commits: it is the cursor of that run. Between
+    runs it does not: PostgreSQL gives numbers out before the commit, so a lower one may become visible later.
+    """
 
     __tablename__ = "metrics"
     __table_args__ = (Index("metrics_of_run", "run_id", "id"),)
@@ -271,6 +275,15 @@ class SweepCell(Base):
     values: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     trial_id: Mapped[int | None]
     pruned: Mapped[bool] = mapped_column(default=False)
+
+
+class ArtifactPart(Base):
+    """A part of an artifact too large for one field; its ``data`` is empty then. Parts are numbered from 0."""
+
+    __tablename__ = "artifact_parts"
+    key: Mapped[str] = mapped_column(ForeignKey("artifacts.key", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Worker(Base):

@@ -7,25 +7,38 @@ team or a cluster. What a method here has returned from is committed: killing an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import create_engine, delete, event, func, insert, select, text, update
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from kdcore import catalog, queueing, user_data
+from kdcore import artifacts, catalog, queueing, user_data
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
-from kdcore.errors import ClaimLost, StoreError, TransitionError
+from kdcore.cursors import Cursor, newer
+from kdcore.cursors import current_points as current_points
+from kdcore.database import (
+    SCHEMA_LOCK,
+    first_line,
+    lock_until_commit,
+    open_database,
+    outage,
+    ride_out_outages,
+    riding_out,
+    upsert,
+    without_password,
+)
+from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
 from kdcore.schema import (
     MEASURES,
     SCHEMA_VERSION,
@@ -63,45 +76,69 @@ def new_id() -> str:
     return secrets.token_hex(5)
 
 
+@ride_out_outages
 class Store:
     """A connection to the database at ``url``; cheap to make, safe to share between threads.
 
-    Raises :class:`~kdcore.errors.StoreError` where the database cannot be opened.
+    While a database server is out of reach, every method tries again for ``patience`` seconds: workers wait and lose
+    nothing, a page says at once what is wrong. Raises :class:`~kdcore.errors.StoreError` where the database cannot be
+    opened, :class:`~kdcore.errors.StoreUnreachable` where it does not answer.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, patience: float = 0.0) -> None:
         self.url = url or default_url()
+        self.name = without_password(self.url)
+        self.patience = patience
         try:
             parsed = make_url(self.url)
             if parsed.get_backend_name() == "sqlite" and parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _create_engine(parsed)
-            Base.metadata.create_all(self._engine)
-            self._check_version()
+            self._engine, self._writing_engine = open_database(parsed)
+            weakref.finalize(self, self._engine.dispose)  # a store that nobody holds any more leaves no connection open
+            self._prepare()
         except (SQLAlchemyError, OSError) as error:
-            raise StoreError(f"the store {self.url} cannot be opened: {_first_line(error)}") from error
+            raise StoreError(f"the store {self.name} cannot be opened: {first_line(error)}") from error
         catalog.add_source(self)
 
-    def _check_version(self) -> None:
+    @riding_out
+    def _prepare(self) -> None:
         with self._write() as session:
+            lock_until_commit(session, SCHEMA_LOCK)  # several may find a new database at once
+            Base.metadata.create_all(session.connection())
             found = session.get(Meta, "schema_version")
             if found is None:
                 session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
             elif int(found.value) != SCHEMA_VERSION:
                 raise StoreError(
-                    f"the store {self.url} has schema version {found.value}, this program needs {SCHEMA_VERSION}; "
+                    f"the store {self.name} has schema version {found.value}, this program needs {SCHEMA_VERSION}; "
                     "name another store with KD_STORE, or use the program that wrote it"
                 )
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session:
+        with self._in_words(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[Session]:
-        with Session(self._engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
+        with self._in_words(), Session(self._writing_engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if not outage(error):
+                raise
+            raise StoreUnreachable(f"the store {self.name} cannot be reached: {first_line(error)}") from error
+
+    def reachable_since(self) -> float:
+        """Return when the database server was started, in Unix seconds; 0 for a file."""
+        if self._engine.dialect.name != "postgresql":
+            return 0.0
+        with self._read() as session:
+            return float(session.scalar(select(func.extract("epoch", func.pg_postmaster_start_time()))) or 0.0)
 
     def close(self) -> None:
         """Release the connections; the store can be used again afterwards, its users' datasets are no longer known."""
@@ -133,7 +170,7 @@ class Store:
         with self._read() as session:
             job = session.get(Job, job_id)
         if job is None:
-            raise StoreError(f"there is no experiment or job {job_id!r} in {self.url}")
+            raise StoreError(f"there is no experiment or job {job_id!r} in {self.name}")
         return job
 
     def jobs(self, *statuses: JobStatus) -> list[Job]:
@@ -157,6 +194,8 @@ class Store:
         ``threads`` asks for jobs of that kind alone, see :class:`~kdcore.schema.Queueing`.
         """
         oldest = queueing.next_ready(threads)
+        # On PostgreSQL two workers may look at the same moment: each takes the oldest that nobody is taking.
+        oldest = oldest.with_for_update(skip_locked=True, of=Job)
         if job_id is not None:
             oldest = oldest.where(Job.id == job_id)
         now = time.time()
@@ -256,8 +295,9 @@ class Store:
 
     def put_worker(self, worker: Worker) -> None:
         """Add or refresh a worker's row."""
+        row = {column.name: getattr(worker, column.name) for column in Worker.__table__.columns}
         with self._write() as session:
-            session.merge(worker)
+            upsert(session, Worker, [row])
 
     def remove_worker(self, worker_id: str) -> None:
         """Forget a worker that left."""
@@ -296,7 +336,7 @@ class Store:
         with self._read() as session:
             experiment = session.get(Experiment, experiment_id)
         if experiment is None:
-            raise StoreError(f"there is no experiment {experiment_id!r} in {self.url}")
+            raise StoreError(f"there is no experiment {experiment_id!r} in {self.name}")
         self.refuse_deleted(experiment_id)
         return experiment
 
@@ -328,7 +368,7 @@ class Store:
     def add_seconds(self, experiment_id: str, part: str, seconds: float) -> None:
         """Add to the time that a part of the experiment took, over all its attempts."""
         with self._write() as session:
-            experiment = session.get_one(Experiment, experiment_id)
+            experiment = session.get_one(Experiment, experiment_id, with_for_update=True)
             experiment.seconds = {**experiment.seconds, part: experiment.seconds.get(part, 0.0) + seconds}
 
     def claim_run(self, run: Run, experiment_id: str, *, share: bool) -> tuple[Run, str | None]:
@@ -340,8 +380,7 @@ class Store:
         checkpoint.
         """
         with self._write() as session:
-            if session.get_bind().dialect.name == "postgresql":  # one claim a fingerprint at a time
-                session.execute(select(func.pg_advisory_xact_lock(int(run.fingerprint[:15], 16))))
+            lock_until_commit(session, int(run.fingerprint[:15], 16))  # one claim a fingerprint at a time
             link = session.get(ExperimentRun, (experiment_id, run.role, run.seed))
             found = session.get(Run, link.run_id) if link else None
             if found is None and share:
@@ -367,7 +406,7 @@ class Store:
         with self._read() as session:
             run = session.get(Run, run_id)
         if run is None:
-            raise StoreError(f"there is no run {run_id!r} in {self.url}")
+            raise StoreError(f"there is no run {run_id!r} in {self.name}")
         return run
 
     def runs_of(self, experiment_id: str) -> list[tuple[ExperimentRun, Run]]:
@@ -403,15 +442,16 @@ class Store:
             with self._write() as session:
                 session.execute(insert(Metric), rows)
 
-    def metrics(self, run_ids: Iterable[str], after: int = 0) -> pd.DataFrame:
-        """Return the points of ``run_ids`` whose id is above ``after``, in order of id; the last id is the next cursor.
+    def metrics(self, run_ids: Iterable[str], after: Cursor | None = None) -> pd.DataFrame:
+        """Return the points of ``run_ids`` in order of id: all, or those that are new since the cursor ``after``.
 
-        The cost depends on how much is new, not on how much there is.
+        :func:`kdcore.cursors.next_cursor` makes the next one. The cost depends on how much is new, not on how much
+        there is.
         """
-        columns = [Metric.__table__.c[name] for name in METRIC_COLUMNS]
-        query = select(*columns).where(Metric.run_id.in_(list(run_ids)), Metric.id > after).order_by(Metric.id)
+        query = select(*(Metric.__table__.c[name] for name in METRIC_COLUMNS))
         with self._read() as session:
-            frame = pd.DataFrame(session.execute(query).all(), columns=list(METRIC_COLUMNS))
+            rows = newer(session, query, Metric, run_ids, after).all()
+        frame = pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
         numbers = ["epoch", "seconds", *MEASURES]
         frame[numbers] = frame[numbers].astype(float)
         return frame
@@ -421,23 +461,25 @@ class Store:
         with self._write() as session:
             session.execute(insert(Probe).values(run_id=run_id, epoch=epoch, logits=logits))
 
-    def probes(self, run_ids: Iterable[str], after: int = 0) -> tuple[list[tuple[str, int, NDArray]], int]:
-        """Return (run id, epoch, logits [examples, classes]) newer than cursor ``after``, and the next cursor."""
-        query = select(Probe).where(Probe.run_id.in_(list(run_ids)), Probe.id > after).order_by(Probe.id)
+    def probes(
+        self, run_ids: Iterable[str], after: Cursor | None = None
+    ) -> tuple[list[tuple[str, int, NDArray]], dict[str, int]]:
+        """Return (run id, epoch, logits [examples, classes]) new since the cursor ``after``, and the next cursor."""
         with self._read() as session:
-            rows = list(session.scalars(query))
-        return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], max(
-            (row.id for row in rows), default=after
-        )
+            rows = list(newer(session, select(Probe), Probe, run_ids, after).scalars())
+        cursor = {**(after or {}), **{row.run_id: row.id for row in rows}}
+        return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], cursor
 
     # Artifacts
 
-    def put_artifacts(self, artifacts: Mapping[str, bytes]) -> None:
-        """Store named pieces of data in one commit, replacing what has the same name."""
+    def put_artifacts(self, data: Mapping[str, bytes]) -> None:
+        """Store named pieces of data in one commit, replacing what has the same name.
+
+        Raises StoreError for one of 2 GiB or more.
+        """
         with self._write() as session:
-            for key, data in artifacts.items():
-                sha256 = hashlib.sha256(data).hexdigest()
-                session.merge(Artifact(key=key, sha256=sha256, size=len(data), data=data, created_at=time.time()))
+            for key, piece in data.items():
+                artifacts.write(session, key, piece)
 
     def put_artifact(self, key: str, data: bytes) -> None:
         """Store one named piece of data, replacing what has the same name."""
@@ -459,12 +501,7 @@ class Store:
     def artifact(self, key: str) -> bytes | None:
         """Return the data stored under ``key``, None if there is none; raises StoreError if it is damaged."""
         with self._read() as session:
-            row = session.execute(select(Artifact.data, Artifact.sha256).where(Artifact.key == key)).one_or_none()
-        if row is None:
-            return None
-        if hashlib.sha256(row[0]).hexdigest() != row[1]:
-            raise StoreError(f"artifact {key!r} in {self.url} is damaged: its checksum does not match")
-        return row[0]
+            return artifacts.read(session, key)
 
     def has_artifact(self, key: str) -> bool:
         """Return whether something is stored under ``key``, without reading it."""
@@ -479,41 +516,3 @@ class Store:
         """Forget the data stored under ``keys``."""
         with self._write() as session:
             session.execute(delete(Artifact).where(Artifact.key.in_(keys)))
-
-
-def current_points(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that still count: a resumed run replaces what it had trained past its checkpoint.
-
-    A point is superseded when the same run and split later wrote one with a step that is not greater.
-    """
-    if metrics.empty:
-        return metrics
-    later = metrics.sort_values("id", ascending=False).groupby(["run_id", "split"], sort=False)["step"]
-    lowest_later = later.transform(lambda steps: steps.cummin().shift(1)).reindex(metrics.index)
-    return metrics[lowest_later.isna() | (metrics["step"] < lowest_later)]
-
-
-def _create_engine(url: URL) -> Any:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 60})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:  # in a new file only, before all else
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()  # the disk gets back what a purge frees
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        # A write transaction takes its lock at once: one that upgrades later fails when another writer was faster.
-        write = connection.get_execution_options().get("write")
-        connection.execute(text("BEGIN IMMEDIATE" if write else "BEGIN"))
-
-    return engine
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -68,7 +68,7 @@ def get(store: Store, sweep_id: str) -> Sweep:
     with store._read() as session:
         sweep = session.get(Sweep, sweep_id)
     if sweep is None:
-        raise StoreError(f"there is no sweep {sweep_id!r} in {store.url}")
+        raise StoreError(f"there is no sweep {sweep_id!r} in {store.name}")
     return sweep
 
 

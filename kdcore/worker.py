@@ -11,7 +11,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import click
 
-from kdcore.jobs import Pulse, end_gracefully, limit_threads, run_claimed, this_worker
+from kdcore.jobs import SECONDS_OF_PATIENCE, Pulse, end_gracefully, limit_threads, run_claimed, this_worker
 from kdcore.store import Store, default_url
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 def main(store_url: str, worker_id: str | None, idle_seconds: float, threads: int) -> None:
     """Run queued jobs until there have been none for a while."""
     limit_threads(threads)
-    store = Store(store_url)
+    store = Store(store_url, patience=SECONDS_OF_PATIENCE)
     with Pulse(store, this_worker(worker_id)) as pulse:
         end_gracefully(pulse)
         import kdcore.experiment  # noqa: F401  the slow import, once, before the first job is waited for

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from kdcore.config import ExperimentConfig
 from kdcore.store import Store
 from tests.browser import QUIET, REPOSITORY, Complaints, Server, find_browser
+from tests.postgres import PostgresServer, find_program
 
 expect.set_options(timeout=15_000)  # the machine may be busy
 
@@ -37,6 +38,18 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own; without its programs the test is skipped, except where CI says otherwise."""
+    if find_program("initdb") is None:
+        reason = "no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

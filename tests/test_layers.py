@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
-    0: {"queueing", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
+    0: {"database", "artifacts", "cursors",
+        "queueing", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
         "errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
         "results", "charts", "palette", "contenders", "comparison", "library", "disk", "metrics_table", "report", "downloads",
         "model_card", "snippets", "data_check", "glyphs", "ingest", "source_arrays", "source_common",

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,17 +14,26 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
 
+from kdcore import artifacts
 from kdcore.arrays import pack, unpack, unpack_many
 from kdcore.config import ExperimentConfig
+from kdcore.cursors import next_cursor
 from kdcore.errors import ClaimLost, StoreError, TransitionError
-from kdcore.schema import TRANSITIONS, JobStatus, Run
+from kdcore.schema import TRANSITIONS, Artifact, ArtifactPart, JobStatus, Run
 from kdcore.store import Store, current_points
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A new store of its own, in a SQLite file and on a PostgreSQL server."""
+    if request.param == "sqlite":
+        store = Store(f"sqlite:///{tmp_path}/store.db")
+    else:
+        store = Store(request.getfixturevalue("postgres").new_url())
+    yield store
+    store.close()
 
 
 def add_run(store: Store, run_id: str = "run", fingerprint: str = "abcdef0123456789", experiment: str = "") -> Run:
@@ -61,6 +71,35 @@ def test_each_job_is_claimed_once_however_many_ask(store: Store) -> None:
     with ThreadPoolExecutor(6) as threads:
         claimed = [job for mine in threads.map(claim_until_empty, range(6)) for job in mine]
     assert sorted(claimed) == sorted(jobs)
+
+
+def test_two_processes_share_a_hundred_jobs_and_none_is_claimed_twice(store: Store) -> None:
+    jobs = [store.add_job("experiment", {}) for _ in range(100)]
+    script = """
+import sys
+from kdcore.store import Store
+store = Store(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+while (job := store.claim(sys.argv[2])) is not None:
+    print(job.id)
+"""
+    workers = [
+        subprocess.Popen([sys.executable, "-c", script, store.url, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         text=True) for name in "ab"
+    ]  # fmt: skip
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    claimed = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    assert sorted(claimed[0] + claimed[1]) == sorted(jobs)
+    assert all(claimed), "both got some"
+    for name, mine in zip("ab", claimed, strict=True):
+        assert {store.job(job).worker_id for job in mine} == {name}
 
 
 def test_jobs_are_claimed_oldest_first(store: Store) -> None:
@@ -117,12 +156,16 @@ def test_reading_on_gives_exactly_what_is_new(store: Store) -> None:
     store.append_metrics([point("a", step, loss=step / 7) for step in range(5)])
     first = store.metrics(["a", "b"])
     store.append_metrics([point("b", step, accuracy=0.5) for step in range(3)])
-    second = store.metrics(["a", "b"], after=int(first["id"].iloc[-1]))
+    second = store.metrics(["a", "b"], after=next_cursor(first))
     assert list(first["step"]) == [0, 1, 2, 3, 4]
     assert list(second["run_id"]) == ["b", "b", "b"]
     assert first["loss"].iloc[3] == 3 / 7
     assert np.isnan(second["loss"]).all()
-    assert store.metrics(["a"], after=10_000).empty
+    assert store.metrics(["a"], after={"a": 10_000}).empty
+    assert list(store.metrics(["b"], after={"a": 10_000})["step"]) == [0, 1, 2], (
+        "a run not read yet is read from its start"
+    )
+    assert store.metrics([]).empty
 
 
 def test_probes_keep_every_digit_and_their_order(store: Store) -> None:
@@ -179,9 +222,37 @@ def test_artifacts_come_back_whole_or_not_at_all(store: Store, tmp_path: Path) -
     assert store.artifact("a/b") == b"1234"
     assert store.artifact("a/c") is None
     with store._write() as session:
-        session.connection().exec_driver_sql("UPDATE artifacts SET data = x'00' WHERE key = 'a/b'")
+        session.execute(update(Artifact).where(Artifact.key == "a/b").values(data=b"0"))
     with pytest.raises(StoreError, match="damaged"):
         store.artifact("a/b")
+
+
+def test_large_artifacts_lie_in_parts_and_come_back_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "BYTES_OF_A_PART", 1000)
+    for size in (999, 1000, 1001, 3500, 4000, 500):
+        data = np.random.default_rng(size).bytes(size)
+        store.put_artifact("large", data)
+        assert store.artifact("large") == data
+        with store._read() as session:
+            parts = len(session.scalars(select(ArtifactPart.number)).all())
+        assert parts == (0 if size <= 1000 else -(-size // 1000))
+    store.put_artifact("large", bytes(2001))
+    with store._write() as session:
+        session.execute(delete(ArtifactPart).where(ArtifactPart.number == 1))
+    with pytest.raises(StoreError, match="damaged"):
+        store.artifact("large")
+    store.delete_artifacts("large")
+    with store._read() as session:
+        assert session.scalars(select(ArtifactPart.number)).all() == [], "its parts are gone with it"
+    monkeypatch.setattr(artifacts, "LARGEST_ARTIFACT", 2000)
+    with pytest.raises(StoreError, match="must be below 2 GiB, got 2,001 bytes"):
+        store.put_artifact("large", bytes(2001))
+
+
+def test_what_is_no_number_is_refused_and_not_stored_as_json(store: Store) -> None:
+    add_run(store, "a")
+    with pytest.raises(Exception, match="not JSON compliant"):
+        store.update_run("a", summary={"loss": float("nan")})
 
 
 def test_pickles_are_not_read() -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
+from kdcore.errors import StoreUnreachable
 from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results, who_saw_what
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
@@ -16,7 +17,7 @@ from kdcore.store import Store
 from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
-from pages.components.session import as_text, engine
+from pages.components.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_TICKS = 0.3
 
@@ -73,6 +74,13 @@ def _change(config: ExperimentConfig) -> None:
 
 
 def _live_part(store: Store, experiment_id: str, was_live: bool) -> None:
+    try:
+        _everything_that_moves(store, experiment_id, was_live)
+    except StoreUnreachable as error:  # the next tick looks again; the workers wait as well
+        show_error(error)
+
+
+def _everything_that_moves(store: Store, experiment_id: str, was_live: bool) -> None:
     if was_live:
         engine().tend()
     results = load_results(store, experiment_id)
