@@ -14,6 +14,7 @@ from kdcore import library
 from kdcore.disk import experiment_bytes, store_bytes
 from kdcore.metrics_table import write_metrics
 from kdcore.schema import JobStatus
+from kdcore.source_common import in_bytes
 from kdcore.store import Store
 
 SECONDS_A_DAY = 86_400
@@ -26,6 +27,7 @@ SECONDS_A_DAY = 86_400
               help="Only in this state; may be repeated.")  # fmt: skip
 @click.option("--tag", "tags", multiple=True, help="Only with this tag; repeated: with all of them.")
 @click.option("--starred", is_flag=True, help="Only with a star.")
+@click.option("--sweep", help="Only the cells of the sweep with this id; empty: only what belongs to no sweep.")
 @click.option("--deleted", is_flag=True, help="What is in the trash instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_obj
@@ -108,8 +110,8 @@ def purge(store_url: str, experiment_ids: Sequence[str], days: float) -> None:
     """
     store = Store(store_url)
     purged = library.purge(store, experiment_ids or library.trash(store, older_than=days * SECONDS_A_DAY))
-    words = f"{_count(purged.experiments)} and {purged.runs} runs destroyed, {megabytes(purged.bytes)} freed"
-    click.echo(f"{words}; the store has {megabytes(store_bytes(store))}")
+    words = f"{_count(purged.experiments)} and {purged.runs} runs destroyed, {in_bytes(purged.bytes)} freed"
+    click.echo(f"{words}; the store has {in_bytes(store_bytes(store))}")
 
 
 @click.command()
@@ -126,8 +128,8 @@ def disk(store_url: str, experiment_ids: Sequence[str], as_json: bool) -> None:
         click.echo(json.dumps({"experiments": sizes, "store": total}))
         return
     for experiment_id, size in sorted(sizes.items(), key=lambda item: -item[1]):
-        click.echo(f"{experiment_id}  {megabytes(size):>10}")
-    click.echo(f"store       {megabytes(total):>10}")
+        click.echo(f"{experiment_id}  {in_bytes(size):>10}")
+    click.echo(f"store       {in_bytes(total):>10}")
 
 
 @click.command()
@@ -139,11 +141,6 @@ def metrics(store_url: str, experiment_ids: Sequence[str], file: Path) -> None:
     """Write the curves of experiments to a CSV or Parquet file, one row a point."""
     points = write_metrics(Store(store_url), experiment_ids, file)
     click.echo(f"{points:,} points of {_count(len(set(experiment_ids)))} written to {file}")
-
-
-def megabytes(size: float) -> str:
-    """Return a size in words: 12.3 MB."""
-    return f"{size / 1e6:,.1f} MB"
 
 
 def _count(number: int) -> str:

@@ -28,13 +28,18 @@ from kdcore.schema import (
     Experiment,
     ExperimentRun,
     Job,
+    JobNeed,
     JobStatus,
+    Queueing,
     Run,
+    Sweep,
+    SweepCell,
     Tag,
 )
 from kdcore.statistics import paired_gain
 from kdcore.store import Store
 
+SWEEP_TAG = "sweep "  # begins the tag that a sweep files its cells under
 LONGEST_NAME, LONGEST_TAG, LONGEST_NOTE = 200, 40, 20_000
 
 # The columns of a listing, one row an experiment. Accuracies are fractions on test data, means over the finished seeds;
@@ -42,7 +47,7 @@ LONGEST_NAME, LONGEST_TAG, LONGEST_NOTE = 200, 40, 20_000
 COLUMNS = (
     "experiment", "starred", "name", "description", "tags", "note", "status", "progress", "dataset", "teacher", "student",
     "alpha", "temperature", "labels", "seeds", "teacher_accuracy", "student_accuracy", "baseline_accuracy", "gain", "low",
-    "high", "pairs", "verdict", "bytes", "created_at", "deleted_at",
+    "high", "pairs", "verdict", "bytes", "sweep", "sweep_name", "created_at", "deleted_at",
 )  # fmt: skip
 
 FLOATS = ("teacher_accuracy", "student_accuracy", "baseline_accuracy", "gain", "low", "high", "deleted_at")
@@ -56,9 +61,11 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
     interval here (``low`` and ``high`` are nan): it would need every answer, see :func:`kdcore.results.gain`.
     """
     query = (
-        select(Experiment, Job.status, Job.progress, Deletion.deleted_at)
+        select(Experiment, Job.status, Job.progress, Deletion.deleted_at, Sweep.id, Sweep.name)
         .join(Job, Job.id == Experiment.id)
         .outerjoin(Deletion, Deletion.experiment_id == Experiment.id)
+        .outerjoin(SweepCell, SweepCell.job_id == Experiment.id)
+        .outerjoin(Sweep, Sweep.id == SweepCell.sweep_id)
         .where(Deletion.deleted_at.is_not(None) if deleted else Deletion.deleted_at.is_(None))
         .order_by(Experiment.created_at.desc(), Experiment.id)
     )
@@ -73,7 +80,8 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
         _row(experiment, status, progress, deleted_at)
         | _figures(tested.get(experiment.id, {}))
         | {"tags": tags.get(experiment.id, []), "bytes": sizes.get(experiment.id, 0)}
-        for experiment, status, progress, deleted_at in found
+        | {"sweep": sweep, "sweep_name": sweep_name}
+        for experiment, status, progress, deleted_at, sweep, sweep_name in found
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"labels": "Int64", "pairs": "Int64"} | dict.fromkeys(FLOATS, "float64"))
@@ -155,13 +163,13 @@ def tags_of(store: Store, experiment_id: str) -> list[str]:
 
 def matching(
     table: pd.DataFrame, *, text: str = "", datasets: Sequence[str] = (), statuses: Sequence[str] = (),
-    tags: Sequence[str] = (), starred: bool = False,
+    tags: Sequence[str] = (), starred: bool = False, sweep: str | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the rows of a listing that fit all that is given.
 
-    Every word of ``text`` (in name, note, tags, settings, status or id), one of ``datasets`` (of a user's
-    dataset, the name is any version of it), one of ``statuses``,
-    every one of ``tags``, and a star if ``starred``.
+    Every word of ``text`` (in name, note, tags, settings, status or id), one of ``datasets`` (a user's dataset by name:
+    any version of it), one of ``statuses``, every one of ``tags``, a star if ``starred``, and ``sweep``, the id of one;
+    an empty one means those that belong to none.
     """
     keep = pd.Series(True, index=table.index)
     if words := text.lower().split():
@@ -176,6 +184,8 @@ def matching(
         keep &= table["tags"].map(lambda given, wanted=tag: wanted in given).astype(bool)
     if starred:
         keep &= table["starred"].astype(bool)
+    if sweep is not None:
+        keep &= table["sweep"] == sweep if sweep else table["sweep"].isna()
     return table[keep]
 
 
@@ -301,6 +311,8 @@ def _purge_one(session: Session, experiment_id: str) -> tuple[int, int]:
     caches = _unused_caches(session, doomed)
     _delete_with_references(session, Run, doomed)
     _delete_with_references(session, Experiment, [experiment_id])
+    for kind in (Queueing, JobNeed, SweepCell):
+        session.execute(delete(kind).where(kind.job_id == experiment_id))
     _delete_with_references(session, Job, [experiment_id])
     return len(doomed), freed + _delete_artifacts(session, {experiment_id, *doomed}, caches, dataset_key)
 

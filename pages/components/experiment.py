@@ -17,6 +17,7 @@ from kdcore.store import Store
 from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
+from pages.components.runs_actions import report_button
 from pages.components.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_TICKS = 0.3
@@ -48,6 +49,8 @@ def _header(store: Store, results: Results) -> None:
             elif status.resumable:
                 st.button("Resume", icon=":material/resume:", type="primary", key="train_resume", on_click=_resume,
                           args=(store, experiment_id))  # fmt: skip
+            if not status.live and results.links:
+                report_button(store, [experiment_id], key="train_report")
             st.button(
                 "Change and train again", icon=":material/tune:", key="train_change", on_click=_change, args=(config,)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 
 import streamlit as st
 
@@ -34,4 +35,7 @@ def show_error(error: KDLabError) -> None:
 
 def as_text(text: str) -> str:
     """Escape what Markdown would read as markup: names, notes and addresses are data."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)
+    # Streamlit makes icons and emojis of :names: after Markdown has taken the escapes away: a joiner that nobody sees
+    # keeps colon and name apart.
+    apart = re.sub(r":(?=\w)", ":\u2060", text)
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in apart)
