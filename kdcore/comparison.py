@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kdcore import results
-from kdcore.catalog import dataset_card
+from kdcore.catalog import dataset_card, short_name
 from kdcore.config import ExperimentConfig
 from kdcore.contenders import Contender, find_contenders, looks
 from kdcore.cursors import next_cursor
@@ -465,7 +465,10 @@ def settings_in_words(found: Sequence[tuple[str, list[Any]]]) -> list[tuple[str,
     return [
         (
             ExperimentConfig.model_fields[name].title or name,
-            ["–" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in values],
+            [
+                "–" if value is None else f"{value:g}" if isinstance(value, float) else short_name(str(value))
+                for value in values
+            ],
         )
         for name, values in found
     ]

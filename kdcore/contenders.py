@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
+from kdcore.catalog import short_name
 from kdcore.config import BASELINE_FIELDS, STUDENT_FIELDS, TEACHER_FIELDS, ExperimentConfig
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import ROLE_NAMES, ROLES, Look, look
-from kdcore.schema import Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
+from kdcore.schema import Deletion, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.store import Store
 
 FEWEST, MOST = 2, 6
@@ -35,7 +36,7 @@ _SHORT = {
     "epochs": lambda value: f"{value:,} epochs",
     "teacher": lambda value: f"{value}",
     "student": lambda value: f"{value}",
-    "dataset": lambda value: f"{value}",
+    "dataset": short_name,
 }
 
 
@@ -110,21 +111,34 @@ def find_contenders(store: Store, ids: Iterable[str]) -> list[Contender]:
     An id is that of an experiment (all its roles), ``EXPERIMENT:ROLE``, or that of a run. Raises StoreError for an
     unknown one, ConfigError unless there are 2 to 6 contenders with the same test data.
     """
-    found: list[Contender] = []
-    for each in ids:
-        found += _named(store, each.strip())
-    different: dict[Any, Contender] = {}
-    for contender in found:
-        runs = tuple(run.id for run in contender.runs)
-        different.setdefault((contender.role, runs) if runs else contender.id, contender)
-    contenders = list(different.values())
-    rule = f"from {FEWEST} to {MOST}, each another one"
-    require(FEWEST <= len(contenders) <= MOST, "models", rule, len(contenders))
-    check_same_data(contenders)
+    contenders = once([each for name in ids for each in contenders_named(store, name)])
+    check_choice(contenders)
     return contenders
 
 
-def _named(store: Store, name: str) -> list[Contender]:
+def once(contenders: Iterable[Contender]) -> list[Contender]:
+    """Return each contender once: two experiments that share a teacher bring it twice."""
+    different: dict[Any, Contender] = {}
+    for contender in contenders:
+        runs = tuple(run.id for run in contender.runs)
+        different.setdefault((contender.role, runs) if runs else contender.id, contender)
+    return list(different.values())
+
+
+def check_choice(contenders: Sequence[Contender]) -> None:
+    """Raise ConfigError unless these are 2 to 6 with the same test examples: only then their answers belong together."""
+    rule = f"from {FEWEST} to {MOST}, each another one"
+    require(FEWEST <= len(contenders) <= MOST, "models", rule, len(contenders))
+    first, *others = contenders
+    for other in others:
+        if test_data(other.config) != test_data(first.config):
+            one, two = (f"{name}, split seed {seed}" for name, seed in map(test_data, (first.config, other.config)))
+            rule = f"of the same test data: {first.id} has {one}, so the others need it too"
+            raise ConfigError(Problem("models", rule, f"{other.id} with {two}"))
+
+
+def contenders_named(store: Store, name: str) -> list[Contender]:
+    """Return what one id names; raises StoreError for an unknown one, ConfigError for an unknown role."""
     experiment_id, colon, role = name.partition(":")
     if colon:
         require(role in ROLES, "role", f"one of {', '.join(ROLES)}", role)
@@ -150,16 +164,6 @@ def _of_experiment(store: Store, experiment_id: str, role: str) -> Contender:
 def test_data(config: Mapping[str, Any]) -> tuple[str, int]:
     """Return what decides which test examples an experiment has, and in which order: dataset and split seed."""
     return str(config["dataset"]), int(config.get("split_seed", 0))
-
-
-def check_same_data(contenders: Sequence[Contender]) -> None:
-    """Raise ConfigError unless all have the same test examples; only then do their answers belong together."""
-    first, *others = contenders
-    for other in others:
-        if test_data(other.config) != test_data(first.config):
-            one, two = (f"{name}, split seed {seed}" for name, seed in map(test_data, (first.config, other.config)))
-            rule = f"of the same test data: {first.id} has {one}, so the others need it too"
-            raise ConfigError(Problem("models", rule, f"{other.id} with {two}"))
 
 
 # --- Names and colours: one place for all pages ---
@@ -217,7 +221,8 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
 
     The columns are id, experiment, name, starred, role, model, accuracy (mean over seeds), seeds (a number, with
     ``by_seed`` the seed itself), parameters, status, created_at, and every setting. No metric is read: the cost grows
-    with the runs, not with what was measured of them. A run that several experiments share is listed once.
+    with the runs, not with what was measured of them. A run that several experiments share is listed once; what is in
+    the trash is not.
     """
     columns = (
         ExperimentRun.experiment_id, ExperimentRun.role, ExperimentRun.seed, Run.id.label("run"), Run.model,
@@ -226,6 +231,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     )  # fmt: skip
     query = select(*columns).join(Run, Run.id == ExperimentRun.run_id)
     query = query.join(Experiment, Experiment.id == ExperimentRun.experiment_id).join(Job, Job.id == Experiment.id)
+    query = query.where(~exists().where(Deletion.experiment_id == Experiment.id))
     query = query.where(~is_deleted(Experiment.id))
     query = query.order_by(Experiment.created_at, Experiment.id, ExperimentRun.role.desc(), ExperimentRun.seed)
     with store._read() as session:

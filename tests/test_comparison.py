@@ -20,6 +20,7 @@ from kdcore.config import ExperimentConfig
 from kdcore.contenders import differing_settings, find_contenders, looks, names, run_table
 from kdcore.errors import ConfigError, KDLabError, StoreError
 from kdcore.jobs import run_job
+from kdcore.library import delete_experiments
 from kdcore.palette import ROLE_NAMES
 from kdcore.results import examples, logits, summary
 from kdcore.schema import JobStatus, Run
@@ -307,6 +308,13 @@ def test_the_table_to_choose_from(store: Store, experiments: tuple[str, str]) ->
     by_seed = run_table(store, by_seed=True)
     assert len(by_seed) == 9
     assert len(find_contenders(store, by_seed["id"].tolist()[:6])) == 6
+
+
+def test_what_is_in_the_trash_is_not_offered(store: Store, experiments: tuple[str, str]) -> None:
+    delete_experiments(store, [experiments[0]])
+    table = run_table(store)
+    assert set(table["experiment"]) == {experiments[1]}
+    assert set(table["role"]) == {"teacher", "student", "baseline"}, "the shared teacher now comes with the other"
 
 
 def test_the_table_reads_no_metric(store: Store) -> None:

@@ -49,6 +49,11 @@ def _header(store: Store, results: Results) -> None:
             elif status.resumable:
                 st.button("Resume", icon=":material/resume:", type="primary", key="train_resume", on_click=_resume,
                           args=(store, experiment_id))  # fmt: skip
+            if not status.live and st.button(
+                "Compare", icon=":material/compare_arrows:", key="train_compare",
+                help="Its models side by side: sizes, speed, and where they differ",
+            ):  # fmt: skip
+                st.switch_page("pages/views/compare.py", query_params={"models": experiment_id})
             if not status.live and results.links:
                 report_button(store, [experiment_id], key="train_report")
             st.button(
