@@ -22,6 +22,7 @@ def draw() -> None:
             st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
             st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
             st.Page("pages/views/compare.py", title="Compare", icon=":material/compare_arrows:"),
+            st.Page("pages/views/sweep.py", title="Sweep", icon=":material/grid_on:"),
             st.Page("pages/views/data.py", title="Data", icon=":material/database:"),
             st.Page("pages/views/runs.py", title="Runs", icon=":material/format_list_bulleted:"),
         ],

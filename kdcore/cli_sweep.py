@@ -21,7 +21,7 @@ from kdcore.config import ExperimentConfig, read_setting
 from kdcore.engine import LocalEngine
 from kdcore.errors import require
 from kdcore.store import Store
-from kdcore.sweep_config import STRATEGIES, VARIABLE_FIELDS, Axis, SweepConfig, key_of, title_of, value_text
+from kdcore.sweep_config import STRATEGIES, VARIABLE_FIELDS, Axis, SweepConfig, key_of, short_title_of, value_text
 
 # Looking costs time that the workers could use.
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -151,7 +151,7 @@ def _map(found: sweep_results.SweepResults) -> list[str]:
     if len(found.config.axes) == 2 and found.config.strategy == "grid":
         down, across = found.config.axes
         head = [
-            f"{title_of(down.field)} ↓ {title_of(across.field)} →",
+            f"{short_title_of(down.field)} ↓ {short_title_of(across.field)} →",
             *map(value_text, across.values),
         ]
         rows: list[list[Any]] = [

@@ -153,7 +153,7 @@ class SweepConfig:
 
     def describe(self) -> str:
         """Return one line that says what the sweep is."""
-        varied = " × ".join(title_of(name) for name in self.fields)
+        varied = " × ".join(short_title_of(name) for name in self.fields)
         cells = f"{self.count} cells" if self.strategy == "grid" else f"{self.trials} trials chosen by TPE"
         seeds = "" if self.base.seeds == 1 else f" · {self.base.seeds} seeds each"
         pruned = " · bad ones pruned" if self.prune else ""
@@ -182,9 +182,14 @@ def _kinds(field: str) -> tuple[Any, ...]:
 
 def title_of(field: str) -> str:
     """Return the short name of a setting, for axes and tables."""
-    return {"alpha": "alpha", "temperature": "temperature T"}.get(field) or (
+    return {"alpha": "Alpha", "temperature": "Temperature T"}.get(field) or (
         ExperimentConfig.model_fields[field].title or field
     )
+
+
+def short_title_of(field: str) -> str:
+    """Return a setting's name as it stands in a sentence or beside its value."""
+    return {"alpha": "α", "temperature": "T"}.get(field) or title_of(field).lower()
 
 
 def value_text(value: Any) -> str:

@@ -20,7 +20,7 @@ from kdcore.config import ExperimentConfig
 from kdcore.schema import Experiment, ExperimentRun, Job, JobStatus, Run, Sweep, SweepCell
 from kdcore.statistics import PairedGain, finite_or_none, mean_interval, paired_gain
 from kdcore.store import Store
-from kdcore.sweep_config import SweepConfig, key_of, title_of, value_text
+from kdcore.sweep_config import SweepConfig, key_of, short_title_of, value_text
 from kdcore.sweeps import cells_of, get
 
 SweepStatus = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -294,7 +294,7 @@ def corrected_interval(found: results.Results, compared: int) -> tuple[float, fl
 
 def settings_words(values: dict[str, Any]) -> str:
     """Return a cell's varied settings in words."""
-    return ", ".join(f"{title_of(name)} {value_text(value)}" for name, value in values.items())
+    return ", ".join(f"{short_title_of(name)} {value_text(value)}" for name, value in values.items())
 
 
 def _winner_words(

@@ -104,6 +104,28 @@ TRAINED = {
 }
 
 
+TINY_CELL = {
+    "training_examples": 200,
+    "labels": 50,
+    "teacher": "mlp-16",
+    "teacher_epochs": 2,
+    "student": "mlp-4",
+    "epochs": 2,
+    "seeds": 2,
+}
+
+
+def copy_of(file: Path, folder: Path) -> Path:
+    """Return a copy of a SQLite file that has what is still in its log."""
+    copy = folder / "store.db"
+    with (
+        contextlib.closing(sqlite3.connect(file)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    return copy
+
+
 @pytest.fixture(scope="session")
 def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with two small finished experiments of one teacher, T = 10 and then T = 2; to be read only."""
@@ -122,10 +144,38 @@ def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trained_store(trained_store_file: Path, tmp_path: Path) -> Store:
     """A copy of the trained store of the test's own, free to be changed."""
-    copy = tmp_path / "store.db"
-    with (
-        contextlib.closing(sqlite3.connect(trained_store_file)) as source,
-        contextlib.closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
-    return Store(f"sqlite:///{copy}")
+    return Store(f"sqlite:///{copy_of(trained_store_file, tmp_path)}")
+
+
+SWEPT = {"alpha": (0.1, 0.9), "temperature": (1.0, 4.0)}
+
+
+@pytest.fixture(scope="session")
+def swept_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with a small finished sweep, 2 by 2 cells of 2 seeds; to be read only."""
+    file = tmp_path_factory.mktemp("swept") / "store.db"
+    script = (
+        "import sys\n"
+        "from kdcore import sweeps\n"
+        "from kdcore.config import ExperimentConfig\n"
+        "from kdcore.jobs import Pulse, run_claimed, this_worker\n"
+        "from kdcore.store import Store\n"
+        "from kdcore.sweep_config import Axis, SweepConfig\n"
+        f"base = ExperimentConfig(**{TINY_CELL!r})\n"
+        f"axes = tuple(Axis(name, values) for name, values in {SWEPT!r}.items())\n"
+        "store = Store(sys.argv[1])\n"
+        "sweeps.create(store, SweepConfig(base, axes))\n"
+        "with Pulse(store, this_worker()) as pulse:\n"
+        "    while (job := store.claim(pulse.worker.id)) is not None:\n"
+        "        print(run_claimed(store, job, pulse).value)\n"
+    )
+    url = f"sqlite:///{file}"
+    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.split() == ["finished"] * 6, done.stderr[-3000:]
+    return file
+
+
+@pytest.fixture
+def swept_store(swept_store_file: Path, tmp_path: Path) -> Store:
+    """A copy of the store with a finished sweep, of the test's own."""
+    return Store(f"sqlite:///{copy_of(swept_store_file, tmp_path)}")

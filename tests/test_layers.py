@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
     0: {"database", "artifacts", "cursors",
-        "queueing", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
+        "queueing", "sweep_charts", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
         "errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
         "results", "charts", "palette", "contenders", "comparison", "library", "disk", "metrics_table", "report", "downloads",
         "model_card", "snippets", "data_check", "glyphs", "ingest", "source_arrays", "source_common",

@@ -19,13 +19,12 @@ from kdcore.statistics import accuracy
 from kdcore.store import Store
 from kdcore.sweep_config import Axis, SweepConfig
 from kdcore.sweep_study import Study
+from tests.conftest import TINY_CELL
 
 # Keras saves variables the way that NumPy 1 wanted it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-TINY = ExperimentConfig(
-    training_examples=200, labels=50, teacher="mlp-16", teacher_epochs=2, student="mlp-4", epochs=2, seeds=2
-)
+TINY = ExperimentConfig(**TINY_CELL)
 ALPHA_BY_TEMPERATURE = SweepConfig(TINY, (Axis("alpha", (0.1, 0.9)), Axis("temperature", (1.0, 4.0))))
 
 
@@ -266,16 +265,13 @@ def test_an_unknown_sweep_is_refused_in_words(store: Store) -> None:
         sweep_results.load(store, "nosuch")
 
 
-# A real sweep, trained in this process
+# A real sweep, trained before
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, str]]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('sweep')}/store.db")
-    sweep_id = sweeps.create(store, ALPHA_BY_TEMPERATURE)
-    run_all(store)
-    yield store, sweep_id
-    store.close()
+@pytest.fixture
+def trained(swept_store: Store) -> Iterator[tuple[Store, str]]:
+    yield swept_store, sweeps.sweeps(swept_store)[0].id
+    swept_store.close()
 
 
 def test_teacher_and_baselines_are_trained_once_for_all_cells(trained: tuple[Store, str]) -> None:
@@ -374,9 +370,7 @@ def test_the_same_sweep_again_trains_nothing(trained: tuple[Store, str]) -> None
 
 
 def test_the_winner_is_confirmed_on_seeds_that_no_cell_had(trained: tuple[Store, str]) -> None:
-    store, _ = trained
-    sweep_id = sweeps.create(store, ALPHA_BY_TEMPERATURE)
-    run_all(store)
+    store, sweep_id = trained
     sweep = sweep_results.load(store, sweep_id)
     best = sweep.best()
     assert best is not None

@@ -92,19 +92,19 @@ def _everything_that_moves(store: Store, experiment_id: str, was_live: bool) -> 
     if was_live:
         engine().tend()
     results = load_results(store, experiment_id)
-    curves = _curves(store, results)
+    curves = read_curves(store, results)
     _state_in_words(store, results)
     _figures(store, results, curves)
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
-        _charts(results, curves)
+        draw_curves(results, curves)
     with right:
-        _distributions(store, results, curves)
+        draw_distributions(store, results, curves)
     if was_live and not results.status.live:
         st.rerun()
 
 
-def _curves(store: Store, results: Results) -> Curves:
+def read_curves(store: Store, results: Results) -> Curves:
     """Return this session's copy of the curves, brought up to date; only what is new is read."""
     experiment_id, curves = st.session_state.get("train_curves", (None, None))
     if experiment_id != results.experiment.id:
@@ -211,7 +211,7 @@ def _parameters(results: Results) -> str:
     )
 
 
-def _charts(results: Results, curves: Curves) -> None:
+def draw_curves(results: Results, curves: Curves) -> None:
     """Curves of student and baseline; the teacher's own while there is nothing else."""
     metrics, experiment_id = curves.metrics, results.experiment.id
     pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
@@ -237,7 +237,7 @@ def _charts(results: Results, curves: Curves) -> None:
     )
 
 
-def _distributions(store: Store, results: Results, curves: Curves) -> None:
+def draw_distributions(store: Store, results: Results, curves: Curves) -> None:
     """The softened answers of all three models for one probe example, at any temperature and epoch."""
     config, key = results.config, results.experiment.dataset_key
     shown = _probe_examples(store, key) if key else {}

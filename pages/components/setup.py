@@ -6,10 +6,12 @@ import time
 
 import streamlit as st
 
+from kdcore import sweeps
 from kdcore.config import PRESETS, TEACHER_FIELDS, ExperimentConfig
 from kdcore.errors import ConfigError
 from kdcore.schema import JobStatus, Run
 from kdcore.store import Store
+from kdcore.sweep_config import SweepConfig
 from pages.components.forms import ConfigForm
 from pages.components.session import as_text, engine, show_error
 
@@ -164,20 +166,32 @@ def _teacher_title(run: Run | None) -> str:
 
 
 def _latest(store: Store) -> None:
-    experiments = store.experiments(limit=6)
-    if not experiments:
+    """List the latest experiments; a sweep is one line, whatever it consists of."""
+    experiments = {
+        experiment.created_at: (experiment, job) for experiment, job in store.experiments(6, of_sweeps=False)
+    }
+    found = {sweep.created_at: sweep for sweep in sweeps.sweeps(store, limit=3)}
+    if not experiments and not found:
         st.caption("Nothing trained yet. The settings above are a good first experiment: it takes under a minute.")
         return
     st.subheader("Latest experiments", anchor=False)
-    for experiment, job in experiments:
-        status = JobStatus(job.status)
+    for created_at in sorted([*experiments, *found], reverse=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(status.value, color=STATUS_COLOURS[status])  # type: ignore[arg-type]
-            title = experiment.name or ExperimentConfig(**experiment.config).describe()
-            if st.button(title, key=f"train_open_{experiment.id}", type="tertiary"):
-                st.query_params["experiment"] = experiment.id
-                st.rerun()
-            st.caption(ago(experiment.created_at), width="content")
+            if created_at in found:
+                sweep = found[created_at]
+                st.badge("sweep", color="violet")
+                title = sweep.name or SweepConfig.from_dict(sweep.config).describe()
+                if st.button(as_text(title), key=f"train_open_{sweep.id}", type="tertiary"):
+                    st.switch_page("pages/views/sweep.py", query_params={"sweep": sweep.id})
+            else:
+                experiment, job = experiments[created_at]
+                status = JobStatus(job.status)
+                st.badge(status.value, color=STATUS_COLOURS[status])  # type: ignore[arg-type]
+                title = experiment.name or ExperimentConfig(**experiment.config).describe()
+                if st.button(as_text(title), key=f"train_open_{experiment.id}", type="tertiary"):
+                    st.query_params["experiment"] = experiment.id
+                    st.rerun()
+            st.caption(ago(created_at), width="content")
 
 
 def ago(moment: float) -> str:
