@@ -58,6 +58,9 @@ def _go_on(store: Store, cell: Cell, config: ExperimentConfig) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.page_link("pages/views/train.py", label="Open in Train", icon=":material/model_training:",
                      query_params={"experiment": cell.id})  # fmt: skip
+        if cell.student:
+            st.page_link("pages/views/compare.py", label="Open in Compare", icon=":material/compare_arrows:",
+                         query_params={"models": cell.id})  # fmt: skip
         if cell.pruned or cell.finished:
             longer = "Train it to its end" if cell.pruned else f"Train {2 * config.epochs} epochs"
             about = (
