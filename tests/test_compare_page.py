@@ -138,6 +138,7 @@ def test_a_shared_link_opens_cold(
 def test_tick_three_and_see_table_curves_and_disagreements(
     page: Page, url: str, store: Store, experiments: tuple[str, str]
 ) -> None:
+    store.update_experiment(experiments[0], name="A <i>b</i> & [c](d) %{x}")
     visit(page, url)
     expect(page.locator(".kd-figures thead th")).to_have_count(3)  # the newest experiment, before anybody chooses
     for _ in range(3):
@@ -157,6 +158,11 @@ def test_tick_three_and_see_table_curves_and_disagreements(
     wait_for_chart(page, "compare_curve_chart")
     shown = page.locator(".st-key-compare_curve_chart .kd-chart-legend button").all_text_contents()
     assert shown == [look.name for look in found.looks]
+    assert any("A <i>b</i> & [c](d) %{x}" in name for name in shown), "a name is text, never markup"
+    chips = page.locator("[class*=st-key-compare_chip]").evaluate_all(
+        "each => each.map(chip => chip.querySelector('p').textContent)"
+    )
+    assert chips == shown
     colours = page.evaluate(
         f"{chart('compare_curve_chart')}.data.filter(t => t.mode?.includes('lines+')).map(t => t.line.color)"
     )

@@ -32,6 +32,7 @@ CSS = """<style>
   .kd-table th, .kd-table td { padding: 0.4rem; }
 }
 .kd-small { opacity: 0.75; }
+.kd-answers { list-style: none; padding: 0; margin: 0; font-size: 0.9rem; line-height: 1.6; }
 </style>"""
 NONE = "–"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import streamlit as st
 from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.comparison import Comparison
+from kdcore.palette import Look
 from kdcore.statistics import IntArray, softmax
 from kdcore.store import Store
 from kdcore.temperature import format_percent
@@ -30,7 +32,7 @@ def where_they_differ(store: Store, state: PageState, found: Comparison) -> None
     if pair is None:
         return
     kinds = found.disagreements(*pair)
-    if len(found.contenders) > 2:
+    if sum(each is not None for each in found.predictions) > 2:
         kinds = {"any": found.any_disagreement(), **kinds}
     _in_words(found, pair, kinds)
     _choose_kind(state, found, pair, kinds)
@@ -134,16 +136,20 @@ def _answers(store: Store, found: Comparison, example: int) -> None:
     row = data.in_words(store, _dataset_key(found), example, features)
     st.markdown(f"**Test example {example}: {as_text(names[label])}**" + (f" {as_text(row)}" if row else ""))
     rows: list[charts.Distribution] = []
-    said: list[str] = []
+    said: list[tuple[Look, str]] = []
     for look, logits in zip(found.looks, found.logits, strict=True):
         if logits is None:
             continue
         probabilities = softmax(logits[example])
         verdict = "right" if int(probabilities.argmax()) == label else "wrong"
-        title = f"{look.name} is {verdict}: {top(names, probabilities)}"
-        rows.append((charts.as_label(title), look.tone, probabilities, None))
-        said.append(title)
-    live_chart(charts.distributions(names, rows, label=label), key="compare_distributions", description="; ".join(said))
+        rows.append((charts.as_label(look.name), look.tone, probabilities, None))
+        said.append((look, f"{verdict}: {top(names, probabilities)}"))
+    lines = "".join(f"<li>{named(look)} is {html.escape(words)}</li>" for look, words in said)
+    st.html(f"{CSS}<ul class='kd-answers'>{lines}</ul>")
+    live_chart(
+        charts.distributions(names, rows, label=label), key="compare_distributions",
+        description="; ".join(f"{look.name} is {words}" for look, words in said),
+    )  # fmt: skip
 
 
 def top(class_names: Sequence[str], probabilities: np.ndarray) -> str:

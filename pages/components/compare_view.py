@@ -146,11 +146,13 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
         )
         with st.expander(several, icon=":material/balance:", key="compare_pairs"):
             compare_figures.pairs_table(found)
-            if found.seed is not None:
+            if len(found.pairs) > 1:
                 st.caption(
                     "Each interval and p-value is for its pair alone: of twenty pairs without any difference, one is "
-                    f"expected to seem to have one. Single answers are those of seed {found.seed}."
+                    "expected to seem to have one."
                 )
+            if found.seed is not None:
+                st.caption(f"Single answers, and McNemar's test of them, are those of seed {found.seed}.")
     _sections(store, state, found)
     show_in_address(state.write(), page="/compare", key="compare_address")
     if live != state.live:
