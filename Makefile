@@ -28,6 +28,11 @@ check: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+# For KD_ENGINE=ray, see "Beyond one machine" in the README; the tests that need it are skipped without.
+.venv/installed-ray: requirements-ray.txt .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	touch $@
+
 clean:
 	rm -rf .venv static
 

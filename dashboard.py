@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from kdcore.errors import StoreUnreachable
+from kdcore.errors import KDLabError
 from pages.components.session import show_error
 
 
@@ -30,7 +30,7 @@ def draw() -> None:
     )
     try:
         page.run()
-    except StoreUnreachable as error:
+    except KDLabError as error:
         show_error(error)
 
 

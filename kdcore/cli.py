@@ -17,7 +17,7 @@ from kdcore.cli_report import report
 from kdcore.cli_reproduce import reproduce_command
 from kdcore.cli_sweep import sweep
 from kdcore.config import ExperimentConfig, read_setting
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.errors import require
 from kdcore.results import soften as soften_figures
 from kdcore.results import summary
@@ -60,7 +60,7 @@ def train(
         base = ExperimentConfig(**store.experiment(like).config)
     config = base.replace(**{key: read_setting(key, value) for key, value in given.items() if value is not None})
     # The workers of a command leave when the command's work is done.
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     experiment_id = store.create(config, name=name, reuse=reuse)
     engine.submit(experiment_id)
     status = follow(store, engine, experiment_id)
@@ -97,7 +97,7 @@ def soften(store_url: str, experiment_id: str, temperature: float, seed: int | N
 def stop(store_url: str, experiment_id: str) -> None:
     """Stop an experiment; what it has trained is kept, and resume goes on from there."""
     store = Store(store_url)
-    LocalEngine(store).cancel(experiment_id)
+    make_engine(store).cancel(experiment_id)
     click.echo(f"{experiment_id}: {'stopping' if JobStatus(store.job(experiment_id).status).live else 'not running'}")
 
 
@@ -108,7 +108,7 @@ def stop(store_url: str, experiment_id: str) -> None:
 def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
     """Go on with a stopped, failed or interrupted experiment from its last checkpoint."""
     store = Store(store_url)
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     store.requeue(experiment_id)
     engine.submit(experiment_id)
     status = follow(store, engine, experiment_id)

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from kdcore.config import ExperimentConfig
-from kdcore.engine import Engine, LocalEngine
+from kdcore.engine import Engine
 from kdcore.errors import ConfigError, KDLabError
 from kdcore.schema import JobStatus
 from kdcore.store import Store
@@ -51,7 +51,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def follow(store: Store, engine: LocalEngine, experiment_id: str) -> JobStatus:
+def follow(store: Store, engine: Engine, experiment_id: str) -> JobStatus:
     """Show a job's progress on stderr until it ends; Ctrl-C asks it to stop."""
     bar = tqdm(total=100, file=sys.stderr, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}", leave=True)
     with bar, _interrupt_stops(engine, experiment_id):

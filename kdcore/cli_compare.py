@@ -9,7 +9,7 @@ import click
 from kdcore.cli_common import follow
 from kdcore.comparison import Comparison, Figures, compare, settings_in_words
 from kdcore.contenders import Contender, find_contenders
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.schema import JobStatus
 from kdcore.store import Store
 from kdcore.temperature import format_percent
@@ -41,7 +41,7 @@ def compare_command(
 def _measure(store: Store, contenders: list[Contender]) -> bool:
     """Measure the trained ones in a worker; returns whether that went well."""
     run_ids = [each.trained[0].id for each in contenders if each.trained]
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     job_id = store.add_job("measure", {"run_ids": run_ids})
     engine.submit(job_id)
     return follow(store, engine, job_id) is JobStatus.FINISHED

@@ -10,7 +10,7 @@ import click
 
 from kdcore.cli_common import follow
 from kdcore.downloads import FORMATS, bundle, bundle_name, exports, find_run, request
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.schema import ROLES, Export
 from kdcore.store import Store
 
@@ -33,7 +33,7 @@ def export_command(
     """Export a trained model: convert, open again, measure, and write what passes with a script that runs it."""
     store = Store(store_url)
     run = find_run(store, run_or_experiment, role, seed)
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     job_id = request(store, run.id, formats)
     engine.submit(job_id)
     follow(store, engine, job_id)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from kdcore import sweep_results, sweep_speed, sweeps
 from kdcore.cli_common import config_options, follow
 from kdcore.config import ExperimentConfig, read_setting
-from kdcore.engine import LocalEngine
+from kdcore.engine import Engine, make_engine
 from kdcore.errors import require
 from kdcore.store import Store
 from kdcore.sweep_config import STRATEGIES, VARIABLE_FIELDS, Axis, SweepConfig, key_of, short_title_of, value_text
@@ -48,7 +48,7 @@ def sweep(
     """Train a whole grid: every setting given as 1,2,4 or low:high:count varies. Ctrl-C stops, and keeps the work."""
     require(confirm_seeds == 0 or 2 <= confirm_seeds <= 100, "confirm", "from 2 to 100 seeds", confirm_seeds)
     store = Store(store_url)
-    engine = LocalEngine(store, workers=workers, idle_seconds=2.0)
+    engine = make_engine(store, workers=workers, idle_seconds=2.0)
     if resumed is not None:
         sweep_id = sweeps.get(store, resumed).id
         sweeps.resume(store, engine, sweep_id)
@@ -88,7 +88,7 @@ def _read(base: ExperimentConfig, given: dict[str, str | None], strategy: str, t
     return SweepConfig(base.replace(**fixed), tuple(axes), strategy, trials, prune)  # type: ignore[arg-type]
 
 
-def _follow(store: Store, engine: LocalEngine, sweep_id: str) -> None:
+def _follow(store: Store, engine: Engine, sweep_id: str) -> None:
     """Show how far a sweep is on stderr until it ends; Ctrl-C asks it to stop."""
     bar = tqdm(total=100, file=sys.stderr, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}", leave=True)
     with bar, _interrupt_stops(store, engine, sweep_id):
@@ -111,7 +111,7 @@ def _follow(store: Store, engine: LocalEngine, sweep_id: str) -> None:
 
 
 @contextlib.contextmanager
-def _interrupt_stops(store: Store, engine: LocalEngine, sweep_id: str) -> Iterator[None]:
+def _interrupt_stops(store: Store, engine: Engine, sweep_id: str) -> Iterator[None]:
     def on_interrupt(_number: int, _frame: types.FrameType | None) -> None:
         click.echo("stopping at the next batch", err=True)
         sweeps.stop(store, engine, sweep_id)

@@ -60,6 +60,8 @@ def open_database(url: URL) -> tuple[Engine, Engine]:
         max_overflow=20,
         pool_use_lifo=True,
     )
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _set_up_postgresql)
     # By default every single statement would see a moment of its own.
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return reading, engine.execution_options(isolation_level="READ COMMITTED")
@@ -73,6 +75,12 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
+    # A worker that froze in the middle of a transaction must not keep its rows locked for ever.
+    connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
+
+
 def _begin_on_sqlite(connection: Any) -> None:
     # A write transaction takes its lock at once: one that upgrades later fails when another writer was faster.
     write = connection.get_execution_options().get("write")
@@ -83,6 +91,13 @@ def lock_until_commit(session: Session, number: int) -> None:
     """Let one transaction at a time have ``number``; on SQLite every writing transaction is alone anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(number)))
+
+
+def try_lock(session: Session, number: int) -> bool:
+    """Take ``number`` until the commit if nobody has it; on SQLite the transaction itself is the lock."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
 def upsert(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
-from kdcore.errors import ClaimLost
+from kdcore.errors import ClaimLost, require
 from kdcore.jobs import terminate_group
 from kdcore.schema import JobStatus, Worker
 from kdcore.store import Store, new_id
@@ -25,7 +25,12 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Engine(Protocol):
-    """Starts and ends the work on jobs. All three calls return at once."""
+    """Starts and ends the work on jobs. All calls return at once.
+
+    ``most_workers`` is how many of a kind there may be at once, as far as the engine knows.
+    """
+
+    most_workers: int
 
     def submit(self, job_id: str) -> None:
         """See to it that a queued job gets a worker."""
@@ -35,9 +40,35 @@ class Engine(Protocol):
         """Stop a job: at once if queued, at the next batch if running, by force if that is not heeded."""
         ...
 
+    def warm(self) -> None:
+        """Keep one worker ready, so that the next job starts without waiting for the import of Keras."""
+        ...
+
+    def tend(self) -> None:
+        """Look after what nobody else can; called by whoever looks at the store, cheap enough for every poll."""
+        ...
+
     def close(self) -> None:
         """Let go of what the engine itself holds; running jobs go on."""
         ...
+
+
+def make_engine(store: Store, *, workers: int | None = None, idle_seconds: float | None = None) -> Engine:
+    """Return the engine that ``KD_ENGINE`` names: "local" (default), worker processes on this machine, or "ray".
+
+    ``workers`` is how many there may be, ``idle_seconds`` after how long without work they leave; both are the
+    engine's own choice by default. Raises ConfigError for another name, and where the engine cannot serve this store.
+    """
+    options: dict[str, Any] = {"workers": workers}
+    if idle_seconds is not None:
+        options["idle_seconds"] = idle_seconds
+    name = os.environ.get("KD_ENGINE") or "local"
+    if name == "ray":
+        from kdcore.ray_engine import RayEngine
+
+        return RayEngine(store, **options)
+    require(name == "local", "KD_ENGINE", "local or ray", name)
+    return LocalEngine(store, **options)
 
 
 class LocalEngine:

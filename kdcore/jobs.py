@@ -118,13 +118,13 @@ class Pulse:
                 traceback.print_exc()
 
 
-def this_worker(worker_id: str | None = None) -> Worker:
-    """Return a worker row that names this process."""
+def this_worker(worker_id: str | None = None, host: str | None = None) -> Worker:
+    """Return a worker row that names this process; ``host`` instead of the machine's name, where a cluster tends it."""
     process = psutil.Process()
     now = time.time()
     return Worker(
         id=worker_id or new_id(),
-        host=socket.gethostname(),
+        host=host or socket.gethostname(),
         pid=process.pid,
         process_started=process.create_time(),
         state="starting",

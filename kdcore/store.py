@@ -35,6 +35,7 @@ from kdcore.database import (
     outage,
     ride_out_outages,
     riding_out,
+    try_lock,
     upsert,
     without_password,
 )
@@ -139,6 +140,12 @@ class Store:
             return 0.0
         with self._read() as session:
             return float(session.scalar(select(func.extract("epoch", func.pg_postmaster_start_time()))) or 0.0)
+
+    @contextlib.contextmanager
+    def alone(self, number: int) -> Iterator[bool]:
+        """For the length of the block, let one process at a time have ``number``; gives whether this one has it."""
+        with self._write() as session:
+            yield try_lock(session, number)
 
     def close(self) -> None:
         """Release the connections; the store can be used again afterwards, its users' datasets are no longer known."""
@@ -290,6 +297,12 @@ class Store:
         values = {"phase": phase, "progress": progress, "seconds_left": seconds_left}
         with self._write() as session:
             session.execute(update(Job).where(Job.id == job_id, Job.status == JobStatus.RUNNING.value).values(**values))
+
+    def wait_for(self, words: str) -> None:
+        """Say in words what all queued jobs wait for."""
+        waiting = update(Job).where(Job.status == JobStatus.QUEUED.value, Job.phase != words)
+        with self._write() as session:
+            session.execute(waiting.values(phase=words))
 
     # Workers
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
-    0: {"database", "artifacts", "cursors",
+    0: {"database", "ray_engine", "artifacts", "cursors",
         "queueing", "sweep_charts", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
         "errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
         "results", "charts", "palette", "contenders", "comparison", "library", "disk", "metrics_table", "report", "downloads",

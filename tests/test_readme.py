@@ -1,7 +1,9 @@
 """The README is tested against the code: each of its commands and examples is run."""
 
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,12 +15,17 @@ import pytest
 from kdcore.engine import terminate_group
 from kdcore.store import Store
 from tests.browser import free_port
+from tests.postgres import PASSWORD, PostgresServer
+from tests.ray_cluster import RayCluster
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for language, block in BLOCKS if language == "bash" for line in block.strip().splitlines()]
 KDCORE = [line for line in COMMANDS if "-m kdcore" in line]
+# The commands of the section on clusters; tests/ray_cluster.py starts the nodes of the tests with two of its lines.
+BEYOND = README.partition("## Beyond one machine")[2].partition("\n## ")[0]
+CLUSTER = [line for block in re.findall(r"```bash\n(.*?)```", BEYOND, re.DOTALL) for line in block.strip().splitlines()]
 QUICK = " --training-examples 200 --epochs 2 --teacher-epochs 2"
 
 
@@ -29,7 +36,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_every_command_is_covered_by_a_test_here() -> None:
     assert len(KDCORE) >= 5
-    assert {line for line in COMMANDS if line not in KDCORE} == {"make run", "make test"}
+    assert {line for line in COMMANDS if line not in KDCORE} == {"make run", "make test", *CLUSTER}
+    kinds = ("sudo apt-get", "sudo -u postgres", "KD_STORE=", "python3 -m venv", ".venv/bin/pip", ".venv/bin/ray get",
+             "PATH=", "KD_ENGINE=ray")  # fmt: skip
+    assert all(line.startswith(kinds) for line in CLUSTER), "each kind has its test below"
 
 
 @pytest.mark.parametrize("line", KDCORE)
@@ -100,6 +110,61 @@ def test_make_test_runs_pytest_and_installs_the_requirements() -> None:
     )
     assert "-m pytest" in done.stdout
     assert "-r requirements.txt" in done.stdout
+
+
+def run_cluster_lines(start: str, environment: dict[str, str], changes: dict[str, str]) -> list[str]:
+    """Run the lines of the section on clusters that start like this; returns what they print."""
+    lines = [line for line in CLUSTER if line.startswith(start)]
+    assert lines
+    outputs = []
+    for line in lines:
+        for old, new in changes.items():
+            line = line.replace(old, new)
+        done = subprocess.run(
+            line, shell=True, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    return outputs
+
+
+def test_the_store_on_a_database_server_is_made_as_written(postgres: PostgresServer) -> None:
+    server = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        "PGUSER": "kd",
+        "PGPASSWORD": PASSWORD,
+        "PGDATABASE": "postgres",
+    }
+    run_cluster_lines("sudo -u postgres", server, {"sudo -u postgres ": "", "'PASSWORD'": "'secret'"})
+    (line,) = [line for line in CLUSTER if line.startswith("KD_STORE=")]
+    assert line.endswith(" make run"), "which another test runs"
+    url = line.split()[0].partition("=")[2].replace("PASSWORD", "secret").replace("HOST", f"127.0.0.1:{postgres.port}")
+    store = Store(url)
+    assert store.experiments() == []
+    store.close()
+
+
+def test_what_a_node_needs_is_installed_as_written(tmp_path: Path) -> None:
+    if shutil.which("apt-get"):
+        assert "postgresql" in "".join(run_cluster_lines("sudo apt-get", {}, {"sudo apt-get": "apt-get --simulate"}))
+    run_cluster_lines(
+        "python3 -m venv", {}, {"python3": sys.executable, "venv .venv": f"venv --without-pip {tmp_path}/.venv"}
+    )
+    assert (tmp_path / ".venv" / "bin" / "python3").exists()
+    if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
+        pytest.skip("Ray is not installed (pip install -r requirements-ray.txt)")
+    here = {".venv/bin/": f"{Path(sys.executable).parent}/"}
+    run_cluster_lines(".venv/bin/pip", {}, {**here, "install": "install --dry-run --no-deps"})
+    run_cluster_lines(".venv/bin/ray get", {"HOME": str(tmp_path)}, here)
+    assert len((tmp_path / ".ray" / "auth_token").read_text()) >= 32
+
+
+def test_the_dashboard_on_a_cluster_is_started_with_the_variables_that_the_tests_use() -> None:
+    (line,) = [line for line in CLUSTER if line.startswith("KD_ENGINE=ray")]
+    assert line.endswith(" make run"), "which another test runs"
+    names = {word.partition("=")[0] for word in line.split() if "=" in word}
+    assert names == {"KD_STORE", *RayCluster.VARIABLES}
 
 
 def test_pictures_and_files_that_the_readme_names_exist() -> None:

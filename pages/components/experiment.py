@@ -119,7 +119,7 @@ def _state_in_words(store: Store, results: Results) -> None:
     if results.status is JobStatus.QUEUED:
         ahead = store.queue_position(job.id)
         busy = [other.id for other in store.jobs(JobStatus.RUNNING) if other.kind == "experiment"]
-        why = f"waits for experiment {', '.join(busy)}" if busy else "a worker is starting"
+        why = f"waits for experiment {', '.join(busy)}" if busy else job.phase
         st.progress(job.progress, f"Queued: {why}" + (f", {ahead} more before it" if ahead else ""))
     elif results.status is JobStatus.RUNNING:
         left = "" if job.seconds_left is None else f" · about {_duration(job.seconds_left)} left in this phase"

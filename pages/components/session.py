@@ -7,7 +7,7 @@ import re
 
 import streamlit as st
 
-from kdcore.engine import LocalEngine
+from kdcore.engine import Engine, make_engine
 from kdcore.errors import KDLabError
 from kdcore.store import Store
 
@@ -19,9 +19,9 @@ def store() -> Store:
 
 
 @st.cache_resource(show_spinner=False)
-def engine() -> LocalEngine:
+def engine() -> Engine:
     """Return the engine that the whole server uses, with one worker warming up."""
-    started = LocalEngine(store())
+    started = make_engine(store())
     started.warm()
     gc.collect()
     gc.freeze()  # what start-up made stays; later collections need not walk it
