@@ -106,7 +106,11 @@ def upsert(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> N
     keys = [column.name for column in table.__table__.primary_key]
     statement = dialect.insert(table)
     changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+    if changes:
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    session.execute(statement, list(rows))
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from kdcore.catalog import short_name
 from kdcore.config import ExperimentConfig
+from kdcore.database import upsert
 from kdcore.disk import artifact_sizes, curve_bytes, shrink
 from kdcore.errors import StoreError, TransitionError, require
 from kdcore.schema import (
@@ -71,6 +72,8 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
     )
     with store._read() as session:
         found = session.execute(query).all()
+        if not found:
+            return _as_table([])
         tags: dict[str, list[str]] = {}
         for experiment_id, tag in session.execute(select(Tag.experiment_id, Tag.tag).order_by(Tag.tag)):
             tags.setdefault(experiment_id, []).append(tag)
@@ -83,6 +86,10 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
         | {"sweep": sweep, "sweep_name": sweep_name}
         for experiment, status, progress, deleted_at, sweep, sweep_name in found
     ]
+    return _as_table(rows)
+
+
+def _as_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"labels": "Int64", "pairs": "Int64"} | dict.fromkeys(FLOATS, "float64"))
 
@@ -203,15 +210,15 @@ def edit(
         require(len(name) <= LONGEST_NAME, "name", f"at most {LONGEST_NAME} characters", name)
     if note is not None:
         require(len(note) <= LONGEST_NOTE, "note", f"at most {LONGEST_NOTE:,} characters", note)
-    added = [_checked_tag(tag) for tag in add_tags]
+    added = sorted({_checked_tag(tag) for tag in add_tags})
     removed = [" ".join(tag.split()) for tag in remove_tags]
     given = {column: value for column, value in values.items() if value is not None}
     with store._write() as session:
         for experiment_id in _known(session, experiment_ids, store):
             if given:
                 session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**given))
-            for tag in added:
-                session.merge(Tag(experiment_id=experiment_id, tag=tag))
+            if added:
+                upsert(session, Tag, [{"experiment_id": experiment_id, "tag": tag} for tag in added])
             session.execute(delete(Tag).where(Tag.experiment_id == experiment_id, Tag.tag.in_(removed)))
 
 

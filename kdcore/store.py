@@ -501,7 +501,7 @@ class Store:
     def use_artifact(self, key: str, run_id: str) -> None:
         """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it is."""
         with self._write() as session:
-            session.merge(ArtifactUse(key=key, run_id=run_id))
+            upsert(session, ArtifactUse, [{"key": key, "run_id": run_id}])
 
     def artifact_used_by(self, run_id: str, prefix: str) -> str | None:
         """Return the key of an artifact that is there and that a run has said it needs, by the key's beginning."""

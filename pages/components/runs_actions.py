@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,6 @@ from kdcore.store import Store
 from pages.components import runs_table, setup
 from pages.components.session import as_text, engine, show_error
 
-COMPARE = Path(__file__).parents[1] / "views" / "compare.py"
 OUTCOMES: dict[str, tuple[Callable[..., Any], str]] = {
     "helped": (st.success, ":material/trending_up:"),
     "hurt": (st.warning, ":material/trending_down:"),
@@ -156,9 +154,7 @@ def _ways_on(store: Store, results: Results) -> None:
             help="What T does to its teacher's answers" if teacher else "Its teacher is not trained yet.",
         ):  # fmt: skip
             st.switch_page("pages/views/temperature.py", query_params=_temperature_address(results))
-        if COMPARE.exists() and st.button(
-            "Compare", key="runs_compare", icon=":material/compare_arrows:", help="Its models side by side"
-        ):
+        if st.button("Compare", key="runs_compare", icon=":material/compare_arrows:", help="Its models side by side"):
             st.switch_page("pages/views/compare.py", query_params={"models": experiment_id})
         if st.button("Train again with changes", key="runs_again", icon=":material/tune:",
                      help="Opens the Train page with these settings"):  # fmt: skip
@@ -205,7 +201,7 @@ def _several(store: Store, rows: pd.DataFrame) -> None:
             placeholder="choose, or type a new one", help="Words to find them by.",
         )  # fmt: skip
         fits = len(ids) <= MOST
-        if COMPARE.exists() and st.button(
+        if st.button(
             "Compare students", key="runs_compare", icon=":material/compare_arrows:", disabled=not fits,
             help="Side by side: curves, sizes, speed, and where they differ" if fits else f"At most {MOST} at a time.",
         ):  # fmt: skip
