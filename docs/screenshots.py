@@ -30,6 +30,8 @@ def main() -> None:
         experiment = trained(page, store, server.url)
         page.wait_for_timeout(1500)
         page.screenshot(path=FOLDER / "train.png")
+        compared(page, server.url, experiment)
+        page.screenshot(path=FOLDER / "compare.png")
         dark = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
         dark.goto(f"{server.url}/?experiment={experiment}")
         wait_for_app(dark)
@@ -48,6 +50,16 @@ def trained(page: Page, store: Store, url: str) -> str:
     experiment = page.url.split("=")[1]
     assert store.experiment(experiment).fingerprint == ExperimentConfig().fingerprint()
     return experiment
+
+
+def compared(page: Page, url: str, experiment: str) -> None:
+    """Open the Compare page on an experiment, have its models timed, and look at where they differ."""
+    page.set_viewport_size({"width": 1440, "height": 1640})
+    page.goto(f"{url}/compare?models={experiment}&section=differ&show=only-first")
+    page.get_by_role("button", name="Measure speed").click()
+    page.get_by_text("Times measured on").wait_for(timeout=120_000)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(2000)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sklearn.metrics
 from click.testing import CliRunner
 from sqlalchemy import event
 
+from benchmarks.compare import fill
 from kdcore.cli import main
 from kdcore.comparison import COSTS, Comparison, RunCurves, compare, trace_name
 from kdcore.config import ExperimentConfig
@@ -25,6 +26,7 @@ from kdcore.palette import ROLE_NAMES
 from kdcore.results import examples, logits, summary
 from kdcore.schema import JobStatus, Run
 from kdcore.store import Store, new_id
+from tests.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -323,6 +325,23 @@ def test_the_table_reads_no_metric(store: Store) -> None:
     run_table(store)
     assert len(statements) <= 3, "not one a run"
     assert not any(name in statement for statement in statements for name in ("metrics", "artifacts", "probes"))
+
+
+def test_choosing_and_curves_on_postgresql(postgres: PostgresServer) -> None:
+    store = Store(postgres.new_url())
+    assert fill(store, runs=14, points=3) == 14
+    table = run_table(store)
+    assert len(table) == 6
+    assert table["accuracy"].tolist() == pytest.approx([0.91, 0.91, 0.9] * 2)
+    assert len(run_table(store, by_seed=True)) == 14
+    chosen = find_contenders(store, [table["experiment"][0]])
+    assert [each.state for each in chosen] == ["finished"] * 3
+    curves = RunCurves()
+    assert curves.read_on(store, chosen)
+    assert len(curves.table(chosen)) == 7 * 3
+    delete_experiments(store, [table["experiment"][0]])
+    assert len(run_table(store)) == 3
+    store.close()
 
 
 def test_an_empty_store_has_an_empty_table(tmp_path: Path) -> None:

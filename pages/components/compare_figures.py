@@ -33,6 +33,7 @@ CSS = """<style>
 }
 .kd-small { opacity: 0.75; }
 .kd-answers { list-style: none; padding: 0; margin: 0; font-size: 0.9rem; line-height: 1.6; }
+.kd-answers li { margin: 0; padding: 0; }
 </style>"""
 NONE = "–"
 

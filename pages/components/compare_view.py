@@ -272,10 +272,11 @@ def _measure(store: Store, found: Comparison) -> None:
 def _measured_words(measured: Sequence[dict[str, Any]]) -> str:
     machines = " and ".join(dict.fromkeys(as_text(each["machine"]) for each in measured))
     several = len({each["machine"] for each in measured}) > 1
+    fewest = min(each["repeats"] for each in measured)
     busy = max(each["other_jobs"] for each in measured)
     meanwhile = f" Meanwhile {busy} other job{'s' * (busy > 1)} ran there." if busy else ""
     warning = " **Not the same machine: measure again to compare.**" if several else ""
-    return f"Times measured on {machines}, {measured[0]['repeats']} calls each.{meanwhile}{warning}"
+    return f"Times measured on {machines}, {fewest} calls each at least.{meanwhile}{warning}"
 
 
 def _start_measuring(store: Store, run_ids: Sequence[str]) -> None:
