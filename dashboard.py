@@ -24,6 +24,7 @@ def draw() -> None:
             st.Page("pages/views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             st.Page("pages/views/sweep.py", title="Sweep", icon=":material/grid_on:"),
             st.Page("pages/views/data.py", title="Data", icon=":material/database:"),
+            st.Page("pages/views/try_it.py", title="Try it", icon=":material/draw:"),
             st.Page("pages/views/runs.py", title="Runs", icon=":material/format_list_bulleted:"),
         ],
         position="top",

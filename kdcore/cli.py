@@ -13,6 +13,7 @@ from kdcore.cli_common import Commands, config_options, follow
 from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
 from kdcore.cli_export import export_command
+from kdcore.cli_predict import predict_command
 from kdcore.cli_report import report
 from kdcore.cli_reproduce import reproduce_command
 from kdcore.cli_sweep import sweep
@@ -162,3 +163,4 @@ main.add_command(data)
 main.add_command(sweep)
 main.add_command(report)
 main.add_command(reproduce_command)
+main.add_command(predict_command)

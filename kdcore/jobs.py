@@ -29,6 +29,7 @@ JOB_KINDS: dict[str, str] = {
     "experiment": "kdcore.jobs:experiment_job",
     "measure": "kdcore.measuring:measure_job",
     "export": "kdcore.export:export_job",
+    "predict": "kdcore.predict:predict_job",
     "data": "kdcore.ingest:data_job",
     "sweep_cell": "kdcore.sweep_jobs:cell_job",
     "speed": "kdcore.sweep_jobs:speed_job",

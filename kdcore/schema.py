@@ -286,6 +286,20 @@ class ArtifactPart(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Prediction(Base):
+    """A question to trained models, and their answers. Rows are short-lived: see :mod:`kdcore.predictions`."""
+
+    __tablename__ = "predictions"
+    id: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    run_ids: Mapped[dict[str, Any]]
+    inputs: Mapped[bytes] = mapped_column(LargeBinary)
+    logits: Mapped[bytes | None] = mapped_column(LargeBinary)
+    milliseconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    error: Mapped[str | None] = mapped_column(Text)
+    asked_at: Mapped[float]
+    answered_at: Mapped[float | None] = mapped_column(index=True)
+
+
 class Worker(Base):
     """A process that runs jobs. ``process_started`` tells it from a later process with the same number."""
 

@@ -15,11 +15,11 @@ LEVELS = {
         "results", "charts", "palette", "contenders", "comparison", "library", "disk", "metrics_table", "report", "downloads",
         "model_card", "snippets", "data_check", "glyphs", "ingest", "source_arrays", "source_common",
         "source_images", "source_tables", "sources", "user_data",
-        "outcome", "reproduce"},
+        "outcome", "reproduce", "drawing", "predictions"},
     1: {"datasets", "models", "losses", "precision"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
-    3: {"sweep_jobs", "experiment", "measuring", "export"},
-    4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export", "__main__", "cli_data", "cli_reproduce"},
+    3: {"sweep_jobs", "experiment", "measuring", "export", "predict"},
+    4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export", "__main__", "cli_data", "cli_reproduce", "cli_predict"},
 }  # fmt: skip
 LEVEL_OF = {module: level for level, modules in LEVELS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax"}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from kdcore.engine import terminate_group
 from kdcore.store import Store
@@ -47,6 +49,10 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
     newest = store.experiments(limit=1)
     if " ID" in line:
         line = line.replace(" ID", f" {newest[0][0].id}")
+    if "three.png" in line:
+        digit = load_digits().images[3] * (255 / 16)
+        Image.fromarray(digit.astype(np.uint8)).resize((80, 80)).save(tmp_path / "three.png")
+        line = line.replace("three.png", str(tmp_path / "three.png"))
     if " data " in line:
         np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
         line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
