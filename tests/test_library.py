@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
-from kdcore import library
+from kdcore import library, sweeps
 from kdcore.arrays import pack
 from kdcore.cli import main
 from kdcore.config import ExperimentConfig
@@ -25,6 +25,7 @@ from kdcore.errors import ConfigError, StoreError, TransitionError
 from kdcore.results import gain, load_results, logits, summary, taught_by
 from kdcore.schema import Artifact, ArtifactUse, Base, JobStatus, Run
 from kdcore.store import Store
+from kdcore.sweep_config import Axis, SweepConfig
 from tests.conftest import TRAINED
 
 
@@ -128,6 +129,25 @@ def test_a_listing_is_filtered_by_text_dataset_status_tag_and_star(store: Store)
     assert ids(store, tags=["thesis", "ch 2"]) == [named]
     assert ids(store, starred=True) == [named]
     assert library.matching(library.listing(store, deleted=True), text="x", tags=["y"], starred=True).empty
+
+
+def test_the_cells_of_a_sweep_are_a_group_and_can_be_destroyed(store: Store) -> None:
+    alone = stopped(store)
+    sweep = SweepConfig(ExperimentConfig(seeds=1), (Axis("temperature", (1.0, 4.0)),))
+    sweep_id = sweeps.create(store, sweep, name="how warm")
+    table = library.listing(store)
+    cells = ids(store, sweep=sweep_id)
+    assert len(cells) >= 2
+    assert set(table.loc[table["sweep"] == sweep_id, "sweep_name"]) == {"how warm"}
+    assert ids(store, sweep="") == [alone]
+    assert ids(store, tags=[f"{library.SWEEP_TAG}{sweep_id}"]) == cells
+    for cell in cells:
+        store.request_stop(cell)
+    library.delete_experiments(store, cells)
+    assert library.purge(store, cells).experiments == len(cells)
+    left = rows(store)
+    assert [left[name] for name in ("experiments", "sweep_cells", "queueing", "job_needs", "tags")] == [1, 0, 0, 0, 0]
+    assert sweeps.cells_of(store, sweep_id) == []
 
 
 def test_an_experiment_whose_dataset_left_the_catalog_is_still_listed(store: Store) -> None:
@@ -301,7 +321,7 @@ def test_teacher_logits_of_an_older_store_stay_while_their_data_is_used(trained_
 
 KILLED = """
 import os, signal, sys
-from kdcore import library
+from kdcore import library, sweeps
 from kdcore.store import Store
 left = [1]
 real = library._delete_artifacts

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kdcore import charts
 from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
-from kdcore.errors import StoreUnreachable
+from kdcore.errors import StoreError
 from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results, who_saw_what
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
@@ -84,7 +84,7 @@ def _change(config: ExperimentConfig) -> None:
 def _live_part(store: Store, experiment_id: str, was_live: bool) -> None:
     try:
         _everything_that_moves(store, experiment_id, was_live)
-    except StoreUnreachable as error:  # the next tick looks again; the workers wait as well
+    except StoreError as error:  # out of reach: the next tick looks again, the workers wait as well; or just deleted
         show_error(error)
 
 
