@@ -156,7 +156,7 @@ def test_train_again_with_changes_brings_the_settings_along(page: Page, url: str
     config = load_results(store, both(store)[0]).config
     button(page, "Train again with changes").click()
     expect(page.get_by_text(config.describe()).first).to_be_visible(timeout=30_000)
-    assert page.get_by_role("spinbutton", name="Temperature T").input_value() == "2"
+    expect(page.get_by_role("spinbutton", name="Temperature T")).to_have_value("2")
     expect(button(page, "Train")).to_be_enabled()
 
 
