@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from kdcore import charts
 from kdcore.catalog import DatasetCard, dataset_card
@@ -109,8 +112,6 @@ def _try(store: Store, results: Results, runs: dict[str, Run], was_ready: bool) 
     left, right = st.columns([1, 1.5], gap="large")
     with left:
         inputs, truth = _input(store, results, card)
-        if inputs is not None:
-            _seen(card, inputs)
     with right:
         _answers(store, runs, card, inputs, truth, was_ready)
 
@@ -155,23 +156,22 @@ def _examples(_store: Store, dataset_key: str) -> dict[str, NDArray[Any]]:
     return {name: found[name][:SHOWN_EXAMPLES] for name in ("images", "labels")}
 
 
-def _seen(card: DatasetCard, inputs: NDArray[np.float32]) -> None:
-    """Show what the models are asked: the input after preparation, enlarged without smoothing."""
+def _seen(inputs: NDArray[np.float32], card: DatasetCard) -> None:
+    """Show what the models are asked: the input after preparation, without smoothing."""
     low, high = card.value_range
     pixels = np.clip((inputs[0] - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-    enlarged = pixels.repeat(max(1, 112 // pixels.shape[0]), axis=0).repeat(max(1, 112 // pixels.shape[1]), axis=1)
-    st.image(enlarged[..., 0] if enlarged.shape[2] == 1 else enlarged, width=112,
-             caption=f"What the models see, {card.input_shape[1]}×{card.input_shape[0]}")  # fmt: skip
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    # In the page itself: st.image serves a file, which is gone again before a busy browser asks for it.
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    style = "image-rendering: pixelated; border-radius: 0.4rem; display: block"
+    st.html(f'<img src="{source}" alt="What the models see" width="84" height="84" style="{style}">', width="content")
 
 
 def _answers(
     store: Store, runs: dict[str, Run], card: DatasetCard, inputs: NDArray[np.float32] | None, truth: int | None,
     was_ready: bool,
 ) -> None:  # fmt: skip
-    temperature = st.slider(
-        "Temperature T", 0.5, 20.0, 1.0, 0.5, key="try_temperature",
-        help="Softens the three answers; at 1 they are the models' own probabilities.",
-    )  # fmt: skip
     if inputs is None:
         st.info("What the three models say appears here, while you draw." if draws_digits(card) else
                 "Drop a picture or choose a test example, and the three models answer here.", icon=":material/forum:")  # fmt: skip
@@ -187,6 +187,10 @@ def _answers(
         show_error(error)
         return
     _metrics(runs, card, answer)
+    temperature = st.slider(
+        "Temperature T", 0.5, 20.0, 1.0, 0.5, key="try_temperature", persist_state="page",
+        help="Softens the three answers; at 1 they are the models' own probabilities.",
+    )  # fmt: skip
     probabilities = {role: softmax(answer.logits[run.id][0], temperature) for role, run in runs.items()}
     ghost = probabilities.get("teacher")
     rows: list[charts.Distribution] = [
@@ -198,7 +202,10 @@ def _answers(
         key="try_distributions",
         description=f"Class probabilities of teacher, student and baseline at T = {temperature:g}",
     )
-    st.caption(f"From question to answer, through the store and back: {1000 * answer.seconds:.0f} ms.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        _seen(inputs, card)
+        st.caption(f"What the models see: {card.input_shape[1]}×{card.input_shape[0]} pixels. From question to answer, through "
+                   f"the store and back: {1000 * answer.seconds:.0f} ms.")  # fmt: skip
 
 
 def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) -> Answer:
