@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdcore.catalog import register_model
     from kdcore.config import ExperimentConfig
     from kdcore.distiller import Distiller
     from kdcore.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kdcore.losses import kd_loss, soften
     from kdcore.outcome import Outcome, run
     from kdcore.store import Store
+
 
 __version__ = "0.1.0"
 
@@ -50,6 +52,7 @@ _MODULES = {
     "TransitionError": "kdcore.errors",
     "kd_loss": "kdcore.losses",
     "run": "kdcore.outcome",
+    "register_model": "kdcore.catalog",
     "soften": "kdcore.losses",
 }
 
@@ -71,6 +74,7 @@ __all__ = [
     "TransitionError",
     "__version__",
     "kd_loss",
+    "register_model",
     "run",
     "soften",
 ]

@@ -10,7 +10,10 @@ name stands for the version that was added last, and is looked up each time.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
+import os
 import re
 import weakref
 from collections.abc import Callable
@@ -37,8 +40,36 @@ class DatasetCard:
     value_range: tuple[float, float] = (0.0, 1.0)  # of what models see, where it is images
 
 
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a model that a user brought, before it is loaded.
+
+    ``input_shape`` is one example's, None where any size will do. ``output`` says in words whether the file gives logits
+    or probabilities and what is done about it, ``inputs`` the range of values that it expects ("0 to 1", "0 to 255",
+    "-1 to 1", or "as they are"), ``inputs_known`` how that is known.
+    """
+
+    title: str
+    key: str
+    input_shape: tuple[int | None, ...] | None
+    classes: int | None
+    parameters: int
+    output: str
+    inputs: str = "0 to 1"
+    inputs_known: str = "assumed"
+    kind: Literal["file", "function"] = "file"
+
+
 class Source(Protocol):
     """Something that holds what users brought along: a store."""
+
+    def user_model(self, name: str) -> ModelCard | None:
+        """Return the card of a key, removed or not, or of the latest version of a bare name; None if there is none."""
+        ...
+
+    def user_models(self) -> dict[str, ModelCard]:
+        """Return the cards of the latest versions by key, without those removed."""
+        ...
 
     def user_dataset(self, name: str) -> DatasetCard | None:
         """Return the card of a key, removed or not, or of the latest version of a bare name; None if there is none."""
@@ -58,6 +89,7 @@ class ModelFamily:
     pattern: str
     suggestions: tuple[str, ...]
     needs_images: bool = True
+    by_name: bool = False  # the builder is given the whole name, not numbers
 
 
 DIGIT_NAMES = tuple("0123456789")
@@ -108,6 +140,26 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
     ),
 }
+
+# Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet weights expect.
+APPLICATIONS: dict[str, tuple[str, int, str]] = {
+    "mobilenet": ("MobileNet", 32, "-1 to 1"),
+    "mobilenetv2": ("MobileNetV2", 32, "-1 to 1"),
+    "mobilenetv3small": ("MobileNetV3Small", 32, "0 to 255"),
+    "efficientnetb0": ("EfficientNetB0", 32, "0 to 255"),
+    "efficientnetv2b0": ("EfficientNetV2B0", 32, "0 to 255"),
+    "resnet50v2": ("ResNet50V2", 32, "-1 to 1"),
+    "inceptionv3": ("InceptionV3", 75, "-1 to 1"),
+}
+
+APPLICATION = ModelFamily(
+    "A network of keras.applications, with -imagenet from its ImageNet weights",
+    "kdcore.own_models:build_application",
+    rf"app-({'|'.join(APPLICATIONS)})(-imagenet)?",
+    ("app-mobilenetv2", "app-mobilenetv2-imagenet"),
+    by_name=True,
+)
+OWN = ModelFamily("A model of your own", "kdcore.own_models:build_own", "", (), needs_images=False, by_name=True)
 
 MODEL_SUGGESTIONS: tuple[str, ...] = tuple(name for family in MODEL_FAMILIES.values() for name in family.suggestions)
 LARGEST_MODEL_NUMBER = 4096
@@ -179,9 +231,88 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
                     name,
                 )
             return family, numbers
+    if re.fullmatch(APPLICATION.pattern, name):
+        return APPLICATION, ()
+    if own_model(name) is not None:
+        return OWN, ()
     forms = ", ".join(family.suggestions[-1] for family in MODEL_FAMILIES.values())
     require(False, "model", f"a name such as {forms}", name)
     raise AssertionError("unreachable")
+
+
+_functions: dict[str, tuple[ModelCard, Callable[..., Any]]] = {}
+_model_cards: dict[str, ModelCard] = {}
+
+
+def own_model(name: str) -> ModelCard | None:
+    """Return the card of a model that a user brought, by key or by name; None for any other name."""
+    if name in _functions:
+        return _functions[name][0]
+    if card := _model_cards.get(name):
+        return card
+    if re.fullmatch(USER_KEY, name):
+        for source in sources():
+            if card := source.user_model(name):
+                return _model_cards.setdefault(card.key, card)
+    return None
+
+
+def model_key(name: str) -> str:
+    """Return what names the content of model ``name``; raises ConfigError for an unknown name."""
+    parse_model_name(name)
+    card = own_model(name)
+    return name if card is None else card.key
+
+
+def models_of(kind: Literal["images", "table"] = "images") -> list[str]:
+    """Return the names of models to choose from for a kind of data: suggestions, then what users brought."""
+    fitting = [family for family in MODEL_FAMILIES.values() if kind == "images" or not family.needs_images]
+    names = [name for family in fitting for name in family.suggestions]
+    if kind == "images":
+        names += APPLICATION.suggestions
+    yours = [key for source in sources() for key in source.user_models()]
+    return [*names, *(key for key, (card, _) in _functions.items() if key == card.key), *yours]
+
+
+def register_model(name: str, builder: Callable[..., Any]) -> str:
+    """Make a Python function known as a model: ``builder(input_shape, classes)`` returns a Keras model.
+
+    The model may end in logits or in a softmax. Returns the key, ``name@digest``: the digest is that of the function's
+    source, so that a changed function is another model; what the function itself calls is not in it. The function is
+    known to this process; so that workers and the command line know it too, name the module that registers it in
+    ``KD_PLUGINS``. Raises ConfigError for a name that is taken.
+    """
+    require(bool(re.fullmatch(USER_NAME, name)), "name", "lower-case letters, digits, _ . or -", name)
+    require(not is_built_in(name), "name", "other than those of the built-in models", name)
+    try:
+        text = inspect.getsource(builder)
+    except (OSError, TypeError):  # typed at a prompt
+        code = getattr(builder, "__code__", None)
+        text = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(builder)
+    key = f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    card = ModelCard(name, key, None, None, 0, "found out when it is built", kind="function")
+    _functions[name] = _functions[key] = (card, builder)
+    return key
+
+
+def registered_function(name: str) -> Callable[..., Any] | None:
+    """Return the function registered as ``name`` or under a key; None if there is none."""
+    return _functions[name][1] if name in _functions else None
+
+
+def load_plugins() -> None:
+    """Import the modules named in ``KD_PLUGINS`` (comma-separated), which register models; once a process."""
+    for module in filter(None, os.environ.get("KD_PLUGINS", "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as error:
+            require(False, "KD_PLUGINS", f"modules that can be imported ({error})", module)
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether ``name`` is one of the families' names, or looks like it."""
+    heads = [*MODEL_FAMILIES, "app"]
+    return any(name == head or name.startswith(f"{head}-") for head in heads)
 
 
 def resolve(builder: str) -> Callable[..., Any]:

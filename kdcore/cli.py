@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from kdcore import cli_library
+from kdcore.catalog import load_plugins
 from kdcore.cli_common import Commands, config_options, follow
 from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
 from kdcore.cli_export import export_command
+from kdcore.cli_model import model
 from kdcore.cli_predict import predict_command
 from kdcore.cli_report import report
 from kdcore.cli_reproduce import reproduce_command
@@ -35,6 +37,7 @@ from kdcore.temperature import format_percent
 def main(ctx: click.Context, store_url: str) -> None:
     """Knowledge distillation with Keras: train experiments, look at them, and keep them in order."""
     ctx.obj = store_url
+    load_plugins()
     # Open from the first on: a config may name what its users brought along.
     ctx.meta["kdcore.store"] = store = Store(store_url)
     ctx.call_on_close(store.close)
@@ -160,6 +163,7 @@ for command in cli_library.COMMANDS:
     main.add_command(command)
 main.add_command(export_command)
 main.add_command(data)
+main.add_command(model)
 main.add_command(sweep)
 main.add_command(report)
 main.add_command(reproduce_command)

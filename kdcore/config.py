@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import hashlib
 import json
+import math
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -25,9 +26,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from kdcore.catalog import dataset_card, dataset_key, parse_model_name, short_name
-from kdcore.errors import ConfigError, Problem
+from kdcore.catalog import OWN, dataset_card, dataset_key, model_key, own_model, parse_model_name, short_name
+from kdcore.errors import ConfigError, Problem, Words
 
+Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
+StudentStart = Literal["fresh", "file"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -48,7 +51,7 @@ def _known(check: Any) -> AfterValidator:
 
 
 DatasetName = Annotated[str, _known(dataset_key)]
-ModelName = Annotated[str, _known(parse_model_name)]
+ModelName = Annotated[str, _known(model_key)]
 
 # A trained model is the same model when these fields are the same: what each role's result depends on.
 DATA_FIELDS = ("dataset", "training_examples", "split_seed")
@@ -61,8 +64,23 @@ TEACHER_FIELDS = (
     "teacher_seed",
     "precision",
 )
-BASELINE_FIELDS = (*DATA_FIELDS, "labels", "student", "epochs", "batch_size", "learning_rate", "seed")
+BASELINE_FIELDS = (
+    *DATA_FIELDS,
+    "labels",
+    "student",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "augmentation",
+    "student_start",
+)
 STUDENT_FIELDS = (*dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)), "alpha", "temperature")
+
+
+# Settings that older experiments were made without, and the value that they were made with.
+LATER_FIELDS: dict[str, Any] = {"augmentation": "none", "student_start": "fresh"}
+NEVER = object()
 
 
 def setting(
@@ -153,6 +171,19 @@ class ExperimentConfig(BaseModel):
     teacher_seed: int = setting(
         0, "Teacher seed", "The teacher's own seed: one teacher serves all seeds.", "rare", ge=0, lt=2**31
     )
+    augmentation: Augmentation = setting(
+        "none",
+        "Augmentation",
+        "Student and baseline see changed copies of the images. The teacher then answers for the very copy that the "
+        "student sees. A flipped digit is no digit: choose what keeps the class.",
+        "rare",
+    )
+    student_start: StudentStart = setting(
+        "fresh",
+        "Start of your own student",
+        "Of a student that you brought as a file: fresh weights by seed, or those of the file. The baseline starts alike.",
+        "rare",
+    )
     precision: Precision = setting(
         "auto", "Teacher precision", "auto uses bfloat16 where the hardware is built for it, float32 elsewhere.", "rare"
     )
@@ -190,10 +221,19 @@ class ExperimentConfig(BaseModel):
             rule = f"from {classes} (one a class) to {most:,}, the training examples in use"
             problems.append(Problem("labels", rule, self.labels))
         for role in ("teacher", "student"):
-            name = getattr(self, role)
-            if card.kind == "table" and parse_model_name(name)[0].needs_images:
-                rule = f"a model of dense layers, such as mlp-64: {short_name(self.dataset)} is a table, not images"
-                problems.append(Problem(role, rule, name))
+            problems += [
+                Problem(role, rule, received) for rule, received in _misfits(getattr(self, role), self.dataset)
+            ]
+        if self.augmentation != "none" and card.kind == "table":
+            problems.append(Problem("augmentation", "none for a table", self.augmentation))
+        elif self.augmentation == "randaugment" and card.input_shape[-1] != 3:
+            rule = f"flips, shifts or none for grey images ({short_name(self.dataset)}): RandAugment changes colours"
+            problems.append(Problem("augmentation", rule, self.augmentation))
+        own = own_model(self.student)
+        if self.student_start == "file" and (own is None or own.kind != "file"):
+            problems.append(
+                Problem("student_start", "fresh, unless the student is a file of your own", self.student_start)
+            )
         return problems
 
     def replace(self, **changes: Any) -> Self:
@@ -221,15 +261,47 @@ class ExperimentConfig(BaseModel):
             "baseline": BASELINE_FIELDS,
             "experiment": tuple(type(self).model_fields),
         }[role]
-        return digest({"role": role, **{name: getattr(self, name) for name in sorted(names)}})
+        values = {name: getattr(self, name) for name in sorted(names)}
+        # A setting that came later, left at its default, is the experiment as it was before there was the setting.
+        counted = {name: value for name, value in values.items() if LATER_FIELDS.get(name, NEVER) != value}
+        return digest({"role": role, **counted})
 
     def describe(self) -> str:
         """Return one line that says what the experiment is."""
         labels = "all labels" if self.labels is None else f"{self.labels:,} labels"
         return (
-            f"{short_name(self.dataset)} · {self.teacher} → {self.student} · {labels} · "
+            f"{short_name(self.dataset)} · {short_name(self.teacher)} → {short_name(self.student)} · {labels} · "
             f"α {self.alpha:g} · T {self.temperature:g} · {self.epochs} epochs"
         )
+
+
+def stored_setting(stored: Mapping[str, Any], name: str) -> Any:
+    """Return a setting of a stored config, which may be older than the setting."""
+    return stored[name] if name in stored else LATER_FIELDS[name]
+
+
+def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
+    """Return why ``model`` does not fit ``dataset``, as far as can be said without loading either: (rule, received)."""
+    card, name = dataset_card(dataset), short_name(dataset)
+    family, own, shape = parse_model_name(model)[0], own_model(model), card.input_shape
+    if card.kind == "table" and family.needs_images:
+        return [(f"a model of dense layers, such as mlp-64: {name} is a table, not images", model)]
+    if family is not OWN or own is None or own.kind == "function":
+        return []
+    found = []
+    title, classes = short_name(model), len(card.class_names)
+    if own.classes != classes:
+        found.append(
+            (f"a model that answers for the {classes} classes of {name}", f"{title}, for {own.classes} classes")
+        )
+    given = own.input_shape or ()
+    flat = len(given) == 1 and given[0] in (None, math.prod(shape))
+    if not (flat or (len(given) == 3 and len(shape) == 3 and given[2] in (None, 1, 3) and shape[2] in (1, 3))):
+        words = " × ".join("any" if side is None else str(side) for side in given)
+        found.append(
+            (f"a model for examples of shape {' × '.join(map(str, shape))}, as {name} has", f"{title}, for {words}")
+        )
+    return [(rule, Words(received)) for rule, received in found]
 
 
 PRESETS: dict[str, ExperimentConfig] = {

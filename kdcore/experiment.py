@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from kdcore import datasets, models
 from kdcore.arrays import pack
+from kdcore.augmentation import Augmentation, augmentation
 from kdcore.callbacks import Evaluator, MetricStream
+from kdcore.catalog import DatasetCard, dataset_card, own_model
 from kdcore.config import ExperimentConfig
 from kdcore.datasets import Dataset
 from kdcore.distiller import Distiller
@@ -36,8 +38,12 @@ from kdcore.schema import ROLES, Run
 from kdcore.store import Store, new_id
 from kdcore.teacher_logits import logits_of_run, training_logits
 from kdcore.training import Learner, Network, baseline_order, student_order, train_together
+from kdcore.user_models import fit_in_words
 
 SECONDS_BETWEEN_REPORTS = 0.5
+
+# What a student learns from: the teacher's logits of all training examples, or the teacher itself, asked at every step.
+Lessons = NDArray[np.float32] | Network
 
 
 @dataclass
@@ -108,16 +114,16 @@ def run_experiment(
     )  # first: a purge leaves in place what is used
     store_examples(store, dataset)
     experiment = _Job(store, experiment_id, config, dataset, reuse, progress, watch)
-    logits = experiment.teacher_logits() if taught else None
+    lessons = experiment.lessons() if taught else None
     by_seed = [config.replace(seed=seed, seeds=1) for seed in range(config.seed, config.seed + config.seeds)]
     waiting = []
     for each in by_seed if pupils else []:
         of_seeds = f", seed {each.seed}" if config.seeds > 1 else ""
         progress.begin(f"training {' and '.join(pupils)} {config.student}{of_seeds}")
-        if experiment.train_pupils(pupils, each, logits, wait=False):
+        if experiment.train_pupils(pupils, each, lessons, wait=False):
             waiting.append(each)
     for each in waiting:  # for what another experiment was training at the time
-        experiment.train_pupils(pupils, each, logits, wait=True)
+        experiment.train_pupils(pupils, each, lessons, wait=True)
 
 
 @dataclass
@@ -172,9 +178,15 @@ class _Job:
             self.progress.update(0.0, f": experiment {owner} is training the same one, waiting for it")
             time.sleep(0.2)
 
-    def teacher_logits(self) -> NDArray[np.float32]:
-        """Return what the teacher answers to every training example; it is trained now if it is not yet."""
+    def lessons(self) -> Lessons:
+        """Return what the teacher answers to every training example; it is trained now if it is not yet.
+
+        With augmentation, the teacher itself: it must answer for the very copies of the images that the student sees.
+        """
         run, network = self.teacher()
+        if self.config.augmentation != "none":
+            self.progress.begin("the teacher will answer live: images are augmented")
+            return network()
         self.progress.begin("asking the teacher about every training example")
         known = logits_of_run(self.store, run.id)
         if known is not None:
@@ -192,6 +204,9 @@ class _Job:
         run, trained = claimed
         if trained:
             return run, lambda: Network(self.load_model(run), self.dataset.scale)
+        own = own_model(config.teacher)
+        if own is not None and own.kind == "file":
+            return run, self.brought_teacher(run)
         precision = resolve_precision(config.precision)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
@@ -207,8 +222,18 @@ class _Job:
             self.complete(run, network, {"precision": precision.policy, "precision_reason": precision.reason})
         return run, lambda: network
 
+    def brought_teacher(self, run: Run) -> Callable[[], Network]:
+        """Measure a teacher that was brought as a trained file: it is used as it is."""
+        with self.timed("teacher"):
+            network = self.build(self.config.teacher, self.config.teacher_seed, start="file")
+            probe = ValidationProbe(network, self.dataset)
+            self.store.update_run(run.id, parameters=network.model.count_params())
+            self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
+            self.complete(run, network, {})
+        return lambda: network
+
     def train_pupils(
-        self, roles: Sequence[str], config: ExperimentConfig, teacher_logits: NDArray[np.float32] | None, *, wait: bool
+        self, roles: Sequence[str], config: ExperimentConfig, lessons: Lessons | None, *, wait: bool
     ) -> bool:
         """Train student, baseline or both of one seed, from the same start on the same batches.
 
@@ -218,7 +243,7 @@ class _Job:
         runs = {role: claimed[0] for role, claimed in claims.items() if claimed is not None and not claimed[1]}
         if runs:
             with self.timed("students"):
-                learners = [self.pupil(role, run, config, teacher_logits) for role, run in runs.items()]
+                learners = [self.pupil(role, run, config, lessons) for role, run in runs.items()]
                 if len({learner.step for learner in learners}) > 1:  # one came from elsewhere: one after the other
                     for learner in learners:
                         self.train([learner], config.epochs)
@@ -228,18 +253,19 @@ class _Job:
                     self.complete(run, learner.network, {})
         return None in claims.values()
 
-    def pupil(
-        self, role: str, run: Run, config: ExperimentConfig, teacher_logits: NDArray[np.float32] | None
-    ) -> Learner:
+    def pupil(self, role: str, run: Run, config: ExperimentConfig, lessons: Lessons | None) -> Learner:
         """Return the learner of a student or baseline; building from the same seed gives the same initial weights."""
         train = self.dataset.train
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
-        network = self.build(config.student, config.seed)
+        network = self.build(config.student, config.seed, start=config.student_start)
+        # Each has one of its own, of the same seed: where both see the same batches, they see the same copies.
+        augment = augmentation(config.augmentation, config.seed, self.dataset.input_shape, self.card.value_range)
         if role == "baseline":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
             trainer = _compiled(network.model, config.learning_rate)
-            return self.learner(run, network, trainer, train.labels, order, config.batch_size)
-        trainer = Distiller(student=network.model)
+            return self.learner(run, network, trainer, train.labels, order, config.batch_size, augment)
+        live = isinstance(lessons, Network)
+        trainer = Distiller(student=network.model, teacher=lessons.model if isinstance(lessons, Network) else None)
         trainer.compile(
             optimizer=keras.optimizers.Adam(config.learning_rate),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
@@ -248,18 +274,25 @@ class _Job:
         )
         known_labels = np.full(len(train), -1, np.int32)  # -1: this example comes without its true label
         known_labels[labelled] = train.labels[labelled]
-        targets = {"labels": known_labels, "teacher_logits": teacher_logits}
+        targets = known_labels if live else {"labels": known_labels, "teacher_logits": lessons}
         order = partial(student_order, len(train), config.seed)
-        return self.learner(run, network, trainer, targets, order, config.batch_size)
+        return self.learner(run, network, trainer, targets, order, config.batch_size, augment)
 
-    def build(self, name: str, seed: int) -> Network:
-        """Return a new network for the dataset, its weights fixed by ``seed``."""
-        model = models.build(name, self.dataset.input_shape, self.dataset.classes, seed=seed)
+    @property
+    def card(self) -> DatasetCard:
+        """What the catalog says of the dataset."""
+        return dataset_card(self.config.dataset)
+
+    def build(self, name: str, seed: int, start: str = "fresh") -> Network:
+        """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's file)."""
+        model = models.build(
+            name, self.dataset.input_shape, self.dataset.classes, seed, value_range=self.card.value_range, start=start
+        )
         return Network(model, self.dataset.scale)
 
     def learner(
         self, run: Run, network: Network, trainer: keras.Model, targets: Any,
-        order: Callable[[int], NDArray[np.int32]], batch_size: int,
+        order: Callable[[int], NDArray[np.int32]], batch_size: int, augment: Augmentation | None = None,
     ) -> Learner:  # fmt: skip
         """Return a learner that streams to the store, at its last checkpoint if there is one."""
         steps_per_epoch = -(-len(self.dataset.train) // batch_size)
@@ -276,7 +309,9 @@ class _Job:
             seconds_before=run.summary.get("seconds", 0.0),
         )
         inputs = self.dataset.train.inputs
-        learner = Learner(run.id, trainer, network, inputs, targets, order, batch_size, steps_per_epoch, [stream])
+        learner = Learner(
+            run.id, trainer, network, inputs, targets, order, batch_size, steps_per_epoch, [stream], augment
+        )
         checkpoint = self.store.artifact(f"checkpoint/{run.id}")
         if checkpoint is not None:
             learner.restore(checkpoint)
@@ -306,6 +341,9 @@ class _Job:
         seconds = self.store.run(run.id).summary.get("seconds", 0.0)
         self.store.put_artifact(f"model/{run.id}", model_to_bytes(network.model))
         figures = evaluate(self.store, run.id, network, self.dataset)
+        own = own_model(run.model)
+        if own is not None:
+            extra = {**extra, "fit": fit_in_words(own, self.card)}
         summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")

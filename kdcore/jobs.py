@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from kdcore.catalog import resolve
+from kdcore.catalog import load_plugins, resolve
 from kdcore.errors import ClaimLost, KDLabError, StopRequested, StoreUnreachable
 from kdcore.schema import Job, JobStatus, Worker
 from kdcore.store import Store, new_id
@@ -31,6 +31,7 @@ JOB_KINDS: dict[str, str] = {
     "export": "kdcore.export:export_job",
     "predict": "kdcore.predict:predict_job",
     "data": "kdcore.ingest:data_job",
+    "model": "kdcore.own_models:model_job",
     "sweep_cell": "kdcore.sweep_jobs:cell_job",
     "speed": "kdcore.sweep_jobs:speed_job",
 }
@@ -139,6 +140,7 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
     status, error, trace = JobStatus.FINISHED, None, None
     with pulse.holding(job):
         try:
+            load_plugins()
             resolve(JOB_KINDS[job.kind])(store, job, pulse.check)
         except StopRequested:
             status = JobStatus.STOPPED

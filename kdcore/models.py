@@ -14,7 +14,15 @@ from kdcore.errors import ModelError, require
 RESNET_STAGES = 3
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int | None = None) -> keras.Model:
+def build(
+    name: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    seed: int | None = None,
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    start: str = "fresh",
+) -> keras.Model:
     """Build the model that ``name`` stands for, such as "conv-16-32".
 
     Args:
@@ -22,6 +30,8 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int | Non
         input_shape: one example's shape, channels last, without the batch.
         classes: how many logits the model gives.
         seed: fixes the initial weights. It sets the seeds of Python, NumPy and Keras for the whole process.
+        value_range: of the images that the model will see; what a model of your own expects is made from it.
+        start: of a file of your own: "file" for the weights in it, "fresh" for new ones.
 
     Raises:
         ConfigError: for a name that the catalog does not know.
@@ -30,6 +40,8 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, seed: int | Non
     family, numbers = parse_model_name(name)
     if seed is not None:
         keras.utils.set_random_seed(seed)
+    if family.by_name:
+        return resolve(family.builder)(tuple(input_shape), classes, name, value_range, start)
     return resolve(family.builder)(tuple(input_shape), classes, *numbers)
 
 

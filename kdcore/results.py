@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from kdcore.arrays import unpack, unpack_many
 from kdcore.catalog import dataset_card
-from kdcore.config import STUDENT_FIELDS, ExperimentConfig
+from kdcore.config import STUDENT_FIELDS, ExperimentConfig, stored_setting
 from kdcore.cursors import next_cursor
 from kdcore.errors import StoreError, require
 from kdcore.glyphs import features_in_words
@@ -174,7 +174,7 @@ class Pupils:
     def recipe(self, *, with_seed: bool = True) -> tuple[Any, ...]:
         """Return all that the student's training depends on but the temperature: equal recipes differ in T alone."""
         left_out = {"temperature"} if with_seed else {"temperature", "seed"}
-        return tuple(self.student.config[name] for name in STUDENT_FIELDS if name not in left_out)
+        return tuple(stored_setting(self.student.config, name) for name in STUDENT_FIELDS if name not in left_out)
 
 
 def taught_by(store: Store, teacher_id: str) -> list[Pupils]:

@@ -345,3 +345,17 @@ class UserDataset(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
     removed_at: Mapped[float | None]
+
+
+class UserModel(Base):
+    """One version of a model that a user brought along; as with datasets, ``key`` names its content."""
+
+    __tablename__ = "user_models"
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), index=True)
+    digest: Mapped[str] = mapped_column(String(64), index=True)
+    card: Mapped[dict[str, Any]]
+    manifest: Mapped[dict[str, Any]]
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+    removed_at: Mapped[float | None]

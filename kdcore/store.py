@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from kdcore import artifacts, catalog, queueing, user_data
+from kdcore import artifacts, catalog, queueing, user_data, user_models
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.cursors import Cursor, newer
@@ -162,6 +162,15 @@ class Store:
     def user_datasets(self) -> dict[str, catalog.DatasetCard]:
         """Return the cards of the latest versions of the users' datasets, by key."""
         return {row.key: user_data.to_card(row) for row in user_data.latest(self)}
+
+    def user_model(self, name: str) -> catalog.ModelCard | None:
+        """Return the card of a user's model, by key or by name."""
+        row = user_models.find(self, name)
+        return None if row is None else user_models.to_card(row)
+
+    def user_models(self) -> dict[str, catalog.ModelCard]:
+        """Return the cards of the latest versions of the users' models, by key."""
+        return {row.key: user_models.to_card(row) for row in user_models.latest(self)}
 
     # Jobs and their life
 
@@ -330,6 +339,7 @@ class Store:
         ``reuse`` says which already trained runs may serve again: "none", "teacher", or "all".
         """
         experiment_id, now = new_id(), time.time()
+        user_models.remember_functions(self, config.teacher, config.student)
         job = Job(id=experiment_id, kind="experiment", payload={"reuse": reuse}, created_at=now)
         experiment = Experiment(
             id=experiment_id,

@@ -20,6 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore.arrays import pack_many, unpack_many
+from kdcore.augmentation import Augmentation
 from kdcore.errors import StopRequested, StoreError
 
 # A chunk is one call into TensorFlow: long enough to amortise the call, short enough for Stop and for live curves.
@@ -71,7 +72,8 @@ class Learner:
     """One model in training: what it sees in which order, how far it is, and who listens.
 
     ``trainer`` is the compiled Keras model whose ``train_step`` is run (a Distiller, or the network itself);
-    ``targets`` is what it expects as y, arrays of one row an example; ``order(epoch)`` gives row numbers.
+    ``targets`` is what it expects as y, arrays of one row an example; ``order(epoch)`` gives row numbers. ``augment``
+    changes each batch before the trainer sees it; a live teacher in the trainer then sees the same copies.
     """
 
     run_id: str
@@ -83,12 +85,13 @@ class Learner:
     batch_size: int
     steps_per_epoch: int
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    augment: Augmentation | None = None
     step: int = 0
     _chunk_steps: int = field(default=1, init=False)
     _order: tuple[int, NDArray[np.int32]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._run_batches = _compile_loop(self.trainer, self.inputs, self.targets, self.network.scale)
+        self._run_batches = _compile_loop(self.trainer, self.inputs, self.targets, self.network.scale, self.augment)
 
     @functools.cached_property
     def callback_list(self) -> keras.callbacks.CallbackList:
@@ -137,10 +140,13 @@ class Learner:
 
     def _state(self) -> list[Any]:
         trainer = self.trainer
-        return [*self.network.model.variables, *trainer.optimizer.variables, *trainer.metrics_variables]
+        randomness = self.augment.variables if self.augment else []
+        return [*self.network.model.variables, *trainer.optimizer.variables, *trainer.metrics_variables, *randomness]
 
 
-def _compile_loop(trainer: keras.Model, inputs: Any, targets: Any, scale: float) -> Any:
+def _compile_loop(
+    trainer: keras.Model, inputs: Any, targets: Any, scale: float, augment: Augmentation | None = None
+) -> Any:
     """Build the function that runs ``trainer.train_step`` over rows [steps, batch] of the data on the device."""
     inputs, targets = tf.convert_to_tensor(inputs), tf.nest.map_structure(tf.convert_to_tensor, targets)
 
@@ -156,7 +162,8 @@ def _compile_loop(trainer: keras.Model, inputs: Any, targets: Any, scale: float)
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
     def run_batches(batches: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor) -> tf.Tensor:
-            trainer.train_step(batch_of(batches[step]))
+            batch_inputs, batch_targets = batch_of(batches[step])
+            trainer.train_step((augment(batch_inputs) if augment else batch_inputs, batch_targets))
             return step + 1
 
         steps = tf.shape(batches)[0]

@@ -1,4 +1,4 @@
-"""The datasets that users brought along, as they lie in the store: cards, data in pieces, uploads on their way in.
+"""What users brought along, as it lies in the store: cards, data in pieces, uploads on their way in.
 
 A version is named by its content (``name@digest``). Adding a name again with other content makes a new version beside
 the old one; the bare name then means the new one, and experiments keep the version that they were made with.
@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, select, update
 
 from kdcore.catalog import DatasetCard
 from kdcore.errors import StoreError
-from kdcore.schema import Artifact, UserDataset
+from kdcore.schema import Artifact, UserDataset, UserModel
 
 if TYPE_CHECKING:
     from kdcore.store import Store
@@ -26,30 +26,33 @@ PIECE_BYTES = 8 * 2**20
 SECONDS_UNTIL_ABANDONED = 86_400.0
 
 
-def find(store: Store, name: str) -> UserDataset | None:
+Row = TypeVar("Row", UserDataset, UserModel)
+
+
+def find(store: Store, name: str, table: type[Row] = UserDataset) -> Row | None:  # type: ignore[assignment]
     """Return a version by its key, removed or not, or the latest version of a bare name that is not removed."""
+    query = select(table)
     if "@" in name:
-        query = select(UserDataset).where(UserDataset.key == name)
+        query = query.where(table.key == name)
     else:
-        query = select(UserDataset).where(UserDataset.name == name, UserDataset.removed_at.is_(None))
-        query = query.order_by(UserDataset.created_at.desc()).limit(1)
+        query = query.where(table.name == name, table.removed_at.is_(None)).order_by(table.created_at.desc()).limit(1)
     with store._read() as session:
         return session.scalars(query).one_or_none()
 
 
-def versions(store: Store, *, removed: bool = False) -> list[UserDataset]:
+def versions(store: Store, *, removed: bool = False, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
     """Return all versions of all names, the latest first; those removed only where asked for."""
-    query = select(UserDataset).order_by(UserDataset.created_at.desc(), UserDataset.key)
+    query = select(table).order_by(table.created_at.desc(), table.key)
     if not removed:
-        query = query.where(UserDataset.removed_at.is_(None))
+        query = query.where(table.removed_at.is_(None))
     with store._read() as session:
         return list(session.scalars(query))
 
 
-def latest(store: Store) -> list[UserDataset]:
+def latest(store: Store, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
     """Return the latest version of every name, by name."""
-    found: dict[str, UserDataset] = {}
-    for row in versions(store):
+    found: dict[str, Row] = {}
+    for row in versions(store, table=table):
         found.setdefault(row.name, row)
     return [found[name] for name in sorted(found)]
 
@@ -68,13 +71,13 @@ def card_to_json(card: DatasetCard) -> dict[str, Any]:
     return asdict(card)
 
 
-def add(store: Store, row: UserDataset) -> UserDataset:
+def add(store: Store, row: Row) -> Row:
     """Store a version, its pieces being there already; the very same content again revives or renews its row.
 
     Pieces that another row holds already are not kept twice.
     """
     row.created_at, row.removed_at = time.time(), None
-    twin = next((other for other in versions(store) if other.digest == row.digest), None)
+    twin = next((other for other in versions(store, table=type(row)) if other.digest == row.digest), None)
     if twin is not None and twin.manifest["prefix"] != row.manifest["prefix"]:
         drop_pieces(store, row.manifest["prefix"])
         row.manifest = twin.manifest
@@ -83,22 +86,27 @@ def add(store: Store, row: UserDataset) -> UserDataset:
     return row
 
 
-def remove(store: Store, name: str) -> list[UserDataset]:
+def remove(store: Store, name: str, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
     """Remove a version (by its key) or all versions of a name, with their data; returns what was removed.
 
     Experiments made with it stay, and can be shown; to train on it again, add it again. Raises StoreError where there
     is none.
     """
-    gone = [row for row in versions(store) if name in (row.key, row.name)]
+    gone = [row for row in versions(store, table=table) if name in (row.key, row.name)]
     if not gone:
-        raise StoreError(f"there is no dataset {name!r} in the store; python -m kdcore data list shows what there is")
+        raise StoreError(_nothing_called(name, table))
     keys = [row.key for row in gone]
     with store._write() as session:
-        session.execute(update(UserDataset).where(UserDataset.key.in_(keys)).values(removed_at=time.time()))
-    in_use = {row.manifest["prefix"] for row in versions(store)}
+        session.execute(update(table).where(table.key.in_(keys)).values(removed_at=time.time()))
+    in_use = {row.manifest["prefix"] for row in versions(store, table=table)}
     for prefix in {row.manifest["prefix"] for row in gone} - in_use:
         drop_pieces(store, prefix)
     return gone
+
+
+def _nothing_called(name: str, table: type[Any]) -> str:
+    kind, command = ("dataset", "data") if table is UserDataset else ("model", "model")
+    return f"there is no {kind} {name!r} in the store; python -m kdcore {command} list shows what there is"
 
 
 # Pieces
@@ -127,8 +135,14 @@ def read_pieces(store: Store, prefix: str, count: int) -> Iterator[bytes]:
 
 def drop_pieces(store: Store, prefix: str) -> None:
     """Forget everything under ``prefix/``."""
-    with store._write() as session:
-        session.execute(delete(Artifact).where(Artifact.key.startswith(f"{prefix}/", autoescape=True)))
+    _drop(store, Artifact.key.startswith(f"{prefix}/", autoescape=True))
+
+
+def _drop(store: Store, *which: ColumnElement[bool]) -> None:
+    with store._read() as session:
+        keys = list(session.scalars(select(Artifact.key).where(*which)))
+    for start in range(0, len(keys), 500):  # databases take so many parameters at once
+        store.delete_artifacts(*keys[start : start + 500])
 
 
 # Uploads: files of a browser's visitor, on their way to a worker
@@ -155,5 +169,4 @@ def drop_upload(store: Store, upload_id: str) -> None:
 def _drop_abandoned_uploads(store: Store) -> None:
     """Forget uploads of visitors who left without storing or discarding them."""
     old = Artifact.created_at < time.time() - SECONDS_UNTIL_ABANDONED
-    with store._write() as session:
-        session.execute(delete(Artifact).where(Artifact.key.startswith("upload/"), old))
+    _drop(store, Artifact.key.startswith("upload/"), old)

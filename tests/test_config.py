@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdcore.catalog import DATASETS, MODEL_SUGGESTIONS
-from kdcore.config import PRESETS, ExperimentConfig
+from kdcore.config import LATER_FIELDS, PRESETS, ExperimentConfig
 from kdcore.errors import ConfigError
 
 configs = st.builds(
@@ -120,3 +120,14 @@ def test_the_keras_example_is_a_preset() -> None:
     preset = PRESETS["The Keras example (MNIST)"]
     assert (preset.dataset, preset.teacher, preset.student) == ("mnist", "conv-256-512", "conv-16-32")
     assert (preset.alpha, preset.temperature) == (0.1, 10)
+
+
+def test_settings_that_came_later_leave_older_experiments_as_they_were() -> None:
+    """Fingerprints of the first release: at their defaults, later settings must not change them."""
+    assert ExperimentConfig().fingerprint() == "d9f8c2997928364659ef81ad36f4ae6a"
+    assert ExperimentConfig().fingerprint("teacher") == "528ed3fb58c9542ae7a7883203f492dd"
+    assert ExperimentConfig().fingerprint("student") == "e74d0d51edc06e40d904f6225f7bd5c0"
+    assert ExperimentConfig().fingerprint("baseline") == "cf94d96dc3a14dba48ab6965493b298a"
+    old = {name: value for name, value in ExperimentConfig().model_dump().items() if name not in LATER_FIELDS}
+    assert ExperimentConfig(**old) == ExperimentConfig()
+    assert ExperimentConfig(augmentation="flips").fingerprint("baseline") != ExperimentConfig().fingerprint("baseline")

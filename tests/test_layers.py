@@ -9,17 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
-    0: {"database", "ray_engine", "artifacts", "cursors",
-        "queueing", "sweep_charts", "sweep_config", "sweeps", "sweep_study", "sweep_results", "sweep_speed",
-        "errors", "catalog", "config", "schema", "arrays", "statistics", "temperature", "store", "jobs", "engine",
-        "results", "charts", "palette", "contenders", "comparison", "library", "disk", "metrics_table", "report", "downloads",
-        "model_card", "snippets", "data_check", "glyphs", "ingest", "source_arrays", "source_common",
-        "source_images", "source_tables", "sources", "user_data",
-        "outcome", "reproduce", "drawing", "predictions"},
-    1: {"datasets", "models", "losses", "precision"},
+    0: {"database", "ray_engine", "artifacts", "cursors", "queueing", "sweep_charts", "sweep_config", "sweeps",
+        "sweep_study", "sweep_results", "sweep_speed", "errors", "catalog", "config", "schema", "arrays",
+        "statistics", "temperature", "store", "jobs", "engine", "results", "charts", "palette", "contenders",
+        "comparison", "library", "disk", "metrics_table", "report", "downloads", "model_card", "snippets",
+        "data_check", "glyphs", "ingest", "source_arrays", "source_common", "source_images", "source_tables",
+        "sources", "user_data", "outcome", "reproduce", "drawing", "predictions", "user_models"},
+    1: {"datasets", "models", "losses", "precision", "augmentation", "own_models"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
     3: {"sweep_jobs", "experiment", "measuring", "export", "predict"},
-    4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export", "__main__", "cli_data", "cli_reproduce", "cli_predict"},
+    4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export",
+        "__main__", "cli_data", "cli_reproduce", "cli_predict", "cli_model"},
 }  # fmt: skip
 LEVEL_OF = {module: level for level, modules in LEVELS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax"}

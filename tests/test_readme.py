@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
     if " data " in line:
         np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
         line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
+    if " model add" in line:
+        import keras
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, where Keras reads variables
+            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
+                tmp_path / "own.keras"
+            )
+        line = line.replace("FILE.keras", str(tmp_path / "own.keras"))
+    line = line.replace(" NAME", " own")
     # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
     command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
     command = command.replace(".venv/bin/python", sys.executable)

@@ -7,13 +7,14 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore import charts
-from kdcore.catalog import dataset_card
+from kdcore.catalog import dataset_card, own_model, short_name
 from kdcore.config import ExperimentConfig
 from kdcore.errors import StoreError
 from kdcore.results import Curves, Results, example_in_words, examples, gain, load_results, who_saw_what
 from kdcore.schema import JobStatus
 from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
+from kdcore.user_models import fit_in_words
 from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
@@ -39,7 +40,10 @@ def _header(store: Store, results: Results) -> None:
     config, status, experiment_id = results.config, results.status, results.experiment.id
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(width="content", gap=None):
-            st.subheader(results.experiment.name or f"{config.teacher} teaches {config.student}", anchor=False)
+            st.subheader(
+                results.experiment.name or f"{short_name(config.teacher)} teaches {short_name(config.student)}",
+                anchor=False,
+            )
             st.caption(_settings_words(config))
         with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
             if status.live:
@@ -138,8 +142,32 @@ def _state_in_words(store: Store, results: Results) -> None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
         show(found.verdict, icon=icons.get(found.outcome, ":material/balance:"))
+    for said in _fits(results):
+        st.caption(f":material/extension: {as_text(said)}")
+    if results.config.augmentation != "none":
+        st.caption(f":material/auto_fix_high: {_augmentation_words(results.config)}")
     if results.reused("teacher"):
         st.caption(":material/recycling: The teacher was trained before with these settings and is reused.")
+
+
+def _fits(results: Results) -> list[str]:
+    """Say of models that a user brought how they are used."""
+    own = {role: own_model(getattr(results.config, role)) for role in ("teacher", "student")}
+    data, said = dataset_card(results.config.dataset), []
+    if (card := own["teacher"]) is not None:
+        how = "used trained as it is" if card.kind == "file" else "trained"
+        said.append(f"Teacher {card.title}, {how}: {fit_in_words(card, data)}")
+    if (card := own["student"]) is not None:
+        start = "from the weights of its file" if results.config.student_start == "file" else "from fresh weights"
+        said.append(f"Student {card.title}, {start}: {fit_in_words(card, data)}")
+    return said
+
+
+def _augmentation_words(config: ExperimentConfig) -> str:
+    return (
+        f"Augmentation: {config.augmentation}. The teacher answers live, for the very copy of each image that the student "
+        "sees; its cached answers are for unchanged images and are not used. The baseline sees changed copies too."
+    )
 
 
 def _gain(store: Store, results: Results) -> PairedGain | None:

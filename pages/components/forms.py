@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kdcore.catalog import MODEL_SUGGESTIONS, dataset_card, datasets
+from kdcore.catalog import dataset_card, datasets, models_of, short_name
 from kdcore.config import ExperimentConfig
 from kdcore.errors import ConfigError, Problem
 
@@ -68,7 +68,7 @@ class ConfigForm:
         kinds = _kinds(field.annotation)
         if name in CHOICES:
             value = st.session_state[self.key(name)]
-            titles = choices(name, value)
+            titles = choices(name, value, st.session_state[self.key("dataset")])
             options = list(titles) + ([value] if value not in titles else [])
             st.selectbox(
                 label, options, format_func=lambda option: titles.get(option, option),
@@ -92,10 +92,10 @@ class ConfigForm:
                 st.caption(high, width="content")
 
 
-def choices(name: str, value: str) -> dict[str, str]:
-    """Return the names that a setting offers, with their titles; of datasets, also the users' own and ``value``."""
+def choices(name: str, value: str, dataset: str) -> dict[str, str]:
+    """Return the names that a setting offers, with their titles: models that fit ``dataset``, or datasets."""
     if name != "dataset":
-        return {model: model for model in MODEL_SUGGESTIONS}
+        return {model: short_name(model) for model in models_of(dataset_card(dataset).kind)}
     titles = {key: card.title for key, card in datasets().items()}
     if value not in titles:  # an older or removed version, which an experiment was made with
         titles[value] = f"{dataset_card(value).title} (not the latest version)"

@@ -7,7 +7,8 @@ import time
 import streamlit as st
 
 from kdcore import sweeps
-from kdcore.config import PRESETS, TEACHER_FIELDS, ExperimentConfig
+from kdcore.catalog import short_name
+from kdcore.config import PRESETS, TEACHER_FIELDS, ExperimentConfig, stored_setting
 from kdcore.errors import ConfigError
 from kdcore.schema import JobStatus, Run
 from kdcore.store import Store
@@ -145,7 +146,7 @@ def _pick_teacher(store: Store, form: ConfigForm) -> None:
     def apply() -> None:
         run = trained.get(st.session_state["train_teacher_pick"])
         if run is not None:
-            form.fill({name: run.config[name] for name in TEACHER_FIELDS})
+            form.fill({name: stored_setting(run.config, name) for name in TEACHER_FIELDS})
 
     if trained:
         st.session_state["train_teacher_pick"] = match
@@ -162,7 +163,7 @@ def _teacher_title(run: Run | None) -> str:
     if run is None:
         return "Train a new one"
     epochs, accuracy = run.config["teacher_epochs"], run.summary["test_accuracy"]
-    return f"{run.model}, {epochs} epochs, {accuracy:.1%}"
+    return f"{short_name(run.model)}, {epochs} epochs, {accuracy:.1%}"
 
 
 def _latest(store: Store) -> None:

@@ -100,7 +100,7 @@ def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
 
 
 def _teacher_title(run: Run) -> str:
-    return f"{short_name(run.config['dataset'])} · {run.model} · {run.summary['test_accuracy']:.1%}"
+    return f"{short_name(run.config['dataset'])} · {short_name(run.model)} · {run.summary['test_accuracy']:.1%}"
 
 
 def _pick_student(store: Store, state: PageState, teacher: Run) -> Pupils | None:
@@ -131,7 +131,7 @@ def _student_title(pupils: Pupils) -> str:
     run = pupils.student
     labels = run.config["labels"]
     given = "all labels" if labels is None else f"{labels:,} labels"
-    return f"{run.model} · T {pupils.temperature:g} · {given} · seed {run.seed} · {run.summary['test_accuracy']:.1%}"
+    return f"{short_name(run.model)} · T {pupils.temperature:g} · {given} · seed {run.seed} · {run.summary['test_accuracy']:.1%}"
 
 
 # --- What follows from T ---
