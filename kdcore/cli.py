@@ -10,6 +10,7 @@ import click
 
 from kdcore import cli_library
 from kdcore.catalog import load_plugins
+from kdcore.cli_candidates import candidates_command
 from kdcore.cli_common import Commands, config_options, follow
 from kdcore.cli_compare import compare_command
 from kdcore.cli_data import data
@@ -163,6 +164,7 @@ for command in cli_library.COMMANDS:
     main.add_command(command)
 main.add_command(export_command)
 main.add_command(data)
+main.add_command(candidates_command)
 main.add_command(model)
 main.add_command(sweep)
 main.add_command(report)

@@ -32,6 +32,7 @@ JOB_KINDS: dict[str, str] = {
     "predict": "kdcore.predict:predict_job",
     "data": "kdcore.ingest:data_job",
     "model": "kdcore.own_models:model_job",
+    "candidates": "kdcore.candidate_job:candidates_job",
     "sweep_cell": "kdcore.sweep_jobs:cell_job",
     "speed": "kdcore.sweep_jobs:speed_job",
 }

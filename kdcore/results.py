@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from kdcore.arrays import unpack, unpack_many
-from kdcore.catalog import dataset_card
+from kdcore.catalog import dataset_card, own_model
 from kdcore.config import STUDENT_FIELDS, ExperimentConfig, stored_setting
 from kdcore.cursors import next_cursor
 from kdcore.errors import StoreError, require
@@ -82,6 +82,9 @@ def who_saw_what(config: ExperimentConfig) -> str:
     """Say in a sentence or two what teacher, student and baseline learn from."""
     examples = config.training_examples or dataset_card(config.dataset).training_examples
     teacher = f"The teacher learns from all {examples:,} true labels."
+    brought = own_model(config.teacher)
+    if brought is not None and brought.kind == "file":
+        teacher = "The teacher was brought trained; if it was trained on the test data, its accuracy flatters it."
     if config.labels is None or config.labels >= examples:
         return (
             f"{teacher} Student and baseline see the very same batches with every true label; "

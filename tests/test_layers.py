@@ -14,12 +14,12 @@ LEVELS = {
         "statistics", "temperature", "store", "jobs", "engine", "results", "charts", "palette", "contenders",
         "comparison", "library", "disk", "metrics_table", "report", "downloads", "model_card", "snippets",
         "data_check", "glyphs", "ingest", "source_arrays", "source_common", "source_images", "source_tables",
-        "sources", "user_data", "outcome", "reproduce", "drawing", "predictions", "user_models"},
+        "sources", "user_data", "outcome", "reproduce", "drawing", "predictions", "user_models", "candidates"},
     1: {"datasets", "models", "losses", "precision", "augmentation", "own_models"},
     2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
-    3: {"sweep_jobs", "experiment", "measuring", "export", "predict"},
+    3: {"sweep_jobs", "experiment", "measuring", "export", "predict", "candidate_job"},
     4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export",
-        "__main__", "cli_data", "cli_reproduce", "cli_predict", "cli_model"},
+        "__main__", "cli_data", "cli_reproduce", "cli_predict", "cli_model", "cli_candidates"},
 }  # fmt: skip
 LEVEL_OF = {module: level for level, modules in LEVELS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax"}

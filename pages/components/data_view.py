@@ -17,6 +17,7 @@ from kdcore.schema import Job, JobStatus, UserDataset
 from kdcore.source_common import in_bytes
 from kdcore.store import Store, new_id
 from pages.components import setup
+from pages.components.data_models import after_model_job, draw_models
 from pages.components.data_report import show_report
 from pages.components.session import as_text, engine, show_error
 
@@ -27,7 +28,7 @@ TABLES = (".csv", ".parquet")
 
 def draw(store: Store) -> None:
     """Draw what the address asks for: a check, a stored dataset, or how to begin."""
-    st.title("Bring your own data", anchor=False)
+    st.title("Bring your own data and models", anchor=False)
     job_id, key = st.query_params.get("job"), st.query_params.get("dataset")
     try:
         if job_id is not None:
@@ -35,7 +36,11 @@ def draw(store: Store) -> None:
         elif key is not None:
             _show_dataset(store, key)
         else:
-            _begin(store)
+            data, models = st.tabs(["Data", "Models"])
+            with data:
+                _begin(store)
+            with models:
+                draw_models(store)
     except StoreError as error:
         show_error(error)
         st.button("Back to all data", icon=":material/arrow_back:", on_click=st.query_params.clear)
@@ -127,19 +132,20 @@ def _submit(store: Store, payload: dict[str, Any]) -> None:
 
 
 def _show_job(store: Store, job: Job) -> None:
-    if job.kind != "data":
+    if job.kind not in ("data", "model"):
         raise StoreError(f"job {job.id} is not one of this page's")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.subheader(as_text(job.payload["file_name"]), anchor=False)
         if JobStatus(job.status).live:
             st.button("Stop", icon=":material/stop:", key="data_stop", on_click=engine().cancel, args=(job.id,))
         else:
-            st.button("Discard", icon=":material/close:", key="data_discard", on_click=_discard, args=(store, job),
-                      help="Forget this file, and go back.")  # fmt: skip
+            done = job.kind == "model"
+            st.button("All models" if done else "Discard", icon=":material/arrow_back:" if done else ":material/close:",
+                      key="data_discard", on_click=_discard, args=(store, job), help="Forget this upload, and go back.")  # fmt: skip
     live = JobStatus(job.status).live
     st.fragment(_follow, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, job.id, live)
     if not live:
-        _after(store, job)
+        (after_model_job if job.kind == "model" else _after)(store, job)
 
 
 def _follow(store: Store, job_id: str, was_live: bool) -> None:

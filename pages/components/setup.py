@@ -13,6 +13,7 @@ from kdcore.errors import ConfigError
 from kdcore.schema import JobStatus, Run
 from kdcore.store import Store
 from kdcore.sweep_config import SweepConfig
+from pages.components import setup_candidates
 from pages.components.forms import ConfigForm
 from pages.components.session import as_text, engine, show_error
 
@@ -54,11 +55,12 @@ def draw(store: Store) -> None:
         form.draw(*form.group("distillation"))
     rare = [*form.group("training"), *form.group("rare")]
     troubled = any(name in form.problems for name in rare)
-    with st.expander("More settings: batch size, learning rate, seeds, precision", expanded=troubled):
+    with st.expander("More settings: batch size, learning rate, seeds, augmentation, precision", expanded=troubled):
         columns = st.columns(4, gap="small")
         for place, name in enumerate(rare):
             with columns[place % 4]:
                 form.draw(name)
+    setup_candidates.draw(store, form.config)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             "Train", type="primary", icon=":material/play_arrow:", disabled=form.config is None, key="train_start",
