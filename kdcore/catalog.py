@@ -246,6 +246,8 @@ _model_cards: dict[str, ModelCard] = {}
 
 def own_model(name: str) -> ModelCard | None:
     """Return the card of a model that a user brought, by key or by name; None for any other name."""
+    if is_built_in(name):  # before any store is asked: configs are made at every tick
+        return None
     if name in _functions:
         return _functions[name][0]
     if card := _model_cards.get(name):

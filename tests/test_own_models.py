@@ -244,6 +244,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(store: Store, tm
         ExperimentConfig(student="seven")
 
 
+def test_a_config_of_built_in_names_asks_no_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("a store was asked")
+
+    monkeypatch.setattr(Store, "user_model", asked)
+    monkeypatch.setattr(Store, "user_dataset", asked)
+    ExperimentConfig(teacher="app-mobilenetv2", dataset="mnist")
+    with pytest.raises(ConfigError, match="teacher must be a name such as"):
+        ExperimentConfig(teacher="conv-16")
+
+
 # Networks by name, and functions
 
 
