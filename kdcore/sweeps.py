@@ -7,6 +7,7 @@ cells that learn from it, a baseline for each student, seed and label budget.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from kdcore.config import BASELINE_FIELDS, TEACHER_FIELDS, ExperimentConfig, digest
 from kdcore.engine import Engine
-from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.errors import ConfigError, Problem, StoreError, TransitionError, require
 from kdcore.queueing import RANK_OF_CELLS, RANK_OF_SHARED
 from kdcore.schema import Experiment, Job, JobNeed, JobStatus, Queueing, Sweep, SweepCell, Tag, is_deleted
 from kdcore.store import Store, new_id
@@ -128,7 +129,8 @@ def tend(store: Store, engine: Engine, sweep_id: str, attempts: int = 3) -> list
         if job.status == JobStatus.INTERRUPTED.value and job.attempts < attempts and counts(cell)
     ]
     for job_id in lost:
-        store.requeue(job_id)
+        with contextlib.suppress(TransitionError):  # somebody else watches as well, and was faster
+            store.requeue(job_id)
         engine.submit(job_id)
     return lost
 

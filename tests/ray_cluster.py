@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
@@ -45,8 +46,19 @@ class RayCluster:
         (self._folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         self._start_node(HEAD_LINE, f"--port={self.gcs.split(':')[1]}", f"--dashboard-port={self._dashboard_port}",
                          f"--temp-dir={self._folder}", f"--ray-client-server-port={free_port()}")  # fmt: skip
+        self._wait_for_nodes(1)
         self._start_node(NODE_LINE.replace("HEAD:6379", self.gcs), '--resources={"second": 1}')
+        self._wait_for_nodes(2)
         return self
+
+    def _wait_for_nodes(self, number: int, seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while self.live_nodes() < number:
+            if time.monotonic() > deadline or self.nodes[-1].poll() is not None:
+                log = (self._folder / f"node-{len(self.nodes) - 1}.log").read_text()
+                self.__exit__()
+                raise RuntimeError(f"node {number} of the Ray cluster did not start:\n{log[-3000:]}")
+            time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
         for node in reversed(self.nodes):

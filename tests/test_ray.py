@@ -29,6 +29,7 @@ from kdcore.store import Store
 from tests.browser import REPOSITORY
 from tests.postgres import PASSWORD, PostgresServer
 from tests.ray_cluster import RayCluster
+from tests.test_sweep_page import drawn_map, map_of
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None and not os.environ.get("CI"),
@@ -42,7 +43,6 @@ SWEEP += " --seeds 2 --alpha 0.1,0.5,0.9 --temperature 1,2,4,8 --json"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with RayCluster() as cluster:
-        wait_for(lambda: cluster.live_nodes() == 2)
         yield cluster
 
 
@@ -92,6 +92,11 @@ def numbers(store: Store, sweep_id: str) -> dict[str, Any]:
     return found
 
 
+def filled(page: Page) -> int:
+    """How many cells of the map the browser has drawn."""
+    return sum(value is not None for row in drawn_map(page) for value in row)
+
+
 @needs_ray
 def test_a_sweep_on_two_nodes_outlives_a_killed_worker_and_a_lost_node_and_ends_as_on_one_machine(
     cluster: RayCluster,
@@ -106,11 +111,15 @@ def test_a_sweep_on_two_nodes_outlives_a_killed_worker_and_a_lost_node_and_ends_
     address = serve("dashboard.py", environment)
     command = start(environment, "-m", "kdcore", *SWEEP.split())
     killed = wait_for(lambda: busy_cell(store, finished=1))
-    watched = next(job.id for job in store.jobs(JobStatus.RUNNING) if job.kind == "sweep_cell")
-    page.goto(f"{address}/?experiment={watched}")
+    (sweep,) = sweeps.sweeps(store)
+    page.goto(f"{address}/sweep?sweep={sweep.id}")
     os.kill(killed.pid, signal.SIGKILL)
+    map_of(page).wait_for(timeout=120_000)
+    first = filled(page)
+    assert first < 12
     wait_for(lambda: len({job["driver_node_id"] for job in cluster.jobs() if job["driver_node_id"]}) == 2)
     wait_for(lambda: busy_cell(store, finished=4))
+    wait_for(lambda: first < filled(page) < 12)
     cluster.kill_node(cluster.nodes[1])
     output, errors = command.communicate(timeout=240)
     assert command.returncode == 0, errors
@@ -121,7 +130,8 @@ def test_a_sweep_on_two_nodes_outlives_a_killed_worker_and_a_lost_node_and_ends_
     assert sum(attempts) > 12, "what was killed was resumed"
     workers = {job.worker_id for job in store.jobs(JobStatus.FINISHED)}
     assert len(workers) < 12, "a worker imports TensorFlow once and trains several cells"
-    expect(page.get_by_text("Student (distilled)").first).to_be_visible()
+    wait_for(lambda: filled(page) == 12)
+    expect(page.get_by_text("Best of 12 cells on validation data")).to_be_visible()
     theirs = json.loads(reference.communicate(timeout=240)[0].splitlines()[-1])
     mine, other = numbers(store, ours["sweep"]), numbers(alone, theirs["sweep"])
     assert mine.keys() == other.keys()
