@@ -55,7 +55,7 @@ class Network:
         self.model = model
         self.scale = scale
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def forward(inputs: tf.Tensor) -> tf.Tensor:
             return tf.cast(model(tf.cast(inputs, tf.float32) * scale, training=False), tf.float32)
 
