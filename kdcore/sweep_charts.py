@@ -233,6 +233,9 @@ def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accurac
     title = f"{MEASURES[measure]} over {short_title_of(x)}" + (f", for each {short_title_of(by)}" if by else "")
     layout = base_layout(title, about, 380) | dict(hovermode="x unified", showlegend=by is not None)
     layout["xaxis"] = _scale(x, horizontal=True)
+    at = sorted({value for points in pooled.values() for value in points}, key=_rank)
+    if is_number(x) and None not in at and 1 < len(at) <= 12:
+        layout["xaxis"] |= dict(tickvals=at, ticktext=[value_text(value) for value in at], dtick=None)
     layout["yaxis"] = base_axis(unit, horizontal=False) | dict(zeroline=measure == "gain", zerolinecolor=MUTED)
     return go.Figure(traces, layout)
 
@@ -336,9 +339,10 @@ def _around_zero(low: float, high: float) -> tuple[list[list[Any]], float, float
         return [[0, colour("student", alpha=weak)], [1, colour("student", alpha=strong)]], low, max(high, low + 0.1)
     if high <= 0:
         return [[0, colour("baseline", alpha=strong)], [1, colour("baseline", alpha=weak)]], min(low, high - 0.1), high
-    zero = -low / (high - low)
-    below = [[0, colour("baseline", alpha=strong)], [zero, colour("baseline", alpha=0.04)]]
-    return [*below, [zero, colour("student", alpha=0.04)], [1, colour("student", alpha=strong)]], low, high
+    zero, most = -low / (high - low), max(-low, high)
+    ends = [round(max(weak, strong * share / most), 3) for share in (-low, high)]
+    below = [[0, colour("baseline", alpha=ends[0])], [zero, colour("baseline", alpha=0.04)]]
+    return [*below, [zero, colour("student", alpha=0.04)], [1, colour("student", alpha=ends[1])]], low, high
 
 
 def _range(low: float, high: float) -> dict[str, float]:

@@ -260,20 +260,19 @@ def _below(store: Store, sweep: SweepResults, measure: str) -> None:
     sweep_id, several = sweep.sweep.id, len(sweep.config.fields) > 2
     if not any(cell.finished for cell in sweep.cells) or len(sweep.config.fields) == 1:
         return
-    shares = _importances(store, sweep_id, sweep.config, sweep.done) if several else {}
+    if not several:
+        _margin(sweep, measure, 1)
+        return
+    shares = _importances(store, sweep_id, sweep.config, sweep.done)
     left, right = st.columns([1.15, 1], gap="medium")
     with left:
-        if several:
-            live_chart(sweep_charts.parallel(sweep, measure), key=f"sweep_parallel_{sweep_id}",
-                       description="Each cell as a line across all varied settings")  # fmt: skip
-        else:
-            _margin(sweep, measure, 1)
+        live_chart(sweep_charts.parallel(sweep, measure), key=f"sweep_parallel_{sweep_id}",
+                   description="Each cell as a line across all varied settings")  # fmt: skip
     with right:
         if shares:
             live_chart(sweep_charts.importances(shares), key=f"sweep_importance_{sweep_id}",
                        description=", ".join(f"{title_of(name)} {share:.0%}" for name, share in shares.items()))  # fmt: skip
-        if several:
-            _margin(sweep, measure, 1)
+        _margin(sweep, measure, 1)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
