@@ -122,15 +122,16 @@ def keras_runs(store: Store, base: ExperimentConfig, runs: int) -> None:
 @click.option("--epochs", default=3, show_default=True, help="Epochs of each student.")
 @click.option("--examples", type=int, default=None, help="Training images to use. [default: all]")
 @click.option("--teacher-epochs", default=1, show_default=True, help="Epochs of the teacher, outside the timing.")
-@click.option("--cells", default="5,25,100", show_default=True, help="Sizes of sweeps to time with all workers.")
+@click.option("--size", default=25, show_default=True, help="Cells of the sweep that is set against single runs.")
+@click.option("--cells", default="5,100", show_default=True, help="Further sizes to time with all workers.")
 @click.option("--references", default=2, show_default=True, help="Runs of keras.distillation.Distiller to measure.")
 @click.option("--keras-runs", "single_runs", type=int, default=0, hidden=True)
 @click.option("--store", "store_url", default=None, hidden=True)
 def main(
-    epochs: int, examples: int | None, teacher_epochs: int, cells: str, references: int, single_runs: int,
+    epochs: int, examples: int | None, teacher_epochs: int, size: int, cells: str, references: int, single_runs: int,
     store_url: str | None,
 ) -> None:  # fmt: skip
-    """Time a 5 by 5 sweep against 25 single runs, from one worker to one a core, and from few cells to many."""
+    """Time a sweep, by default 5 by 5, against single runs, from one worker to one a core, and from few cells to many."""
     base = PRESETS["The Keras example (MNIST)"].replace(
         epochs=epochs, teacher_epochs=teacher_epochs, seeds=1, training_examples=examples
     )
@@ -138,17 +139,17 @@ def main(
         assert store_url is not None
         keras_runs(Store(store_url), base, single_runs)
         return
-    sizes, cores = [int(size) for size in cells.split(",")], os.cpu_count() or 1
+    counts, cores = [int(count) for count in cells.split(",")], os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db")
         train_teacher(store, base)
         one_by_one = time_keras(store.url, base, references)
         single = float(np.median(one_by_one))
         # A seed of its own for each sweep: nothing that an earlier one trained serves again, but the teacher.
-        seed, measured = 1, [run_sweep(store, grid(base, 25), cores)]
-        for size, workers in [(25, 1), *((size, cores) for size in sizes)]:
+        seed, measured = 1, [run_sweep(store, grid(base, size), cores)]
+        for count, workers in [(size, 1), (size, cores), *((count, cores) for count in counts)]:
             seed += 1
-            measured.append(run_sweep(store, grid(base.replace(seed=seed), size), workers))
+            measured.append(run_sweep(store, grid(base.replace(seed=seed), count), workers))
         store.close()
     rows = [
         {
@@ -159,11 +160,10 @@ def main(
         }
         for found in measured
     ]
-    again = next((found for found in measured[2:] if found["cells"] == 25), measured[0])
     present(
         f"Sweeps on {examples or 55_000:,} MNIST images, {epochs} epochs; one by one: {references} runs measured, the rest "
         "multiplied",
-        rows, keras_seconds=one_by_one, speed_up_of_workers=measured[1]["without start"] / again["without start"],
+        rows, keras_seconds=one_by_one, speed_up_of_workers=measured[1]["without start"] / measured[2]["without start"],
     )  # fmt: skip
 
 
