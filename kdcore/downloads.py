@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from kdcore.catalog import short_name
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.model_card import model_card
 from kdcore.results import load_results
@@ -174,7 +175,7 @@ def bundle(store: Store, run_id: str, format_name: str) -> dict[str, bytes]:
 
 def bundle_name(run: Run, format_name: str) -> str:
     """Return a name for a bundle's folder or zip, such as ``student-conv-8-16-seed-0-litert-int8``."""
-    return f"{run.role}-{run.model}-seed-{run.seed}-{format_name}"
+    return f"{run.role}-{short_name(run.model)}-seed-{run.seed}-{format_name}"
 
 
 def zip_of(files: dict[str, bytes], folder: str) -> bytes:

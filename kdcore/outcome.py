@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from kdcore import results
 from kdcore.config import ExperimentConfig
 from kdcore.downloads import find_run
+from kdcore.engine import mark_interrupted
 from kdcore.errors import TrainingError
 from kdcore.jobs import run_job
 from kdcore.results import Curves, Results
@@ -78,6 +80,8 @@ class Outcome:
 def run(config: ExperimentConfig, *, store: Store | None = None, reuse: str = "none", progress: bool = True) -> Outcome:
     """Train what ``config`` asks for in this process, and return it: the same work as a worker's, with the same numbers.
 
+    An idle worker of a store of one's own may be faster in taking it; then this waits for it.
+
     Args:
         config: the experiment.
         store: where it is kept and which datasets of one's own are known; without one, a temporary one that goes with
@@ -95,7 +99,10 @@ def run(config: ExperimentConfig, *, store: Store | None = None, reuse: str = "n
     if folder is not None:
         weakref.finalize(outcome, _discard, store, folder)
     with _bar(store, experiment_id, progress):
-        status = run_job(store.url, experiment_id)
+        run_job(store.url, experiment_id)
+        while (status := JobStatus(store.job(experiment_id).status)).live:  # an idle worker of the store was faster
+            mark_interrupted(store)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     if status == JobStatus.INTERRUPTED:
         raise KeyboardInterrupt
     if status != JobStatus.FINISHED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kdcore.catalog import dataset_card
 from kdcore.config import ExperimentConfig
 from kdcore.results import Results, load_results
 from kdcore.schema import ROLES
@@ -16,7 +15,7 @@ _WHERE = (
     "machine and versions the numbers are the same to the last digit."
 )
 
-_OWN_DATA = "The store that has the dataset: KD_STORE's, or KD Lab's own. Add the same file to any other, and it is known there."
+_OWN = "The store that has your data and models: KD_STORE's, or KD Lab's own. The same file is known to any it is added to."
 
 
 def settings(results: Results) -> ExperimentConfig:
@@ -67,11 +66,12 @@ def _parts(results: Results) -> list[str]:
     arguments = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     recorded = {role: results.accuracies(role) for role in ROLES}
     lines = "".join(f"    {role!r}: {accuracies!r},\n" for role, accuracies in recorded.items() if accuracies)
-    own_data = bool(dataset_card(results.config.dataset).key)
-    known = f"# {_OWN_DATA}\nstore = kdcore.Store()\n\n" if own_data else ""
+    config = results.config
+    own = any("@" in name for name in (config.dataset, config.teacher, config.student))
+    known = f"# {_OWN}\nstore = kdcore.Store()\n\n" if own else ""
     return [
         f"import kdcore\n\n{known}config = kdcore.ExperimentConfig(\n{arguments})",
-        f"outcome = kdcore.run(config{', store=store' if own_data else ''})",
+        f"outcome = kdcore.run(config{', store=store' if own else ''})",
         f"recorded = {{\n{lines}}}\n"
         "for role, accuracies in recorded.items():\n"
         '    print(f"{role}: accuracy {outcome.accuracies(role)}, recorded {accuracies}")\n'

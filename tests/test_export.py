@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -272,6 +273,33 @@ def test_a_table_of_ones_own_leaves_with_the_scaling_of_its_features(
     rows = table.drop(columns="target").to_numpy()
     for example in features:
         assert np.abs(rows - example).max(axis=1).min() < 1e-3, "it is one of the table's wines"
+    names: dict = {}
+    exec(script(store, outcome.experiment_id), names)
+    assert names["outcome"].accuracies("student") == outcome.accuracies("student")
+
+
+def test_a_teacher_that_was_brought_leaves_too_and_its_card_does_not_claim_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
+    outside.save(tmp_path / "outside.keras")
+    url = f"sqlite:///{tmp_path}/store.db"
+    monkeypatch.setenv("KD_STORE", url)
+    add = [sys.executable, "-m", "kdcore", "--store", url, "model", "add", "outside", str(tmp_path / "outside.keras")]
+    subprocess.run(add, capture_output=True, cwd=REPOSITORY, timeout=180, check=True)
+    store = kdcore.Store(url)
+    config = kdcore.ExperimentConfig(
+        teacher="outside", student="mlp-4", training_examples=200, labels=50, epochs=1, seeds=1
+    )
+    outcome = kdcore.run(config, store=store, progress=False)
+    run = find_run(store, outcome.experiment_id, "teacher")
+    job = request(store, run.id, ["onnx"])
+    run_job(url, job)
+    while store.job(job).status == "running":  # the worker that took the model in is still there, and may be faster
+        time.sleep(0.05)
+    card = bundle(store, run.id, "onnx")["MODEL_CARD.md"].decode()
+    assert "Brought as a trained file and used as it is." in card
+    assert "epochs on true labels" not in card
     names: dict = {}
     exec(script(store, outcome.experiment_id), names)
     assert names["outcome"].accuracies("student") == outcome.accuracies("student")

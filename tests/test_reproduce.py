@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import kdcore
 from kdcore.cli import main
 from kdcore.config import ExperimentConfig
 from kdcore.evaluation import weights_digest
+from kdcore.jobs import run_job
 from kdcore.reproduce import notebook, script, settings
 from kdcore.results import load_results, logits
 from kdcore.store import Store
@@ -88,6 +90,18 @@ def test_a_run_in_a_store_of_ones_own_is_kept_and_reused(trained_store: Store, e
     outcome = kdcore.run(config, store=trained_store, reuse="all", progress=False)
     assert trained_store.job(outcome.experiment_id).status == "finished"
     assert outcome.results.reused("student")
+    assert outcome.accuracies("student") == load_results(trained_store, experiment).accuracies("student")
+
+
+def test_a_run_that_an_idle_worker_takes_is_waited_for(
+    trained_store: Store, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_elsewhere(url: str, job_id: str) -> None:
+        threading.Thread(target=run_job, args=(url, job_id)).start()
+
+    monkeypatch.setattr("kdcore.outcome.run_job", taken_elsewhere)
+    config = load_results(trained_store, experiment).config
+    outcome = kdcore.run(config, store=trained_store, reuse="all", progress=False)
     assert outcome.accuracies("student") == load_results(trained_store, experiment).accuracies("student")
 
 
