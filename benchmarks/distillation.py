@@ -149,19 +149,16 @@ def pytorch_cached(
 
     torch.manual_seed(seed)
     network = Student()
-    with torch.no_grad():
-        for layer, (kernel, bias) in ((network.first, first), (network.second, second)):
-            layer.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
-            layer.bias.copy_(torch.from_numpy(bias))
-        network.last.weight.copy_(torch.from_numpy(last[0].T.copy()))
-        network.last.bias.copy_(torch.from_numpy(last[1]))
+    start = {"first.weight": first[0].transpose(3, 2, 0, 1), "second.weight": second[0].transpose(3, 2, 0, 1)}
+    start |= {"last.weight": last[0].T, "first.bias": first[1], "second.bias": second[1], "last.bias": last[1]}
+    network.load_state_dict({name: torch.from_numpy(weights.copy()) for name, weights in start.items()})
     inputs = torch.from_numpy(_floats(dataset).transpose(0, 3, 1, 2).copy())
     labels, teacher = torch.from_numpy(dataset.train.labels.astype(np.int64)), torch.from_numpy(logits)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, eps=1e-7)
     for epoch in range(epochs):
         order = torch.from_numpy(student_order(len(dataset.train), seed, epoch).astype(np.int64))
-        for start in range(0, len(order), BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
+        for first_row in range(0, len(order), BATCH_SIZE):
+            rows = order[first_row : first_row + BATCH_SIZE]
             outputs = network(inputs[rows])
             soft = functional.kl_div(
                 functional.log_softmax(outputs / TEMPERATURE, 1), functional.log_softmax(teacher[rows] / TEMPERATURE, 1),

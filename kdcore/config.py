@@ -191,15 +191,12 @@ class ExperimentConfig(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _refuse_in_one_form(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(values, dict):  # pydantic would read True as 1
-            known = cls.model_fields
-            booleans = [
-                Problem(name, "a number", value)
-                for name, value in values.items()
-                if name in known and isinstance(value, bool)
-            ]
-            if booleans:
-                raise ConfigError(*booleans)
+        if isinstance(values, dict):  # pydantic would read True as 1, and bytes as text
+            odd = {name: value for name, value in values.items() if isinstance(value, bool | bytes)}
+            kinds = {name: "a number" if isinstance(odd[name], bool) else "a number or text" for name in odd}
+            problems = [Problem(name, kinds[name], odd[name]) for name in odd if name in cls.model_fields]
+            if problems:
+                raise ConfigError(*problems)
         try:
             config = handler(values)
         except ValidationError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -118,11 +120,40 @@ def first_line(error: BaseException) -> str:
     return (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def outage(error: BaseException) -> bool:
-    """Return whether the database was out of reach, or gave the transaction up so that it may be tried again."""
-    if not isinstance(error, DBAPIError) or type(error.orig).__module__.startswith("sqlite3"):
-        return False
-    return error.connection_invalidated or isinstance(error, OperationalError)
+# What SQLite's primary result codes mean to somebody who can mend them; all may pass by themselves.
+SQLITE_TROUBLES = {
+    sqlite3.SQLITE_FULL: "its disk is full. Free some space; nothing stored is lost, and training waits",
+    sqlite3.SQLITE_IOERR: "its disk cannot be read or written. See to the disk; nothing stored is lost",
+    sqlite3.SQLITE_BUSY: "another program has locked it. Close that program; nothing stored is lost",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened. See to the folder and its permissions",
+    sqlite3.SQLITE_READONLY: "its file may not be written. See to its permissions",
+    sqlite3.SQLITE_NOTADB: "its file is damaged, or no database. Put a backup in its place",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged. Put a backup in its place",
+}
+FILE_IS_EMPTY = (
+    "its file was replaced by an empty one. Put a backup in its place, or start KD Lab again to go on with it"
+)
+FILE_IS_GONE = "its file is gone. Put it back, or start KD Lab again for an empty one"
+
+
+def outage(error: BaseException) -> str | None:
+    """Return in words why the database was out of reach or gave the transaction up; None where it did neither.
+
+    What it describes may be tried again.
+    """
+    if not isinstance(error, DBAPIError):
+        return None
+    if isinstance(error.orig, sqlite3.Error):
+        if "no such table" in str(error.orig):
+            return FILE_IS_EMPTY
+        return SQLITE_TROUBLES.get(getattr(error.orig, "sqlite_errorcode", 0) & 0xFF)
+    return first_line(error) if error.connection_invalidated or isinstance(error, OperationalError) else None
+
+
+def inode(url: URL) -> int | None:
+    """Return what tells a SQLite file from a later one of its name; None for a server. Raises OSError if it is gone."""
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return os.stat(str(url.database)).st_ino if is_file else None
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])

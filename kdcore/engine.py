@@ -174,14 +174,19 @@ def is_alive(worker: Worker, reachable_since: float = 0.0) -> bool:
 
 
 def mark_interrupted(store: Store) -> list[str]:
-    """Find running jobs whose worker is gone and make them resumable; returns their ids."""
+    """Find running jobs whose worker is gone and make them resumable; returns their ids.
+
+    On this machine a worker is gone when its process is: one that is merely silent, because the disk is full, the
+    database locked or the clock was set, goes on later, or is ended by Stop. On another machine silence has to do.
+    """
     workers = {worker.id: worker for worker in store.workers()}
     found = []
     reachable_since = store.reachable_since()
     for job in store.jobs(JobStatus.RUNNING):
         worker = workers.get(job.worker_id or "")
         silent = time.time() - max(job.heartbeat_at or 0.0, reachable_since) > SECONDS_UNTIL_STALE
-        if worker is not None and is_alive(worker, reachable_since) and not silent:
+        here = worker is not None and worker.host == socket.gethostname()
+        if worker is not None and is_alive(worker, reachable_since) and (here or not silent):
             continue
         if worker is None and not silent:  # it may just have left properly; its last heartbeat is fresh
             continue

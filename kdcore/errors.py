@@ -57,7 +57,7 @@ class StoreError(KDLabError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's database server does not answer, or no longer; it is worth trying again."""
+    """The store's database does not answer, or no longer, or cannot be written; it is worth trying again."""
 
 
 class TransitionError(StoreError):

@@ -28,8 +28,10 @@ from kdcore.config import ExperimentConfig
 from kdcore.cursors import Cursor, newer
 from kdcore.cursors import current_points as current_points
 from kdcore.database import (
+    FILE_IS_GONE,
     SCHEMA_LOCK,
     first_line,
+    inode,
     lock_until_commit,
     open_database,
     outage,
@@ -94,9 +96,11 @@ class Store:
             parsed = make_url(self.url)
             if parsed.get_backend_name() == "sqlite" and parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self._url, self._inode = parsed, None
             self._engine, self._writing_engine = open_database(parsed)
             weakref.finalize(self, self._engine.dispose)  # a store that nobody holds any more leaves no connection open
             self._prepare()
+            self._inode = inode(parsed)
         except (SQLAlchemyError, OSError) as error:
             raise StoreError(f"the store {self.name} cannot be opened: {first_line(error)}") from error
         catalog.add_source(self)
@@ -127,12 +131,31 @@ class Store:
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:
+        self._notice_another_file()
         try:
             yield
         except SQLAlchemyError as error:
-            if not outage(error):
+            if (trouble := outage(error)) is None:
                 raise
-            raise StoreUnreachable(f"the store {self.name} cannot be reached: {first_line(error)}") from error
+            raise StoreUnreachable(f"the store {self.name} cannot be reached: {trouble}") from error
+
+    def _notice_another_file(self) -> None:
+        """Follow the name of a SQLite file, not the file: what is written to a deleted one would be lost unheard."""
+        if self._inode is None:
+            return
+        try:
+            found = inode(self._url)
+        except OSError as error:
+            raise StoreUnreachable(f"the store {self.name} cannot be reached: {FILE_IS_GONE}") from error
+        if found != self._inode:
+            self._engine.dispose()
+            self._inode = None  # until it has proved to be a store
+            try:
+                self._prepare()
+            except BaseException:
+                self._inode = -1
+                raise
+            self._inode = found
 
     def reachable_since(self) -> float:
         """Return when the database server was started, in Unix seconds; 0 for a file."""

@@ -239,10 +239,12 @@ class _Savings:
     def __init__(self, learners: Sequence[Learner], save: Callable[[dict[str, bytes]], None] | None) -> None:
         self.learners, self.save = learners, save
         self.saved_step = learners[0].step
-        self.due_at = time.perf_counter() + 1.0
+        self.due_at: float | None = None
 
     def save_if_due(self) -> None:
-        if time.perf_counter() >= self.due_at:
+        if self.due_at is None:  # tracing the first chunk takes seconds, and says nothing yet
+            self.due_at = time.perf_counter() + 1.0
+        elif time.perf_counter() >= self.due_at:
             self.save_now()
 
     def save_now(self) -> None:

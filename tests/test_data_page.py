@@ -32,7 +32,7 @@ def settle(page: Page) -> None:
 
 
 def upload(page: Page, name: str, data: bytes) -> None:
-    page.locator("input[type=file]").set_input_files(
+    page.locator("input[type=file]").first.set_input_files(
         files=[{"name": name, "mimeType": "application/octet-stream", "buffer": data}]
     )
 

@@ -295,7 +295,7 @@ while True:
 def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"this is not a database" * 100)
-    with pytest.raises(StoreError, match="cannot be opened"):
+    with pytest.raises(StoreError, match="its file is damaged, or no database"):
         Store(f"sqlite:///{garbage}")
     with pytest.raises(StoreError, match="cannot be opened"):
         Store("nonsense")
