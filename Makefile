@@ -8,8 +8,9 @@ PORT ?= 8501
 run: .venv/installed
 	$(BIN)/streamlit run dashboard.py --server.port $(PORT)
 
+# Two at a time, each file by one process: what a file trains or serves is made once.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

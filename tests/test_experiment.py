@@ -193,37 +193,6 @@ def test_stop_ends_at_the_next_batch_and_resume_finishes(engine: LocalEngine, fi
     wait_for(engine, lambda: status(engine, experiment) is JobStatus.STOPPED, seconds=10)
 
 
-def test_a_killed_worker_leaves_its_run_interrupted_and_resume_finishes_it_as_if_nothing_had_been(
-    engine: LocalEngine, finished: str
-) -> None:
-    store, config = engine.store, SMALL.replace(epochs=200, seed=5)
-    reference = summary(store, run(engine, config))
-    experiment = start(engine, config)
-    pupil: list[str] = []
-
-    def checkpointed() -> bool:
-        pupil[:] = [trained.id for link, trained in store.runs_of(experiment) if link.role == "student"]
-        return bool(pupil) and store.has_artifact(f"checkpoint/{pupil[0]}")
-
-    wait_for(engine, checkpointed)
-    (worker,) = [each for each in store.workers() if each.state == "busy"]
-    os.kill(worker.pid, signal.SIGKILL)
-    wait_for(engine, lambda: status(engine, experiment) is JobStatus.INTERRUPTED, seconds=15)
-    accepted = store.metrics(pupil)
-    assert len(accepted) > 0
-    assert "Resume" in (store.job(experiment).error or "")
-    store.requeue(experiment)
-    engine.submit(experiment)
-    wait_for(engine, lambda: not status(engine, experiment).live)
-    assert status(engine, experiment) is JobStatus.FINISHED, store.job(experiment).traceback
-    after = store.metrics(pupil)
-    assert set(accepted["id"]) <= set(after["id"]), "nothing that was written is gone"
-    result = summary(store, experiment)
-    assert [result[role]["accuracy"] for role in ("student", "baseline")] == [
-        reference[role]["accuracy"] for role in ("student", "baseline")
-    ]
-
-
 def test_a_queued_experiment_waits_its_turn_and_can_be_stopped_there(engine: LocalEngine, finished: str) -> None:
     running, queued = start(engine, ENDLESS), start(engine, SMALL)
     wait_until_training(engine, running, more=1)
