@@ -250,9 +250,13 @@ def test_two_dashboards_share_a_store_one_ends_on_sigterm_and_a_port_in_use_is_t
         server.wait_until_healthy()
     experiment = store.create(ENDLESS)
     page.goto(f"{servers[0].url}/?experiment={experiment}")
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop", exact=True)).to_be_visible(
+        timeout=30_000
+    )
     page.goto(f"{servers[1].url}/?experiment={experiment}")
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop", exact=True)).to_be_visible(
+        timeout=30_000
+    )
     port = servers[1].url.rsplit(":", 1)[1]
     clash = subprocess.run(["make", "run", f"PORT={port}"], capture_output=True, text=True, timeout=60)
     assert clash.returncode != 0
@@ -268,6 +272,6 @@ def test_two_dashboards_share_a_store_one_ends_on_sigterm_and_a_port_in_use_is_t
     expect(page.get_by_text("its file is gone. Put it back").first).to_be_visible(timeout=20_000)
     (tmp_path / "aside.db").rename(file)
     expect(page.get_by_text("its file is gone. Put it back")).to_have_count(0, timeout=20_000)
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Stopped. What was trained is kept")).to_be_visible(timeout=30_000)
     assert "Traceback" not in servers[1].stop()

@@ -90,6 +90,15 @@ def test_a_chosen_experiment_is_named_tagged_and_starred(
     assert complaints.messages == []
 
 
+def wait_until_listed(page: Page, store: Store, count: int) -> None:
+    """Wait until a click has reached the store."""
+    for _ in range(150):
+        if len(library.listing(store)) == count:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{count} experiments were expected, there are {len(library.listing(store))}")
+
+
 def test_delete_and_undo(page: Page, url: str, store: Store, complaints: Complaints) -> None:
     opened(page, url)
     before = library.listing(store)
@@ -106,11 +115,14 @@ def test_delete_and_undo(page: Page, url: str, store: Store, complaints: Complai
     expect(page.get_by_text("Trash: 2 deleted")).to_be_visible(timeout=30_000)
     page.get_by_text("Trash: 2 deleted").click()
     button(page, "Restore all").click()
-    expect(page.get_by_role("heading", name="2 experiments")).to_be_visible()
+    wait_until_listed(page, store, 2)
     assert library.listing(store).equals(before)
+    expect(page.get_by_role("heading", name="2 experiments")).to_be_visible()
     button(page, "Delete").click()
+    wait_until_listed(page, store, 0)
     button(page, "Undo").click()
-    expect(page.get_by_text("2 restored")).to_be_visible()
+    wait_until_listed(page, store, 2)
+    expect(page.get_by_text("2 restored").first).to_be_visible()
     assert library.listing(store).equals(before)
     assert complaints.messages == []
 
