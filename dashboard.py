@@ -11,12 +11,18 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from kdcore.errors import KDLabError
 from pages.components.session import show_error
 
+# Charts need the room that Streamlit leaves free above a page. Its own Stop button, shown while a script runs, would stop
+# the drawing of a page beside KD Lab's Stop, which stops the training.
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }
+[data-testid="stStatusWidget"] button { display: none; }
+</style>"""
+
 
 def draw() -> None:
     """Draw the page that the visitor asks for."""
     st.set_page_config(page_title="KD Lab", page_icon="pages/logo.svg", layout="wide")
-    # Charts need the room that Streamlit leaves free above a page.
-    st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }</style>")
+    st.html(STYLE)
     page = st.navigation(
         [
             st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),

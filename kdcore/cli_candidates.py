@@ -11,7 +11,7 @@ from kdcore.candidates import Candidate, Candidates, get_candidates, try_three
 from kdcore.catalog import short_name
 from kdcore.cli_common import config_options, follow
 from kdcore.config import ExperimentConfig, read_setting
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.results import summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store
@@ -26,7 +26,7 @@ def candidates_command(store_url: str, try_them: bool, as_json: bool, **given: A
     """List possible students of a teacher on its data, with what they cost; suggest three to try."""
     config = ExperimentConfig().replace(**{key: read_setting(key, value) for key, value in given.items() if value is not None})  # fmt: skip
     store = Store(store_url)
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     found = get_candidates(store, config)
     if found is None:
         job_id = store.add_job("candidates", {"config": config.model_dump(mode="json")})

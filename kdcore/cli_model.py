@@ -11,7 +11,7 @@ import click
 from kdcore import user_data, user_models
 from kdcore.catalog import APPLICATIONS
 from kdcore.cli_common import follow
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.schema import JobStatus, UserModel
 from kdcore.source_common import in_bytes
 from kdcore.store import Store, new_id
@@ -38,7 +38,7 @@ def add(store_url: str, name: str, path: Path, inputs: str, as_json: bool) -> No
     with path.open("rb") as file:
         upload = user_data.put_upload(store, new_id(), file)
     job_id = store.add_job("model", {"upload": upload, "file_name": path.name, "name": name, "inputs": inputs})
-    engine = LocalEngine(store, idle_seconds=2.0)
+    engine = make_engine(store, idle_seconds=2.0)
     engine.submit(job_id)
     if follow(store, engine, job_id) is not JobStatus.FINISHED:
         raise SystemExit(1)

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from kdcore.catalog import dataset_card
-from kdcore.engine import LocalEngine
+from kdcore.engine import make_engine
 from kdcore.errors import require
 from kdcore.predictions import from_image, predict, trained_models
 from kdcore.statistics import softmax
@@ -33,7 +33,7 @@ def predict_command(
     card = dataset_card(store.experiment(experiment_id).config["dataset"])
     inputs = from_image(card, image.read())
     answer = predict(
-        store, LocalEngine(store, idle_seconds=2.0), [run.id for run in runs.values()], inputs, idle_seconds=2.0
+        store, make_engine(store, idle_seconds=2.0), [run.id for run in runs.values()], inputs, idle_seconds=2.0
     )
     answers: dict[str, dict[str, Any]] = {}
     for role, run in runs.items():

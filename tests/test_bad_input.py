@@ -120,6 +120,27 @@ def test_the_command_line_refuses_what_the_library_refuses(values: dict[str, str
 
 PARAMETERS = {
     "train": ["experiment"],
+    "compare": [
+        "models",
+        "section",
+        "curve",
+        "x",
+        "smooth",
+        "log",
+        "seeds",
+        "training",
+        "T",
+        "seed",
+        "cost",
+        "first",
+        "second",
+        "show",
+        "example",
+    ],
+    "sweep": ["sweep"],
+    "data": ["job", "dataset", "new"],
+    "try_it": ["experiment", "T"],
+    "runs": ["experiment"],
     "temperature": ["teacher", "student", "T", "example", "order", "class", "section", "log", "against"],
 }
 WRONG = [
@@ -141,9 +162,10 @@ WRONG = [
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> Iterator[AppTest]:
-    """The dashboard on a trained store, without a worker warming up for nothing."""
+    """The dashboard on a trained store, without workers that nobody waits for."""
     monkeypatch.setenv("KD_STORE", trained_store.url)
     monkeypatch.setattr(LocalEngine, "warm", lambda self: None)
+    monkeypatch.setattr(LocalEngine, "_start_worker", lambda self, threads: None)
     streamlit.cache_resource.clear()
     streamlit.cache_data.clear()
     yield AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=30)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import streamlit as st
 
 from kdcore.charts import X_TITLES
 from kdcore.comparison import COSTS
-from kdcore.errors import ConfigError, Problem, require
+from pages.components.address import AddressState, Readers, read_choice, read_index, read_number
 
 CURVES, COST, CLASSES, DIFFER, SETTINGS = (
     "Curves", "Accuracy against cost", "Class by class", "Where they differ", "What changed",
@@ -21,11 +20,10 @@ KINDS = {
     "any": "any", "all": "all", "only-first": "only first", "only-second": "only second", "both-wrong": "both wrong",
 }  # fmt: skip
 CURVE_MEASURES = ("accuracy", "loss", "hard_loss", "soft_loss")
-MOST_REMEMBERED = 200  # addresses that this page wrote; the browser may report one a little late
 
 
 @dataclass
-class PageState:
+class PageState(AddressState):
     """The choices of one visitor.
 
     ``models`` are ids of contenders; ``fresh`` says that nobody has chosen yet, ``choosing`` that the table is open.
@@ -52,22 +50,11 @@ class PageState:
     kind: str = "any"
     example: int | None = None
     live: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    _seen: list[dict[str, str]] = field(default_factory=list)
 
     def read(self, parameters: Mapping[str, str]) -> None:
         """Take over what an address says that this page has not written itself; what it cannot mean is a problem."""
-        given = dict(parameters)
-        if not given or given in self._seen:
+        if not self.take_over(parameters, _READERS):
             return
-        self._seen, self.problems = [given], []
-        for name, text in given.items():
-            if name in _READERS:
-                attribute, reader = _READERS[name]
-                try:
-                    setattr(self, attribute, reader(text))
-                except ConfigError as error:
-                    self.problems += error.problems
         if self.models:
             self.fresh = False
 
@@ -98,10 +85,7 @@ class PageState:
             "show": kinds[self.kind] if self.kind != default.kind else None,
             "example": self.example,
         }
-        parameters = {name: str(value) for name, value in given.items() if value is not None}
-        if parameters not in self._seen:
-            self._seen = [*self._seen[-MOST_REMEMBERED:], parameters]
-        return parameters
+        return self.as_parameters(given)
 
 
 def page_state() -> PageState:
@@ -113,62 +97,21 @@ def _models(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _number(name: str, low: float, high: float, rule: str) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        require(low < value <= high, name, rule, text)
-        return value
-
-    return read
-
-
-def _smoothing(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    require(0 <= value < 1, "smooth", "at least 0 and below 1", text)
-    return value
-
-
-def _index(name: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        require(text.isascii() and text.isdigit() and len(text) <= 10, name, "a whole number from 0", text)
-        return int(text)
-
-    return read
-
-
-def _choice(name: str, choices: Mapping[str, Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        require(text in choices, name, f"one of {', '.join(choices)}", text)
-        return choices[text]
-
-    return read
-
-
-def _same(names: Any) -> dict[str, str]:
-    return {name: name for name in names}
-
-
 _SWITCH = {"0": False, "1": True}
-_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_READERS: Readers = {
     "models": ("models", _models),
-    "section": ("section", _choice("section", SECTIONS)),
-    "curve": ("measure", _choice("curve", _same(CURVE_MEASURES))),
-    "x": ("x", _choice("x", _same(X_TITLES))),
-    "smooth": ("smoothing", _smoothing),
-    "log": ("log", _choice("log", _SWITCH)),
-    "seeds": ("seeds", _choice("seeds", _SWITCH)),
-    "training": ("training", _choice("training", _SWITCH)),
-    "T": ("temperature", _number("T", 0, 1000, "a temperature above 0, at most 1000")),
-    "seed": ("seed", _index("seed")),
-    "cost": ("cost", _choice("cost", _same(COSTS))),
+    "section": ("section", read_choice("section", SECTIONS)),
+    "curve": ("measure", read_choice("curve", CURVE_MEASURES)),
+    "x": ("x", read_choice("x", tuple(X_TITLES))),
+    "smooth": ("smoothing", read_number("smooth", lambda value: 0 <= value < 1, "at least 0 and below 1")),
+    "log": ("log", read_choice("log", _SWITCH)),
+    "seeds": ("seeds", read_choice("seeds", _SWITCH)),
+    "training": ("training", read_choice("training", _SWITCH)),
+    "T": ("temperature", read_number("T", lambda value: 0 < value <= 1000, "a temperature above 0, at most 1000")),
+    "seed": ("seed", read_index("seed")),
+    "cost": ("cost", read_choice("cost", tuple(COSTS))),
     "first": ("first", str),
     "second": ("second", str),
-    "show": ("kind", _choice("show", KINDS)),
-    "example": ("example", _index("example")),
+    "show": ("kind", read_choice("show", KINDS)),
+    "example": ("example", read_index("example")),
 }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
 
 import streamlit as st
 
-from kdcore.errors import ConfigError, Problem, require
+from kdcore.errors import Problem
 from kdcore.temperature import ORDERS, Order
+from pages.components.address import AddressState, Readers, read_choice, read_index, read_number
 
 LOWEST, HIGHEST = 0.5, 20.0
 # Twelve steps a doubling, to two digits: 0.5, 0.53, ..., 1, 1.1, ..., 5, 5.3, ..., 20.
 STEPS: tuple[float, ...] = tuple(sorted({float(f"{LOWEST * 2 ** (step / 12):.2g}") for step in range(65)}))
-MOST_REMEMBERED = 200  # addresses that this page wrote; the browser may report one a little late
 TICKS = (0.5, 1, 2, 5, 10, 20)
 
 EXAMPLE, ALIKE, ALL, SQUARED, SEEN = "One example", "Look-alikes", "All examples", "Why T²", "What the student saw"
@@ -23,7 +22,7 @@ SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, 
 
 
 @dataclass
-class PageState:
+class PageState(AddressState):
     """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the choice to the page.
 
     ``picked`` is the example that the page last chose for the visitor, ``pair`` two classes to compare,
@@ -43,23 +42,11 @@ class PageState:
     pair: tuple[int, int] | None = None
     opened: int | None = None
     watching: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    _seen: list[dict[str, str]] = field(default_factory=list)
 
     def read(self, parameters: Mapping[str, str]) -> None:
         """Take over what an address says that this page has not written itself; what it cannot mean is a problem."""
-        given = dict(parameters)
-        if not given or given in self._seen:
+        if not self.take_over(parameters, _READERS):
             return
-        self._seen = [given]
-        self.problems = []
-        for name, text in given.items():
-            if name in _READERS:
-                attribute, reader = _READERS[name]
-                try:
-                    setattr(self, attribute, reader(text))
-                except ConfigError as error:
-                    self.problems += error.problems
         self.picked = self.example
 
     def fit(self, classes: int, pictures: int) -> None:
@@ -85,10 +72,7 @@ class PageState:
             "log": 1 if self.log else None,
             "against": None if self.against is None else f"{self.against:g}",
         }
-        parameters = {name: str(value) for name, value in given.items() if value is not None}
-        if parameters not in self._seen:
-            self._seen = [*self._seen[-MOST_REMEMBERED:], parameters]
-        return parameters
+        return self.as_parameters(given)
 
     def steps(self, *others: float) -> list[float]:
         """Return the slider's steps, with the present temperature and ``others`` among them."""
@@ -100,50 +84,22 @@ def page_state() -> PageState:
     return cast(PageState, st.session_state.setdefault("temperature_state", PageState()))
 
 
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    require(LOWEST <= value <= HIGHEST, "T", f"a number from {LOWEST:g} to {HIGHEST:g}", text)
-    return value
-
-
-def _taught_at(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    require(0 < value <= 1000, "against", "a temperature above 0, at most 1000", text)
-    return value
-
-
-def _index(name: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        require(text.isascii() and text.isdigit() and len(text) < 10, name, "a whole number from 0", text)
-        return int(text)
-
-    return read
-
-
-def _choice(name: str, choices: Mapping[str, Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        require(text in choices, name, f"one of {', '.join(choices)}", text)
-        return choices[text]
-
-    return read
-
-
-_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_READERS: Readers = {
     "teacher": ("teacher", str),
     "student": ("student", str),
-    "T": ("temperature", _temperature),
-    "example": ("example", _index("example")),
-    "order": ("order", _choice("order", {name: name for name in ORDERS})),
-    "class": ("only", _index("class")),
-    "section": ("section", _choice("section", SECTIONS)),
-    "log": ("log", _choice("log", {"0": False, "1": True})),
-    "against": ("against", _taught_at),
+    "T": (
+        "temperature",
+        read_number("T", lambda value: LOWEST <= value <= HIGHEST, f"a number from {LOWEST:g} to {HIGHEST:g}"),
+    ),
+    "example": ("example", read_index("example")),
+    "order": ("order", read_choice("order", ORDERS)),
+    "class": ("only", read_index("class")),
+    "section": ("section", read_choice("section", SECTIONS)),
+    "log": ("log", read_choice("log", {"0": False, "1": True})),
+    "against": (
+        "against",
+        read_number("against", lambda value: 0 < value <= 1000, "a temperature above 0, at most 1000"),
+    ),
 }
 
 
