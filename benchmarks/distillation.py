@@ -36,7 +36,7 @@ from kdcore.schema import Run
 from kdcore.statistics import accuracy, paired_gain
 from kdcore.store import Store
 from kdcore.teacher_logits import training_logits
-from kdcore.training import Learner, Network, student_order, train_together
+from kdcore.training import Learner, Loop, Network, student_order, train_together
 
 ALPHA, TEMPERATURE, BATCH_SIZE, LEARNING_RATE = 0.1, 10.0, 64, 1e-3
 Contestant = Callable[[keras.Model, keras.Model, Dataset, int, int], None]
@@ -105,7 +105,7 @@ class KDLab:
         steps_per_epoch = -(-len(dataset.train) // BATCH_SIZE)
         run_id = self._run(seed)
         learner = Learner(
-            run_id, distiller, Network(student, dataset.scale), dataset.train.inputs,
+            run_id, Loop(distiller, dataset.scale), Network(student, dataset.scale), dataset.train.inputs,
             {"labels": dataset.train.labels, "teacher_logits": logits}, partial(student_order, len(dataset.train), seed),
             BATCH_SIZE, steps_per_epoch,
             [MetricStream(self.store, run_id, steps_per_epoch=steps_per_epoch, batch_size=BATCH_SIZE)],

@@ -36,7 +36,7 @@ from kdcore.datasets import Dataset
 from kdcore.distiller import Distiller
 from kdcore.schema import Run
 from kdcore.store import Store
-from kdcore.training import Learner, Network, student_order, train_together
+from kdcore.training import Learner, Loop, Network, student_order, train_together
 
 ALPHA, TEMPERATURE, LEARNING_RATE = 0.1, 10.0, 1e-3
 POLL = """
@@ -100,7 +100,7 @@ def kd_lab_loop(
         store, run_id = stream_to
         callbacks.append(MetricStream(store, run_id, steps_per_epoch=steps_per_epoch, batch_size=batch_size))
     learner = Learner(
-        "student", distiller, Network(student, dataset.scale), dataset.train.inputs,
+        "student", Loop(distiller, dataset.scale), Network(student, dataset.scale), dataset.train.inputs,
         {"labels": dataset.train.labels, "teacher_logits": logits}, partial(student_order, len(dataset.train), 0),
         batch_size, steps_per_epoch, callbacks,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from kdcore.config import ExperimentConfig, Precision
 from kdcore.datasets import Dataset
 from kdcore.precision import policy_scope, resolve_precision
 from kdcore.statistics import accuracy, paired_gain
-from kdcore.training import Learner, Network, student_order, train_together
+from kdcore.training import Learner, Loop, Network, student_order, train_together
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 
@@ -41,7 +41,14 @@ def trained_teacher(dataset: Dataset, precision: Precision, seed: int, epochs: i
         steps_per_epoch = -(-len(dataset.train) // BATCH_SIZE)
         began = time.perf_counter()
         learner = Learner(
-            "teacher", model, network, dataset.train.inputs, dataset.train.labels, order, BATCH_SIZE, steps_per_epoch
+            "teacher",
+            Loop(model, network.scale),
+            network,
+            dataset.train.inputs,
+            dataset.train.labels,
+            order,
+            BATCH_SIZE,
+            steps_per_epoch,
         )
         train_together([learner], epochs)
         return network, time.perf_counter() - began

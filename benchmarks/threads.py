@@ -33,7 +33,7 @@ def train_for(threads: int, seconds: float, begin_at: float) -> float:
     from kdcore import datasets, models
     from kdcore.config import PRESETS
     from kdcore.distiller import Distiller
-    from kdcore.training import Learner, Network, student_order
+    from kdcore.training import Learner, Loop, Network, student_order
 
     config = PRESETS["The Keras example (MNIST)"]
     dataset = datasets.load(config)
@@ -44,7 +44,7 @@ def train_for(threads: int, seconds: float, begin_at: float) -> float:
     count = len(dataset.train)
     logits = np.random.default_rng(0).normal(size=(count, dataset.classes)).astype(np.float32)
     targets = {"labels": dataset.train.labels, "teacher_logits": logits}
-    learner = Learner("", trainer, network, dataset.train.inputs, targets, partial(student_order, count, 0),
+    learner = Learner("", Loop(trainer, network.scale), network, dataset.train.inputs, targets, partial(student_order, count, 0),
                       config.batch_size, -(-count // config.batch_size))  # fmt: skip
     for _ in range(3):
         learner.advance(learner.next_batches(20))

@@ -19,6 +19,15 @@ if keras.config.backend() != "tensorflow":
     )
 
 TARGET_KEYS = {"labels", "teacher_logits"}
+# Here the total is one of the two losses alone.
+ONE_LOSS_ALPHAS = {0.0, 1.0}
+
+
+class _Mix(NamedTuple):
+    """How the two losses are mixed: scalar float64 variables."""
+
+    alpha: Any
+    temperature: Any
 
 
 class _Losses(NamedTuple):
@@ -119,12 +128,46 @@ class Distiller(keras.Model):
         # As weighted metrics, so that sample weights and missing labels reach them; without either nothing changes.
         given = keras.tree.flatten([metrics, kwargs.pop("weighted_metrics", None)])
         super().compile(optimizer=optimizer, weighted_metrics=[m for m in given if m is not None], **kwargs)
-        self.alpha = float(alpha)
-        self.temperature = float(temperature)
+        self._alpha, self._temperature = float(alpha), float(temperature)
+        # What compiled training steps read, so that another alpha or T takes effect in them; tensors of TensorFlow's
+        # because they are settings and not among the model's weights.
+        with tf.init_scope():
+            self._mix = _Mix(tf.Variable(alpha, dtype=tf.float64), tf.Variable(temperature, dtype=tf.float64))
         self.student_loss_fn = keras.losses.get(
             student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
         self.distillation_loss_fn = keras.losses.get(distillation_loss_fn)
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the hard loss.
+
+        May be set between batches, for a schedule say: compiled training steps take it up. Raises ConfigError for one
+        out of range, and ModelError for a change to or from 0 or 1, where the other loss is not computed at all: compile
+        anew for that.
+        """
+        return self._alpha
+
+    @alpha.setter
+    def alpha(self, alpha: float) -> None:
+        check_alpha(alpha)
+        if alpha != self._alpha and {alpha, self._alpha} & ONE_LOSS_ALPHAS:
+            raise ModelError(
+                f"alpha must not change to or from 0 or 1 without compile, got {alpha:g} after {self._alpha:g}"
+            )
+        self._alpha = float(alpha)
+        self._mix.alpha.assign(alpha)
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of the soft loss; may be set between batches. Raises ConfigError unless it is above 0."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        check_temperature(temperature)
+        self._temperature = float(temperature)
+        self._mix.temperature.assign(temperature)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the student's logits, shape [batch, classes]."""
@@ -180,7 +223,7 @@ class Distiller(keras.Model):
     def _batch_losses(self, labels: Any, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> _Losses:
         hard, labelled = self._hard_loss(labels, student_logits, sample_weight)
         soft = self._soft_loss(teacher_logits, student_logits, sample_weight)
-        total = distillation_loss(hard, soft, self.alpha)
+        total = distillation_loss(hard, soft, self.alpha if self.alpha in ONE_LOSS_ALPHAS else self._mix.alpha)
         regularisation = self.student.losses
         if regularisation:
             total = ops.sum([total, *(ops.sum(ops.cast(loss, total.dtype)) for loss in regularisation)])
@@ -204,15 +247,16 @@ class Distiller(keras.Model):
         return ops.cast(hard, keras.config.floatx()), labelled
 
     def _soft_loss(self, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> Any:
+        temperature = self._mix.temperature
         if _is_plain_divergence(self.distillation_loss_fn):
-            rows = kd_loss_per_example(teacher_logits, student_logits, self.temperature)
+            rows = kd_loss_per_example(teacher_logits, student_logits, temperature)
             if sample_weight is not None:
                 rows = rows * _per_row(sample_weight, rows)
             return ops.cast(ops.mean(rows), keras.config.floatx())
         # The teacher's distribution is a constant: nothing in it depends on the student's variables.
-        teacher, student = soften(teacher_logits, self.temperature), soften(student_logits, self.temperature)
+        teacher, student = soften(teacher_logits, temperature), soften(student_logits, temperature)
         soft = _reduce(self.distillation_loss_fn, "distillation_loss_fn", teacher, student, sample_weight)
-        return ops.cast(soft, keras.config.floatx()) * self.temperature**2
+        return ops.cast(soft, keras.config.floatx()) * ops.cast(temperature**2, keras.config.floatx())
 
     def _logs(self, x: Any, labels: Any, student_logits: Any, sample_weight: Any, losses: _Losses) -> dict[str, Any]:
         rows = ops.shape(student_logits)[0]

@@ -17,14 +17,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore import datasets, models
+from kdcore import datasets, kept_loops, models
 from kdcore.arrays import pack
-from kdcore.augmentation import Augmentation, augmentation
+from kdcore.augmentation import augmentation
 from kdcore.callbacks import Evaluator, MetricStream
-from kdcore.catalog import DatasetCard, dataset_card, own_model
+from kdcore.catalog import DatasetCard, dataset_card, own_model, parse_model_name
 from kdcore.config import ExperimentConfig
 from kdcore.datasets import Dataset
-from kdcore.distiller import Distiller
+from kdcore.distiller import ONE_LOSS_ALPHAS, Distiller
 from kdcore.evaluation import (
     ValidationProbe,
     evaluate,
@@ -37,7 +37,7 @@ from kdcore.precision import policy_scope, resolve_precision
 from kdcore.schema import ROLES, Run
 from kdcore.store import Store, new_id
 from kdcore.teacher_logits import logits_of_run, training_logits
-from kdcore.training import Learner, Network, baseline_order, student_order, train_together
+from kdcore.training import Learner, Loop, Network, baseline_order, student_order, train_together
 from kdcore.user_models import fit_in_words
 
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -213,7 +213,7 @@ class _Job:
             learner = self.learner(
                 run,
                 network,
-                _compiled(network.model, config.teacher_learning_rate),
+                Loop(_compiled(network.model, config.teacher_learning_rate), self.dataset.scale),
                 self.dataset.train.labels,
                 partial(student_order, len(self.dataset.train), config.teacher_seed),
                 config.teacher_batch_size,
@@ -249,22 +249,41 @@ class _Job:
                         self.train([learner], config.epochs)
                 else:
                     self.train(learners, config.epochs)
-                for run, learner in zip(runs.values(), learners, strict=True):
+                for (role, run), learner in zip(runs.items(), learners, strict=True):
                     self.complete(run, learner.network, {})
+                    kind = self.kind(role, config)
+                    if kind is not None:
+                        kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         return None in claims.values()
 
     def pupil(self, role: str, run: Run, config: ExperimentConfig, lessons: Lessons | None) -> Learner:
         """Return the learner of a student or baseline; building from the same seed gives the same initial weights."""
         train = self.dataset.train
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
+        network, loop = self.pupil_loop(role, config, lessons)
+        if role == "baseline":
+            order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
+            return self.learner(run, network, loop, train.labels, order, config.batch_size)
+        known_labels = np.full(len(train), -1, np.int32)  # -1: this example comes without its true label
+        known_labels[labelled] = train.labels[labelled]
+        live = isinstance(lessons, Network)
+        targets = known_labels if live else {"labels": known_labels, "teacher_logits": lessons}
+        order = partial(student_order, len(train), config.seed)
+        return self.learner(run, network, loop, targets, order, config.batch_size)
+
+    def pupil_loop(self, role: str, config: ExperimentConfig, lessons: Lessons | None) -> kept_loops.Ready:
+        """Return a student's or baseline's network at its start, with the loop that trains it: a kept one if there is one."""
         network = self.build(config.student, config.seed, start=config.student_start)
+        kept = kept_loops.take(self.kind(role, config), network.model, config.learning_rate)
+        if kept is not None:
+            if isinstance(kept.loop.trainer, Distiller):
+                kept.loop.trainer.alpha, kept.loop.trainer.temperature = config.alpha, config.temperature
+            return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the same copies.
         augment = augmentation(config.augmentation, config.seed, self.dataset.input_shape, self.card.value_range)
         if role == "baseline":
-            order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
             trainer = _compiled(network.model, config.learning_rate)
-            return self.learner(run, network, trainer, train.labels, order, config.batch_size, augment)
-        live = isinstance(lessons, Network)
+            return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
         trainer = Distiller(student=network.model, teacher=lessons.model if isinstance(lessons, Network) else None)
         trainer.compile(
             optimizer=keras.optimizers.Adam(config.learning_rate),
@@ -272,11 +291,19 @@ class _Job:
             alpha=config.alpha,
             temperature=config.temperature,
         )
-        known_labels = np.full(len(train), -1, np.int32)  # -1: this example comes without its true label
-        known_labels[labelled] = train.labels[labelled]
-        targets = known_labels if live else {"labels": known_labels, "teacher_logits": lessons}
-        order = partial(student_order, len(train), config.seed)
-        return self.learner(run, network, trainer, targets, order, config.batch_size, augment)
+        return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
+
+    def kind(self, role: str, config: ExperimentConfig) -> tuple[object, ...] | None:
+        """Return all that a pupil's compiled loop depends on; None where it must not serve another run.
+
+        Not with augmentation, whose random numbers and live teacher are one run's own, nor for a model that was
+        brought along, whose name may come to mean another one.
+        """
+        if config.augmentation != "none" or parse_model_name(config.student)[0].by_name:
+            return None
+        one_loss = config.alpha if role == "student" and config.alpha in ONE_LOSS_ALPHAS else None
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        return role, config.student, shape, classes, self.dataset.scale, self.dataset.train.inputs.dtype.str, one_loss
 
     @property
     def card(self) -> DatasetCard:
@@ -291,8 +318,7 @@ class _Job:
         return Network(model, self.dataset.scale)
 
     def learner(
-        self, run: Run, network: Network, trainer: keras.Model, targets: Any,
-        order: Callable[[int], NDArray[np.int32]], batch_size: int, augment: Augmentation | None = None,
+        self, run: Run, network: Network, loop: Loop, targets: Any, order: Callable[[int], NDArray[np.int32]], batch_size: int
     ) -> Learner:  # fmt: skip
         """Return a learner that streams to the store, at its last checkpoint if there is one."""
         steps_per_epoch = -(-len(self.dataset.train) // batch_size)
@@ -309,9 +335,7 @@ class _Job:
             seconds_before=run.summary.get("seconds", 0.0),
         )
         inputs = self.dataset.train.inputs
-        learner = Learner(
-            run.id, trainer, network, inputs, targets, order, batch_size, steps_per_epoch, [stream], augment
-        )
+        learner = Learner(run.id, loop, network, inputs, targets, order, batch_size, steps_per_epoch, [stream])
         checkpoint = self.store.artifact(f"checkpoint/{run.id}")
         if checkpoint is not None:
             learner.restore(checkpoint)

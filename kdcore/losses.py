@@ -66,16 +66,19 @@ def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: A
     return ops.cast(temperature**2 * ops.maximum(divergence, 0.0), dtype)
 
 
-def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: float) -> Any:
+def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: Any) -> Any:
     """Return the total ``alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true labels.
 
-    At alpha 0 and 1 the other loss is left out altogether rather than multiplied by zero, so that it can neither
-    add rounding nor, where it is not finite, spoil the sum.
+    At the numbers 0 and 1 for alpha the other loss is left out altogether rather than multiplied by zero, so that it can
+    neither add rounding nor, where it is not finite, spoil the sum. A scalar tensor is taken as it is.
 
     Raises:
         ConfigError: for an alpha outside 0 to 1.
     """
     check_alpha(alpha)
+    if not _is_number(alpha):
+        alpha = ops.cast(alpha, "float64")  # so that each weight is rounded once, as those of a Python number are
+        return ops.cast(alpha, hard_loss.dtype) * hard_loss + ops.cast(1 - alpha, soft_loss.dtype) * soft_loss
     if alpha == 1:
         return hard_loss
     if alpha == 0:
@@ -85,17 +88,24 @@ def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: float) -> Any:
 
 def check_temperature(temperature: Any) -> None:
     """Raise ConfigError unless ``temperature`` is a finite number above 0; a tensor's value is not looked at."""
-    if ops.is_tensor(temperature) or isinstance(temperature, keras.Variable | keras.KerasTensor):
+    if not _is_number(temperature):
         return
     _check_number("temperature", temperature)
     require(temperature > 0, "temperature", "above 0", temperature)
 
 
 def check_alpha(alpha: Any) -> None:
-    """Raise ConfigError unless ``alpha`` is a number from 0 to 1."""
+    """Raise ConfigError unless ``alpha`` is a number from 0 to 1; a tensor's value is not looked at."""
+    if not _is_number(alpha):
+        return
     _check_number("alpha", alpha)
     require(alpha >= 0, "alpha", "at least 0", alpha)
     require(alpha <= 1, "alpha", "at most 1", alpha)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether the value is there to be looked at, rather than known to TensorFlow alone."""
+    return not (ops.is_tensor(value) or isinstance(value, keras.Variable | keras.KerasTensor))
 
 
 def _check_number(field: str, value: Any) -> None:

@@ -24,7 +24,7 @@ from kdcore.sweep_config import SweepConfig
 from kdcore.sweep_speed import put_speed
 from kdcore.sweep_study import Study
 from kdcore.sweeps import tag_of
-from kdcore.training import Learner, Network, student_order
+from kdcore.training import Learner, Loop, Network, student_order
 
 SECONDS_TO_MEASURE = 1.5
 
@@ -123,7 +123,16 @@ def speed_job(store: Store, job: Job, check: Callable[[], None]) -> None:
             targets = {"labels": targets, "teacher_logits": logits}
         order = partial(student_order, len(dataset.train), 0)
         steps_per_epoch = -(-len(dataset.train) // batch_size)
-        learner = Learner(job.id, trainer, network, dataset.train.inputs, targets, order, batch_size, steps_per_epoch)
+        learner = Learner(
+            job.id,
+            Loop(trainer, network.scale),
+            network,
+            dataset.train.inputs,
+            targets,
+            order,
+            batch_size,
+            steps_per_epoch,
+        )
         for _ in range(2):  # the first calls compile
             learner.advance(learner.next_batches(2))
         began, first, steps = time.perf_counter(), learner.step, 2

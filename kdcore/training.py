@@ -55,29 +55,80 @@ class Network:
         self.model = model
         self.scale = scale
 
-        @tf.function(reduce_retracing=True, autograph=False)
-        def forward(inputs: tf.Tensor) -> tf.Tensor:
-            return tf.cast(model(tf.cast(inputs, tf.float32) * scale, training=False), tf.float32)
+        @functools.cache
+        def compiled(shape: tuple[int, ...], dtype: str) -> Any:
+            """Return the model's inference for batches of any size: it is traced once, not for every size anew."""
 
-        self._forward = forward
+            @tf.function(input_signature=[tf.TensorSpec([None, *shape], dtype)], autograph=False)
+            def forward(inputs: tf.Tensor) -> tf.Tensor:
+                return tf.cast(model(tf.cast(inputs, tf.float32) * scale, training=False), tf.float32)
+
+            return forward
+
+        self._compiled = compiled
 
     def logits(self, inputs: NDArray) -> NDArray[np.float32]:
         """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
+        forward = self._compiled(inputs.shape[1:], str(inputs.dtype))
         starts = range(0, len(inputs), PREDICTION_BATCH)
-        return np.concatenate([self._forward(inputs[start : start + PREDICTION_BATCH]).numpy() for start in starts])
+        return np.concatenate([forward(inputs[start : start + PREDICTION_BATCH]).numpy() for start in starts])
+
+
+class Loop:
+    """A trainer's own ``train_step`` over many batches in one call into TensorFlow; compiled at the first call.
+
+    ``trainer`` is a compiled Keras model. The data is an argument, so that one loop may serve one run after another.
+    ``augment`` changes each batch before the trainer sees it; a live teacher in the trainer then sees the same copies.
+    """
+
+    def __init__(self, trainer: keras.Model, scale: float, augment: Augmentation | None = None) -> None:
+        self.trainer, self.scale, self.augment = trainer, scale, augment
+        self._built = False
+        self._compiled: Any = None
+
+    def build(self, inputs: tf.Tensor, targets: Any) -> None:
+        """Create the variables of optimizer and metrics: they must exist before the loop is traced."""
+        if self._built:
+            return
+        self.trainer.optimizer.build(self.trainer.trainable_variables)
+        self.trainer.test_step(self._batch(tf.constant([0]), inputs, targets))
+        self.trainer.reset_metrics()
+        self._built = True
+
+    def __call__(self, batches: NDArray[np.int32], inputs: tf.Tensor, targets: Any) -> None:
+        """Train on rows [steps, batch] of data that lies on the device."""
+        if self._compiled is None:
+            rows = tf.TensorSpec([None, None], tf.int32)
+            data = tf.nest.map_structure(
+                lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), (inputs, targets)
+            )
+            self._compiled = tf.function(self._run, autograph=False).get_concrete_function(rows, *data)
+        self._compiled(tf.convert_to_tensor(batches), inputs, targets)
+
+    def _run(self, batches: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tf.Tensor:
+        def body(step: tf.Tensor) -> tf.Tensor:
+            batch_inputs, batch_targets = self._batch(batches[step], inputs, targets)
+            self.trainer.train_step((self.augment(batch_inputs) if self.augment else batch_inputs, batch_targets))
+            return step + 1
+
+        steps = tf.shape(batches)[0]
+        return tf.while_loop(lambda step: step < steps, body, [tf.constant(0)], parallel_iterations=1)
+
+    def _batch(self, rows: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tuple[tf.Tensor, Any]:
+        batch_inputs = tf.cast(tf.gather(inputs, rows), tf.float32) * self.scale
+        return batch_inputs, tf.nest.map_structure(lambda target: tf.gather(target, rows), targets)
 
 
 @dataclass
 class Learner:
     """One model in training: what it sees in which order, how far it is, and who listens.
 
-    ``trainer`` is the compiled Keras model whose ``train_step`` is run (a Distiller, or the network itself);
-    ``targets`` is what it expects as y, arrays of one row an example; ``order(epoch)`` gives row numbers. ``augment``
-    changes each batch before the trainer sees it; a live teacher in the trainer then sees the same copies.
+    ``loop`` holds the trainer (a Distiller, or the network itself); ``targets`` is what that expects as y, arrays of one
+    row an example; ``order(epoch)`` gives row numbers.
     """
 
     run_id: str
-    trainer: keras.Model
+    loop: Loop
     network: Network
     inputs: NDArray | tf.Tensor
     targets: Any
@@ -85,13 +136,18 @@ class Learner:
     batch_size: int
     steps_per_epoch: int
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    augment: Augmentation | None = None
     step: int = 0
     _chunk_steps: int = field(default=1, init=False)
     _order: tuple[int, NDArray[np.int32]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._run_batches = _compile_loop(self.trainer, self.inputs, self.targets, self.network.scale, self.augment)
+        self._data = tf.nest.map_structure(tf.convert_to_tensor, (self.inputs, self.targets))
+        self.loop.build(*self._data)
+
+    @property
+    def trainer(self) -> keras.Model:
+        """The model whose training step is run."""
+        return self.loop.trainer
 
     @functools.cached_property
     def callback_list(self) -> keras.callbacks.CallbackList:
@@ -116,7 +172,7 @@ class Learner:
 
     def advance(self, batches: NDArray[np.int32]) -> None:
         """Train on ``batches`` in one call into TensorFlow."""
-        self._run_batches(batches)
+        self.loop(batches, *self._data)
         self.step += len(batches)
 
     def logs(self) -> dict[str, float]:
@@ -139,37 +195,9 @@ class Learner:
         self.step = int(arrays["step"])
 
     def _state(self) -> list[Any]:
-        trainer = self.trainer
-        randomness = self.augment.variables if self.augment else []
+        trainer, augment = self.trainer, self.loop.augment
+        randomness = augment.variables if augment else []
         return [*self.network.model.variables, *trainer.optimizer.variables, *trainer.metrics_variables, *randomness]
-
-
-def _compile_loop(
-    trainer: keras.Model, inputs: Any, targets: Any, scale: float, augment: Augmentation | None = None
-) -> Any:
-    """Build the function that runs ``trainer.train_step`` over rows [steps, batch] of the data on the device."""
-    inputs, targets = tf.convert_to_tensor(inputs), tf.nest.map_structure(tf.convert_to_tensor, targets)
-
-    def batch_of(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        batch_inputs = tf.cast(tf.gather(inputs, rows), tf.float32) * scale
-        return batch_inputs, tf.nest.map_structure(lambda target: tf.gather(target, rows), targets)
-
-    # Variables of optimizer and metrics must exist before the loop is traced.
-    trainer.optimizer.build(trainer.trainable_variables)
-    trainer.test_step(batch_of(tf.constant([0])))
-    trainer.reset_metrics()
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
-    def run_batches(batches: tf.Tensor) -> tf.Tensor:
-        def body(step: tf.Tensor) -> tf.Tensor:
-            batch_inputs, batch_targets = batch_of(batches[step])
-            trainer.train_step((augment(batch_inputs) if augment else batch_inputs, batch_targets))
-            return step + 1
-
-        steps = tf.shape(batches)[0]
-        return tf.while_loop(lambda step: step < steps, body, [tf.constant(0)], parallel_iterations=1)
-
-    return run_batches
 
 
 def train_together(

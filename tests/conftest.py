@@ -25,6 +25,12 @@ from tests.postgres import PostgresServer, find_program
 expect.set_options(timeout=15_000)  # the machine may be busy
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store of one test's own; modules that share one have a fixture of this name themselves."""
+    return Store(f"sqlite:///{tmp_path}/store.db")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium; without one the test is skipped, except where CI says that it must run."""

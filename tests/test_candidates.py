@@ -17,11 +17,6 @@ from kdcore.library import tags_of
 from kdcore.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
-
-
 def candidate(name: str, work: int, parameters: int | None = None) -> Candidate:
     return Candidate(name, parameters or work, work, 1.0)
 

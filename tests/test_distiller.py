@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from sklearn.datasets import load_digits
 
 import kdcore
 from kdcore import Distiller, errors
-from kdcore.errors import ConfigError, ModelError
+from kdcore.errors import ConfigError, KDLabError, ModelError
 from kdcore.precision import policy_scope
 
 # Keras 3.15 converts variables in a way that NumPy 2 warns about.
@@ -628,6 +629,44 @@ def test_a_distiller_saved_before_training_keeps_its_settings(teacher: keras.Mod
 
 
 # What is refused
+
+
+def test_alpha_and_temperature_may_change_between_batches_of_a_compiled_training(
+    digits: tuple[NDArray, NDArray], teacher_logits: NDArray
+) -> None:
+    x, y = digits[0][:96], cached(digits[1][:96], teacher_logits[:96])
+    changed, anew = plain_student(), plain_student()
+    model = distiller(changed, alpha=0.3, temperature=5)
+    fit(model, x, y, epochs=1, shuffle=False)
+    halfway = changed.get_weights()
+    model.alpha, model.temperature = 0.8, 2.0
+    model.optimizer.iterations.assign(0)
+    for variable in model.optimizer.variables[2:]:
+        variable.assign(keras.ops.zeros_like(variable))
+    fit(model, x, y, epochs=1, shuffle=False)
+    anew.set_weights(halfway)
+    fit(distiller(anew, alpha=0.8, temperature=2), x, y, epochs=1, shuffle=False)
+    assert_same_weights(changed, anew)
+    assert differ(halfway, anew.get_weights())
+    assert (model.alpha, model.temperature) == (0.8, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "value", "message"),
+    [
+        ("alpha", 0.3, 1.5, "alpha must be at most 1, got 1.5"),
+        ("temperature", 0.3, 0, "temperature must be above 0, got 0"),
+        ("alpha", 0.3, 1, "alpha must not change to or from 0 or 1 without compile, got 1 after 0.3"),
+        ("alpha", 0, 0.5, "alpha must not change to or from 0 or 1 without compile, got 0.5 after 0"),
+    ],
+)
+def test_a_change_that_cannot_be_taken_up_is_refused_in_words(
+    name: str, before: float, value: float, message: str
+) -> None:
+    model = distiller(plain_student(), alpha=before, temperature=5)
+    with pytest.raises(KDLabError, match=re.escape(message)):
+        setattr(model, name, value)
+    assert (model.alpha, model.temperature) == (before, 5)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,6 @@ REAL_DATA = Path(os.environ.get("KD_DATA_DIR", "no such folder"))
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
-
-
 def arrays(count: int = 40, classes: int = 4, seed: int = 0, **changes: object) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (count, 6, 5), dtype=np.uint8)

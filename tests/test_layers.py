@@ -16,7 +16,7 @@ LEVELS = {
         "data_check", "glyphs", "ingest", "source_arrays", "source_common", "source_images", "source_tables",
         "sources", "user_data", "outcome", "reproduce", "drawing", "predictions", "user_models", "candidates"},
     1: {"datasets", "models", "losses", "precision", "augmentation", "own_models"},
-    2: {"training", "evaluation", "teacher_logits", "distiller", "callbacks"},
+    2: {"training", "kept_loops", "evaluation", "teacher_logits", "distiller", "callbacks"},
     3: {"sweep_jobs", "experiment", "measuring", "export", "predict", "candidate_job"},
     4: {"cli_sweep", "worker", "cli", "cli_common", "cli_compare", "cli_library", "cli_report", "cli_export",
         "__main__", "cli_data", "cli_reproduce", "cli_predict", "cli_model", "cli_candidates"},

@@ -51,6 +51,24 @@ def click_top(page: Page, bar: Locator) -> None:
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 1)
 
 
+def test_a_tab_that_nobody_looks_at_draws_when_it_is_shown_again(page: Page, address: str) -> None:
+    page.goto(address)
+    node = plot(page, "accuracy of student and baseline")
+    drawn(page, node, 2)
+    hide = """(node, hidden) => {
+      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+      node.kdDrawn = 0;
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    node.evaluate(hide, True)
+    page.wait_for_timeout(1500)
+    assert node.evaluate("node => node.kdDrawn") == 0
+    before = trace(node, "student", "x.length")
+    node.evaluate(hide, False)
+    page.wait_for_function("node => node.kdDrawn >= 1", arg=node.element_handle())
+    assert trace(node, "student", "x.length") > before  # type: ignore[operator]
+
+
 def test_a_live_chart_keeps_its_node_zoom_and_hidden_traces(page: Page, address: str, complaints: Complaints) -> None:
     page.goto(address)
     node = plot(page, "accuracy of student and baseline")

@@ -22,11 +22,6 @@ REAL_DATA = Path(os.environ.get("KD_DATA_DIR", "no such folder"))
 TINY = {"epochs": 2, "teacher_epochs": 2, "seeds": 1}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
-
-
 def trained(store: Store, config: ExperimentConfig) -> str:
     experiment = store.create(config)
     run_experiment(store, experiment)

@@ -23,17 +23,12 @@ from kdcore.jobs import run_job
 from kdcore.results import load_results, logits
 from kdcore.schema import UserModel
 from kdcore.store import Store
-from kdcore.training import Learner, Network, student_order
+from kdcore.training import Learner, Loop, Network, student_order
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 RANDOM = np.random.default_rng(0)
 TINY = {"training_examples": 60, "labels": 30, "student": "mlp-4", "epochs": 1, "seeds": 1}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
 
 
 @pytest.fixture
@@ -342,7 +337,7 @@ def test_the_live_teacher_sees_the_copy_that_the_student_sees() -> None:
     trainer = Distiller(student=student, teacher=teacher)
     trainer.compile(keras.optimizers.SGD(0.0), alpha=0.0, temperature=2.0)
     x, y = RANDOM.integers(0, 16, (32, 8, 8, 1)).astype(np.uint8), np.full(32, -1, np.int32)
-    learner = Learner("r", trainer, Network(student, 1 / 16), x, y, lambda epoch: student_order(32, 0, epoch), 8, 4, (), Darkness())  # fmt: skip
+    learner = Learner("r", Loop(trainer, 1 / 16, Darkness()), Network(student, 1 / 16), x, y, lambda epoch: student_order(32, 0, epoch), 8, 4)  # fmt: skip
     learner.advance(learner.next_batches(4))
     dark = np.zeros((1, 8, 8, 1), np.float32)
     t, s = (softmax(np.asarray(model(dark)) / 2.0) for model in (teacher, student))
@@ -372,7 +367,7 @@ def test_a_resumed_training_goes_on_with_the_next_random_copies() -> None:
         student = models.build("mlp-4", (8, 8, 1), 10, seed=0)
         student.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         x, y = np.random.default_rng(0).integers(0, 16, (32, 8, 8, 1)).astype(np.uint8), np.arange(32) % 10
-        return Learner("r", student, Network(student, 1 / 16), x, y.astype(np.int32), lambda epoch: student_order(32, 0, epoch), 8, 4, (), Augmentation("shifts", 0, (0.0, 1.0)))  # fmt: skip
+        return Learner("r", Loop(student, 1 / 16, Augmentation("shifts", 0, (0.0, 1.0))), Network(student, 1 / 16), x, y.astype(np.int32), lambda epoch: student_order(32, 0, epoch), 8, 4)  # fmt: skip
 
     whole, half = learner(), learner()
     whole.advance(whole.next_batches(4))

@@ -1,7 +1,6 @@
 """Which students a teacher has taught, and which of them differ in temperature alone."""
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,6 @@ from kdcore.schema import Run
 from kdcore.store import Store, new_id
 
 CONFIG = ExperimentConfig(seeds=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
 
 
 def claim(store: Store, experiment: str, role: str, config: ExperimentConfig, *, finished: bool = True) -> str:

@@ -15,7 +15,7 @@ from kdcore.distiller import Distiller
 from kdcore.errors import StopRequested, StoreError, TrainingError
 from kdcore.schema import Run
 from kdcore.store import Store
-from kdcore.training import Learner, Network, baseline_order, student_order, train_together
+from kdcore.training import Learner, Loop, Network, baseline_order, student_order, train_together
 
 EXAMPLES, BATCH = 200, 32
 STEPS = -(-EXAMPLES // BATCH)
@@ -39,7 +39,9 @@ def plain(data: datasets.Dataset, seed: int = 0, name: str = "conv-4-8", learnin
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     network.model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=[accuracy])
     order = partial(student_order, EXAMPLES, seed)
-    return Learner("plain", network.model, network, data.train.inputs, data.train.labels, order, BATCH, STEPS)
+    return Learner(
+        "plain", Loop(network.model, network.scale), network, data.train.inputs, data.train.labels, order, BATCH, STEPS
+    )
 
 
 def distilled(data: datasets.Dataset, logits: np.ndarray, alpha: float, labels: np.ndarray | None = None) -> Learner:
@@ -50,7 +52,7 @@ def distilled(data: datasets.Dataset, logits: np.ndarray, alpha: float, labels: 
     trainer.compile(optimizer=keras.optimizers.Adam(3e-3), metrics=[accuracy], alpha=alpha, temperature=4.0)
     targets = {"labels": data.train.labels if labels is None else labels, "teacher_logits": logits}
     order = partial(student_order, EXAMPLES, 0)
-    return Learner("distilled", trainer, network, data.train.inputs, targets, order, BATCH, STEPS)
+    return Learner("distilled", Loop(trainer, network.scale), network, data.train.inputs, targets, order, BATCH, STEPS)
 
 
 def weights(learner: Learner) -> list[np.ndarray]:

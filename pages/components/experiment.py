@@ -18,6 +18,7 @@ from kdcore.user_models import fit_in_words
 from pages.components import setup, take_away
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
+from pages.components.live_view import LiveView, view_of
 from pages.components.runs_actions import report_button
 from pages.components.session import as_text, engine, show_error
 
@@ -27,10 +28,11 @@ SECONDS_BETWEEN_TICKS = 0.3
 def draw(store: Store, experiment_id: str) -> None:
     """Draw an experiment; while it is live, its figures and charts follow by themselves."""
     engine().tend()
-    results = load_results(store, experiment_id)
+    view = view_of(store, store.url, experiment_id)
+    results, _ = view.look(at_once=True)
     _header(store, results)
     live = results.status.live
-    st.fragment(_live_part, run_every=SECONDS_BETWEEN_TICKS if live else None)(store, experiment_id, live)
+    st.fragment(_live_part, run_every=SECONDS_BETWEEN_TICKS if live else None)(view, live)
     if not live:
         take_away.draw(store, results)
 
@@ -85,37 +87,26 @@ def _change(config: ExperimentConfig) -> None:
     setup.fill(config)
 
 
-def _live_part(store: Store, experiment_id: str, was_live: bool) -> None:
+def _live_part(view: LiveView, was_live: bool) -> None:
     try:
-        _everything_that_moves(store, experiment_id, was_live)
+        _everything_that_moves(view, was_live)
     except StoreError as error:  # out of reach: the next tick looks again, the workers wait as well; or just deleted
         show_error(error)
 
 
-def _everything_that_moves(store: Store, experiment_id: str, was_live: bool) -> None:
+def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     if was_live:
         engine().tend()
-    results = load_results(store, experiment_id)
-    curves = read_curves(store, results)
-    _state_in_words(store, results)
-    _figures(store, results, curves)
+    results, curves = view.look()
+    _state_in_words(view.store, results)
+    _figures(view.store, results, curves)
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
-        draw_curves(results, curves)
+        draw_curves(view)
     with right:
-        draw_distributions(store, results, curves)
+        draw_distributions(view)
     if was_live and not results.status.live:
         st.rerun()
-
-
-def read_curves(store: Store, results: Results) -> Curves:
-    """Return this session's copy of the curves, brought up to date; only what is new is read."""
-    experiment_id, curves = st.session_state.get("train_curves", (None, None))
-    if experiment_id != results.experiment.id:
-        curves = Curves()
-        st.session_state["train_curves"] = (results.experiment.id, curves)
-    curves.read_on(store, results)
-    return curves
 
 
 def _state_in_words(store: Store, results: Results) -> None:
@@ -239,8 +230,9 @@ def _parameters(results: Results) -> str:
     )
 
 
-def draw_curves(results: Results, curves: Curves) -> None:
+def draw_curves(view: LiveView) -> None:
     """Curves of student and baseline; the teacher's own while there is nothing else."""
+    results, curves = view.look()
     metrics, experiment_id = curves.metrics, results.experiment.id
     pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
     alone = not len(pupils)
@@ -248,7 +240,13 @@ def draw_curves(results: Results, curves: Curves) -> None:
     epochs = results.config.teacher_epochs if alone else results.config.epochs
     teacher_accuracy, _ = _accuracy(results, curves, "teacher")
     live_chart(
-        charts.learning_curves(shown, measure="accuracy", teacher=None if alone else teacher_accuracy, end=epochs),
+        view.draw(
+            curves,
+            "accuracy",
+            lambda: charts.learning_curves(
+                shown, measure="accuracy", teacher=None if alone else teacher_accuracy, end=epochs
+            ),
+        ),
         key="train_accuracy",
         description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline'}",
     )
@@ -258,17 +256,18 @@ def draw_curves(results: Results, curves: Curves) -> None:
     if alone and measure != "loss":
         measure = "loss"  # the teacher has one loss only
     live_chart(
-        charts.learning_curves(shown, measure=str(measure), end=epochs),
+        view.draw(curves, measure, lambda: charts.learning_curves(shown, measure=str(measure), end=epochs)),
         key="train_loss",
         height=270,
         description=f"{names[str(measure)]} over epochs, experiment {experiment_id}",
     )
 
 
-def draw_distributions(store: Store, results: Results, curves: Curves) -> None:
+def draw_distributions(view: LiveView) -> None:
     """The softened answers of all three models for one probe example, at any temperature and epoch."""
+    results, curves = view.look()
     config, key = results.config, results.experiment.dataset_key
-    shown = _probe_examples(store, key) if key else {}
+    shown = _probe_examples(view.store, key) if key else {}
     if not shown or not curves.probes:
         st.info("The softened answers of the models appear here as soon as the teacher has begun to learn.",
                 icon=":material/bar_chart:")  # fmt: skip
@@ -292,8 +291,15 @@ def draw_distributions(store: Store, results: Results, curves: Curves) -> None:
         "Log", key="train_log", help="Logarithmic scale: dark knowledge lives in the small probabilities."
     )
     live_chart(
-        charts.distributions(
-            class_names, _rows(curves, config, index, temperature, epoch), label=int(shown["labels"][index]), log=log
+        view.draw(
+            curves,
+            ("distributions", index, temperature, epoch, log),
+            lambda: charts.distributions(
+                class_names,
+                _rows(curves, config, index, temperature, epoch),
+                label=int(shown["labels"][index]),
+                log=log,
+            ),
         ),
         key="train_distributions",
         description=f"Class probabilities of teacher, student and baseline for one example at T = {temperature:g}",

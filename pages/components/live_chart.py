@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -22,6 +22,19 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from kdcore.palette import NEUTRALS, dark_variants
 
 Click = dict[str, Any]
+
+
+class Drawing(NamedTuple):
+    """A figure ready to be sent: its JSON, and its height in pixels."""
+
+    json: str
+    height: int
+
+
+def drawing(figure: go.Figure) -> Drawing:
+    """Return a figure as it is sent to browsers."""
+    return Drawing(figure.to_json(validate=False, remove_uids=False), int(figure.layout.height or 320))
+
 
 _CSS = """
 .kd-chart { display: flex; flex-direction: column; position: relative; width: 100%; min-width: 0; }
@@ -176,8 +189,9 @@ function swatch({ type, line = {}, marker = {}, mode = '' }) {
 
 function draw(chart) {
   const { plot, root, Plotly } = chart;
-  // In a closed tab or expander there is nothing to measure; the resize observer comes back here.
-  chart.stale = !Plotly || !root.isConnected || plot.clientWidth === 0;
+  // In a closed tab or expander there is nothing to measure; the resize observer comes back here. Where nobody looks, a
+  // drawing is work for nothing; visibilitychange comes back.
+  chart.stale = !Plotly || !root.isConnected || plot.clientWidth === 0 || document.hidden;
   if (chart.stale) return;
   const figure = themed(chart);
   const { data, layout } = figure;
@@ -231,6 +245,8 @@ function create(root) {
     size = now;
   }));
   chart.observer.observe(plot);
+  chart.shown = () => { if (chart.stale) draw(chart); };
+  document.addEventListener('visibilitychange', chart.shown);
   return chart;
 }
 
@@ -243,7 +259,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   loadPlotly(data.plotly).then((Plotly) => {
     chart.subtitle.classList.remove('kd-chart-error');
     chart.Plotly = Plotly;
-    draw(chart);
+    // A tick that brings nothing new costs nothing.
+    const seen = [data.figure, data.description, JSON.stringify(theme(root))].join();
+    if (chart.stale || chart.seen !== seen) draw(chart);
+    chart.seen = seen;
   }).catch((error) => {
     console.error(error);
     chart.subtitle.textContent = `The chart cannot be drawn: ${error.message}`;
@@ -253,6 +272,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => setTimeout(() => {
     if (root.isConnected) return;
     chart.observer.disconnect();
+    document.removeEventListener('visibilitychange', chart.shown);
     chart.Plotly?.purge(chart.plot);
   });
 }
@@ -291,7 +311,7 @@ def _install(folder: Path) -> str:
 
 
 def live_chart(
-    figure: go.Figure,
+    figure: go.Figure | Drawing,
     *,
     key: str,
     description: str,
@@ -301,7 +321,7 @@ def live_chart(
     """Draw ``figure``, live or finished, and return the point that was clicked just now, if any.
 
     Args:
-        figure: built with light colours; the browser follows the visitor's theme.
+        figure: built with light colours; the browser follows the visitor's theme. Or a drawing made of one before.
         key: unique in the app, and the same at every update: it is what keeps the chart's node, zoom and hidden traces.
         description: what the chart shows, for screen readers.
         height: in pixels; the figure's own by default.
@@ -316,11 +336,12 @@ def live_chart(
         if on_click is not None and click is not None:
             on_click(click)
 
-    pixels = height or figure.layout.height or 320
+    sent = drawing(figure) if isinstance(figure, go.Figure) else figure
+    pixels = height or sent.height
     result = _component(
         key=key,
         data={
-            "figure": figure.to_json(validate=False, remove_uids=False),
+            "figure": sent.json,
             "plotly": install_plotly_js(),
             "dark": dark_variants(),
             "neutrals": NEUTRALS,

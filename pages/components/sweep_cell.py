@@ -7,10 +7,10 @@ import math
 import streamlit as st
 
 from kdcore.config import ExperimentConfig
-from kdcore.results import load_results
 from kdcore.store import Store
 from kdcore.sweep_results import Cell, SweepResults, experiment_config, settings_words
 from pages.components import experiment
+from pages.components.live_view import view_of
 from pages.components.session import as_text, engine
 
 
@@ -26,16 +26,16 @@ def draw(store: Store, sweep: SweepResults, cell: Cell | None) -> None:
     st.markdown(f"##### {as_text(settings_words(cell.values))}{star}")
     st.markdown(as_text(_in_words(cell)))
     _go_on(store, cell, config)
-    results = load_results(store, cell.id)
-    curves = experiment.read_curves(store, results)
+    view = view_of(store, store.url, cell.id)
+    _, curves = view.look()
     if not len(curves.metrics):
         st.caption("Its curves appear here when it is trained.")
         return
     first, second = st.tabs(["Curves", "Softened answers"])
     with first:
-        experiment.draw_curves(results, curves)
+        experiment.draw_curves(view)
     with second:
-        experiment.draw_distributions(store, results, curves)
+        experiment.draw_distributions(view)
 
 
 def _in_words(cell: Cell) -> str:
