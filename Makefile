@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
 
-.PHONY: run test check screenshots clean
+.PHONY: run test check audit screenshots clean
 
 run: .venv/installed
 	$(BIN)/streamlit run dashboard.py --server.port $(PORT)
@@ -16,6 +16,11 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pip check
+
+# Asks the public database of known vulnerabilities, so it needs a network; `make check` does what can be done without.
+audit: .venv/installed-dev
+	$(BIN)/pip-audit --requirement requirements.txt --progress-spinner off
 
 .venv/bin/python:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'KD Lab needs Python 3.11 or newer'"

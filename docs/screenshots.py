@@ -7,9 +7,11 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from kdcore import sweeps
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine
 from kdcore.store import Store
+from kdcore.sweep_config import Axis, SweepConfig
 from tests.browser import QUIET, Server, find_browser, wait_for_app
 
 FOLDER = Path(__file__).parent
@@ -32,6 +34,8 @@ def main() -> None:
         page.screenshot(path=FOLDER / "train.png")
         compared(page, server.url, experiment)
         page.screenshot(path=FOLDER / "compare.png")
+        swept(page, store, server.url)
+        page.screenshot(path=FOLDER / "sweep.png")
         dark = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
         dark.goto(f"{server.url}/?experiment={experiment}")
         wait_for_app(dark)
@@ -59,6 +63,16 @@ def compared(page: Page, url: str, experiment: str) -> None:
     page.get_by_role("button", name="Measure speed").click()
     page.get_by_text("Times measured on").wait_for(timeout=120_000)
     page.mouse.move(0, 0)
+    page.wait_for_timeout(2000)
+
+
+def swept(page: Page, store: Store, url: str) -> None:
+    """Watch a sweep of five alphas and five temperatures to its end."""
+    axes = (Axis("alpha", (0.1, 0.3, 0.5, 0.7, 0.9)), Axis("temperature", (1.0, 2.0, 4.0, 8.0, 16.0)))
+    sweep_id = sweeps.create(store, SweepConfig(ExperimentConfig(seeds=2), axes))
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    page.goto(f"{url}/sweep?sweep={sweep_id}")
+    page.get_by_text("Best of 25 cells").wait_for(timeout=600_000)
     page.wait_for_timeout(2000)
 
 

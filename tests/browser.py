@@ -76,6 +76,17 @@ class Server:
                 time.sleep(0.1)
         raise RuntimeError(f"the server did not start:\n{self.log[-3000:]}")
 
+    def kill(self) -> None:
+        """End the server as a power failure would: it gets to do nothing more."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
     def stop(self) -> str:
         """End the server and return its log."""
         self._process.terminate()

@@ -51,6 +51,12 @@ class RayCluster:
         self._wait_for_nodes(2)
         return self
 
+    def add_node(self, *arguments: str) -> None:
+        """Start one more node, and wait until the cluster counts it."""
+        live = self.live_nodes()
+        self._start_node(NODE_LINE.replace("HEAD:6379", self.gcs), *arguments)
+        self._wait_for_nodes(live + 1)
+
     def _wait_for_nodes(self, number: int, seconds: float = 180) -> None:
         deadline = time.monotonic() + seconds
         while self.live_nodes() < number:
@@ -70,6 +76,7 @@ class RayCluster:
         options = ["--num-cpus=1", "--node-ip-address=127.0.0.1", "--object-store-memory=78643200", "--block",
                    "--disable-usage-stats", f"--dashboard-agent-listen-port={free_port()}", *arguments]  # fmt: skip
         environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": self.environment["RAY_AUTH_TOKEN_PATH"]}
+        environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray says which cards a worker may use, the tests do not
         with (self._folder / f"node-{len(self.nodes)}.log").open("wb") as log:
             self.nodes.append(
                 subprocess.Popen(["bash", "-c", f"{line} {shlex.join(options)}"], env=environment, cwd=self._folder,

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine, is_alive, mark_interrupted, terminate_group
 from kdcore.errors import StoreError, StoreUnreachable
-from kdcore.results import load_results, logits
+from kdcore.results import gain, load_results, logits
 from kdcore.schema import JobStatus, Worker
 from kdcore.store import Store
 from tests.browser import Server
@@ -105,6 +105,42 @@ def test_killed_at_any_moment_again_and_again_a_run_loses_nothing_and_ends_as_if
         (one,), (other,) = (load_results(store, each).runs(role) for each in (reference, experiment))
         assert one.id != other.id
         assert np.array_equal(logits(store, one, "test"), logits(store, other, "test")), "the same weights"
+
+
+def test_server_and_worker_killed_together_leave_a_run_that_a_new_server_resumes(page: Page, store: Store) -> None:
+    moments = random.Random(SEED)
+    experiment = store.create(SMALL.replace(epochs=400))
+    accepted = set[int]()
+    for _ in range(max(1, ROUNDS // 3)):
+        server = Server("dashboard.py", {"KD_STORE": store.url})
+        server.wait_until_healthy()
+        page.goto(f"{server.url}/?experiment={experiment}")
+        if accepted:
+            expect(page.get_by_text("Interrupted:")).to_be_visible(timeout=15_000)
+            page.get_by_role("button", name="Resume").click()
+        deadline = time.monotonic() + 60
+        while len(points(store, experiment)) <= len(accepted):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0, 1.0))
+        accepted |= points(store, experiment)
+        os.kill(busy(store).pid, signal.SIGKILL)
+        server.kill()
+        assert accepted <= points(store, experiment)
+    server = Server("dashboard.py", {"KD_STORE": store.url})
+    server.wait_until_healthy()
+    page.goto(f"{server.url}/?experiment={experiment}")
+    expect(page.get_by_text("Interrupted:")).to_be_visible(timeout=15_000)
+    page.get_by_role("button", name="Resume").click()
+    deadline = time.monotonic() + 90
+    while store.job(experiment).status != "finished":
+        assert time.monotonic() < deadline, store.job(experiment).traceback
+        time.sleep(0.2)
+    assert accepted <= points(store, experiment)
+    verdict = gain(store, load_results(store, experiment))
+    assert verdict is not None
+    expect(page.get_by_text(verdict.verdict)).to_be_visible(timeout=15_000)
+    server.stop()
 
 
 @pytest.fixture

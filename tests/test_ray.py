@@ -193,6 +193,27 @@ def test_the_cluster_wants_its_token_and_the_queue_says_so(
     store.close()
 
 
+@needs_ray
+def test_where_the_cluster_has_a_graphics_card_a_worker_asks_for_it(
+    cluster: RayCluster, postgres: PostgresServer, environment: dict[str, str]
+) -> None:
+    cluster.add_node("--num-gpus=1")  # Ray takes our word for it, and hands the card out as it would a real one
+    store = Store(postgres.new_url())
+    experiment = store.create(ExperimentConfig(training_examples=200, labels=50, teacher="mlp-16", student="mlp-4",
+                                               teacher_epochs=2, epochs=3000, seeds=1))  # fmt: skip
+    keeper = start({**environment, "KD_STORE": store.url}, "-c", KEEPER, "1")
+    try:
+        wait_for(lambda: any(link.role == "student" for link, _ in store.runs_of(experiment)))
+        worker = next(worker for worker in store.workers() if worker.id == store.job(experiment).worker_id)
+        assert "CUDA_VISIBLE_DEVICES=0" in Path(f"/proc/{worker.pid}/environ").read_text().split("\0")
+        store.request_stop(experiment)
+        wait_for(lambda: store.job(experiment).status == "stopped")
+    finally:
+        keeper.kill()
+        keeper.communicate()
+    store.close()
+
+
 def test_the_engine_is_the_one_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db")
     assert isinstance(make_engine(store), LocalEngine)

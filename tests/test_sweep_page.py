@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from kdcore import sweep_results, sweeps
 from kdcore.engine import terminate_group
+from kdcore.results import load_results
 from kdcore.store import Store
 from kdcore.sweep_charts import value_of
 from tests.browser import Complaints, wait_for_app
@@ -47,6 +49,13 @@ def stored_map(store: Store, sweep_id: str, alphas: tuple[Any, ...], temperature
     sweep = sweep_results.load(store, sweep_id)
     found = {(cell.values["alpha"], cell.values["temperature"]): value_of(cell, "gain") for cell in sweep.cells}
     return [[pytest.approx(found[alpha, one]) for one in temperatures] for alpha in alphas]
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def map_of(page: Page) -> Any:
@@ -115,6 +124,10 @@ def test_a_sweep_is_set_up_started_and_watched_to_its_end(
     sweep_id = sweeps.sweeps(lab)[0].id
     assert page.url.endswith(sweep_id)
     assert sweep_id != sweeps.sweeps(lab)[-1].id
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text(re.compile(r"Paused: \d of 6 cells are trained"))).to_be_visible()
+    assert sweep_results.load(lab, sweep_id).status == "paused"
+    page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     node = map_of(page).locator(".kd-chart-plot").element_handle()
     expect(page.get_by_test_id("stMetric").filter(has_text="Cells")).to_contain_text("6 / 6", timeout=90_000)
@@ -124,4 +137,14 @@ def test_a_sweep_is_set_up_started_and_watched_to_its_end(
     assert node.evaluate("plot => plot.isConnected"), "the map filled in place"
     assert drawn_map(page) == stored_map(lab, sweep_id, SWEPT["alpha"], (1.0, 2.0, 4.0))
     assert sweep_results.load(lab, sweep_id).trained == {"teacher": 0, "baseline": 0, "student": 4}
+    page.get_by_role("button", name=f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds").click()
+    expect(page.get_by_role("link", name="Open the confirmation in Train")).to_be_visible(timeout=60_000)
+    wait_until(lambda: bool((sweep_results.confirmation(lab, sweep_results.load(lab, sweep_id)) or {}).get("words")))
+    sweep = sweep_results.load(lab, sweep_id)
+    found = sweep_results.confirmation(lab, sweep)
+    assert found is not None
+    expect(page.get_by_text(found["words"])).to_be_visible()
+    used = set(range(sweep.config.base.seed, sweep.config.base.seed + sweep.config.base.seeds))
+    again = load_results(lab, found["experiment"]).config
+    assert not used & set(range(again.seed, again.seed + again.seeds)), "seeds that had no part in the choice"
     assert complaints.messages == []

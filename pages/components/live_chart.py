@@ -259,6 +259,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   loadPlotly(data.plotly).then((Plotly) => {
     chart.subtitle.classList.remove('kd-chart-error');
     chart.Plotly = Plotly;
+    if (!root.isConnected) return;
     // A tick that brings nothing new costs nothing.
     const seen = [data.figure, data.description, JSON.stringify(theme(root))].join();
     if (chart.stale || chart.seen !== seen) draw(chart);

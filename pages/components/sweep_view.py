@@ -109,7 +109,8 @@ def _live_part(store: Store, sweep_id: str, was_live: bool, status_before: str) 
     with right:
         sweep_cell.draw(store, sweep, _chosen(sweep))
     _below(store, sweep, measure)
-    if was_live and (sweep.status != status_before or not sweep.live):
+    # Whether there are ticks is decided outside of this part: they begin when a confirmation does, and end with the work.
+    if sweep.live != was_live or (was_live and sweep.status != status_before):
         st.rerun()
 
 
