@@ -6,6 +6,7 @@ crash or a stop goes on where it ended.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore import datasets, kept_loops, models
@@ -305,6 +307,11 @@ class _Job:
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return role, config.student, shape, classes, self.dataset.scale, self.dataset.train.inputs.dtype.str, one_loss
 
+    @functools.cached_property
+    def train_inputs(self) -> tf.Tensor:
+        """The training examples on the device, once for all models that learn from them."""
+        return tf.convert_to_tensor(self.dataset.train.inputs)
+
     @property
     def card(self) -> DatasetCard:
         """What the catalog says of the dataset."""
@@ -334,8 +341,9 @@ class _Job:
             evaluator=evaluator,
             seconds_before=run.summary.get("seconds", 0.0),
         )
-        inputs = self.dataset.train.inputs
-        learner = Learner(run.id, loop, network, inputs, targets, order, batch_size, steps_per_epoch, [stream])
+        learner = Learner(
+            run.id, loop, network, self.train_inputs, targets, order, batch_size, steps_per_epoch, [stream]
+        )
         checkpoint = self.store.artifact(f"checkpoint/{run.id}")
         if checkpoint is not None:
             learner.restore(checkpoint)
