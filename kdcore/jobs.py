@@ -151,10 +151,12 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
             traceback.print_exc()
             return JobStatus.INTERRUPTED
         except (Interrupted, KeyboardInterrupt):
-            status, error = (
-                JobStatus.INTERRUPTED,
-                "the worker was asked to end; resume goes on from the last checkpoint",
-            )
+            # A cluster ends a worker that has not heeded a stop yet: then it is that stop which is carried out.
+            if store.job(job.id).stop_requested_at is not None:
+                status = JobStatus.STOPPED
+            else:
+                status = JobStatus.INTERRUPTED
+                error = "the worker was asked to end; resume goes on from the last checkpoint"
         except Exception as failure:
             status, error, trace = JobStatus.FAILED, _in_words(failure), traceback.format_exc()
             traceback.print_exc()

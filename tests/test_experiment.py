@@ -12,7 +12,7 @@ import pytest
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine, is_alive, terminate_group
-from kdcore.jobs import run_job
+from kdcore.jobs import Pulse, run_claimed, run_job, this_worker
 from kdcore.results import Curves, correct, gain, load_results, logits, summary
 from kdcore.schema import JobStatus
 from kdcore.store import Store
@@ -268,3 +268,16 @@ def test_a_job_can_be_run_in_any_process_that_has_the_url(tmp_path: Path) -> Non
     assert len(summary(store, experiment)["student"]["accuracy"]) == 1
     assert run_job(store.url, experiment) is None, "it is not queued any more"
     assert store.workers() == []
+
+
+@pytest.mark.parametrize(("stop", "status"), [(True, "stopped"), (False, "interrupted")])
+def test_a_worker_that_is_ended_says_whether_it_was_asked_to_stop(store: Store, stop: bool, status: str) -> None:
+    experiment = store.create(SMALL)
+    with Pulse(store, this_worker()) as pulse:
+        job = store.claim(pulse.worker.id, experiment)
+        assert job is not None
+        if stop:
+            store.request_stop(experiment)
+        pulse.ending = True  # what SIGTERM sets
+        assert run_claimed(store, job, pulse) == status
+    assert store.job(experiment).status == status
