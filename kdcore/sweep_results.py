@@ -66,8 +66,11 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean accuracy, None below two seeds."""
-        return mean_interval(list(self.student.values())) if self.n > 1 else None
+        """The 95 % interval of the mean accuracy, within 0 to 1; None below two seeds."""
+        if self.n < 2:
+            return None
+        low, high = mean_interval(list(self.student.values()))
+        return max(0.0, low), min(1.0, high)
 
     @property
     def gain(self) -> PairedGain | None:

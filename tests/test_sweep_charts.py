@@ -9,8 +9,10 @@ import pytest
 
 from kdcore import library, sweep_charts, sweep_results, sweeps
 from kdcore.errors import ConfigError
+from kdcore.schema import Job
+from kdcore.statistics import mean_interval
 from kdcore.store import Store
-from kdcore.sweep_results import SweepResults
+from kdcore.sweep_results import Cell, SweepResults
 
 
 @pytest.fixture
@@ -92,3 +94,11 @@ def test_unknown_measures_are_refused(sweep: SweepResults) -> None:
     ):
         with pytest.raises(ConfigError, match="measure must be one of gain, accuracy, got 'beauty'"):
             draw()
+
+
+def test_the_interval_of_an_accuracy_stays_a_fraction() -> None:
+    cell = Cell(0, {"alpha": 0.5}, Job(id="a", status="finished"), False, {0: 0.90, 1: 0.99}, {}, 100)
+    low, high = mean_interval([0.90, 0.99])
+    assert low < high
+    assert high > 1
+    assert cell.interval == (pytest.approx(low), 1.0)
