@@ -15,11 +15,11 @@ import click
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.common import present
+from benchmarks.common import present, student_run
 from kdcore.config import ExperimentConfig
 from kdcore.jobs import terminate_group
 from kdcore.results import Curves, load_results
-from kdcore.schema import JobStatus, Run
+from kdcore.schema import JobStatus
 from kdcore.store import Store
 from tests.browser import QUIET, Server, find_browser, wait_for_app
 
@@ -106,13 +106,9 @@ def poll(points: int, repeats: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db")
         config = ExperimentConfig(seeds=1)
-        experiment_id = store.create(config)
-        run = Run(
-            id="run", fingerprint=config.fingerprint("student"), role="student", seed=0, model="conv-8-16",
-            config=config.model_dump(mode="json"), experiment_id=experiment_id, created_at=time.time(),
-        )  # fmt: skip
-        store.claim_run(run, experiment_id, share=False)
-        point = {"run_id": "run", "split": "train", "seconds": 0.0, "loss": 1.0, "accuracy": 0.5}
+        run = student_run(store, config)
+        experiment_id = run.experiment_id
+        point = {"run_id": run.id, "split": "train", "seconds": 0.0, "loss": 1.0, "accuracy": 0.5}
         store.append_metrics([{**point, "step": step, "epoch": step / 100} for step in range(points)])
         curves, seconds = Curves(), []
         curves.read_on(store, load_results(store, experiment_id))

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from kdcore.config import ExperimentConfig
+from kdcore.schema import Run
+from kdcore.store import Store
 
 
 def machine() -> str:
@@ -31,6 +36,16 @@ def present(title: str, rows: Sequence[Mapping[str, Any]], **facts: Any) -> None
     for row in rows:
         print("| " + " | ".join(_in_words(row.get(column)) for column in columns) + " |")
     print("\n" + json.dumps({"benchmark": title, "machine": machine(), **facts, "rows": list(rows)}))
+
+
+def student_run(store: Store, config: ExperimentConfig) -> Run:
+    """Put an experiment into the store with the run of its first student, as a worker that is about to train it does."""
+    experiment_id = store.create(config)
+    run = Run(
+        id=f"{experiment_id}s", fingerprint=config.fingerprint("student"), role="student", seed=config.seed,
+        model=config.student, config=config.model_dump(mode="json"), experiment_id=experiment_id, created_at=time.time(),
+    )  # fmt: skip
+    return store.claim_run(run, experiment_id, share=False)[0]
 
 
 def _in_words(value: Any) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from benchmarks.common import present
+from benchmarks.common import present, student_run
 from kdcore import datasets, models
 from kdcore.callbacks import MetricStream
 from kdcore.config import ExperimentConfig
@@ -32,7 +32,6 @@ from kdcore.datasets import Dataset
 from kdcore.distiller import Distiller
 from kdcore.evaluation import model_from_bytes, model_to_bytes
 from kdcore.precision import policy_scope, resolve_precision
-from kdcore.schema import Run
 from kdcore.statistics import accuracy, paired_gain
 from kdcore.store import Store
 from kdcore.teacher_logits import training_logits
@@ -113,14 +112,8 @@ class KDLab:
         train_together([learner], epochs, save=lambda _checkpoints: None)
 
     def _run(self, seed: int) -> str:
-        config = ExperimentConfig(dataset="mnist", labels=None, seed=seed, seeds=1)
-        experiment_id = self.store.create(config)
-        run = Run(
-            id=f"{experiment_id}s", fingerprint=config.fingerprint("student"), role="student", seed=seed,
-            model="conv-16-32", config=config.model_dump(mode="json"), experiment_id=experiment_id,
-            created_at=time.time(),
-        )  # fmt: skip
-        return self.store.claim_run(run, experiment_id, share=False)[0].id
+        config = ExperimentConfig(dataset="mnist", labels=None, student="conv-16-32", seed=seed, seeds=1)
+        return student_run(self.store, config).id
 
 
 def pytorch_cached(

@@ -28,13 +28,12 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from benchmarks.common import present
+from benchmarks.common import present, student_run
 from kdcore import datasets, models
 from kdcore.callbacks import MetricStream
 from kdcore.config import ExperimentConfig
 from kdcore.datasets import Dataset
 from kdcore.distiller import Distiller
-from kdcore.schema import Run
 from kdcore.store import Store
 from kdcore.training import Learner, Loop, Network, student_order, train_together
 
@@ -112,13 +111,8 @@ def watched_run(folder: str) -> Iterator[tuple[Store, str]]:
     """Give a store and a run to stream to, which another process polls as an open page does."""
     store = Store(f"sqlite:///{folder}/store.db")
     config = ExperimentConfig(dataset="mnist", labels=None, seeds=1)
-    experiment_id = store.create(config)
-    run = Run(
-        id="student", fingerprint=config.fingerprint("student"), role="student", seed=0, model="conv-16-32",
-        config=config.model_dump(mode="json"), experiment_id=experiment_id, created_at=time.time(),
-    )  # fmt: skip
-    store.claim_run(run, experiment_id, share=False)
-    poll = subprocess.Popen([sys.executable, "-c", POLL, store.url, experiment_id])
+    run = student_run(store, config)
+    poll = subprocess.Popen([sys.executable, "-c", POLL, store.url, run.experiment_id])
     try:
         yield store, run.id
     finally:

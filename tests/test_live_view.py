@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import plotly.graph_objects as go
 import pytest
 
+from benchmarks.common import student_run
 from kdcore.config import ExperimentConfig
 from kdcore.errors import StoreError
-from kdcore.schema import JobStatus, Run
+from kdcore.schema import JobStatus
 from kdcore.store import Store
 from pages.components import live_view
 from pages.components.live_view import LiveView
@@ -20,18 +20,13 @@ CONFIG = ExperimentConfig(seeds=1)
 
 @pytest.fixture
 def view(store: Store) -> LiveView:
-    experiment_id = store.create(CONFIG)
-    run = Run(
-        id="run", fingerprint=CONFIG.fingerprint("student"), role="student", seed=0, model="conv-8-16",
-        config=CONFIG.model_dump(mode="json"), experiment_id=experiment_id, created_at=time.time(),
-    )  # fmt: skip
-    store.claim_run(run, experiment_id, share=False)
-    return LiveView(store, experiment_id)
+    return LiveView(store, student_run(store, CONFIG).experiment_id)
 
 
-def add(store: Store, step: int) -> None:
-    store.append_metrics(
-        [{"run_id": "run", "split": "train", "step": step, "epoch": step / 10, "seconds": 0.0, "loss": 1.0}]
+def add(view: LiveView, step: int) -> None:
+    (_, run) = view.store.runs_of(view.experiment_id)[0]
+    view.store.append_metrics(
+        [{"run_id": run.id, "split": "train", "step": step, "epoch": step / 10, "seconds": 0.0, "loss": 1.0}]
     )
 
 
@@ -46,7 +41,7 @@ def test_many_looks_in_a_moment_are_one_at_the_store(view: LiveView, monkeypatch
     for tab in tabs:
         tab.join()
     assert len(looks) == 1
-    add(view.store, 1)
+    add(view, 1)
     assert len(view.look()[1].metrics) == 0
     assert len(view.look(at_once=True)[1].metrics) == 1
 
@@ -62,7 +57,7 @@ def test_a_chart_is_drawn_once_until_there_is_something_new(view: LiveView) -> N
     assert view.draw(before, "accuracy", figure) == view.draw(before, "accuracy", figure)
     _, same = view.look(at_once=True)
     assert same is before
-    add(view.store, 1)
+    add(view, 1)
     _, after = view.look(at_once=True)
     assert view.draw(after, "accuracy", figure).height == 102
     # Who looked before the others drew must not leave an old chart to them.
@@ -74,9 +69,9 @@ def test_a_chart_is_drawn_once_until_there_is_something_new(view: LiveView) -> N
 
 
 def test_what_a_tab_draws_does_not_change_under_its_hands(view: LiveView) -> None:
-    add(view.store, 1)
+    add(view, 1)
     _, before = view.look(at_once=True)
-    add(view.store, 2)
+    add(view, 2)
     view.look(at_once=True)
     assert len(before.metrics) == 1
 
