@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 # One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline behind them.
 Distribution = tuple[str, str, Sequence[float] | Array, Sequence[float] | Array | None]
 
-POINTS_PER_CURVE = 2000
+POINTS_PER_CURVE = 1000  # two a pixel on a wide screen
 LOG_FLOOR = 1e-6
 
 

@@ -44,6 +44,7 @@ def current_points(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     if metrics.empty:
         return metrics
-    later = metrics.sort_values("id", ascending=False).groupby(["run_id", "split"], sort=False)["step"]
-    lowest_later = later.transform(lambda steps: steps.cummin().shift(1)).reindex(metrics.index)
+    latest_first, curve = metrics.sort_values("id", ascending=False), ["run_id", "split"]
+    latest_first["lowest"] = latest_first.groupby(curve, sort=False)["step"].cummin()
+    lowest_later = latest_first.groupby(curve, sort=False)["lowest"].shift(1).reindex(metrics.index)
     return metrics[lowest_later.isna() | (metrics["step"] < lowest_later)]

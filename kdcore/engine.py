@@ -21,6 +21,8 @@ from kdcore.store import Store, new_id
 SECONDS_UNTIL_STALE = 15.0
 # How long a running job may take to notice Stop before its worker is killed.
 SECONDS_OF_GRACE = 10.0
+# However many tabs and commands tend an engine, it looks no more often than this.
+SECONDS_BETWEEN_LOOKS = 0.5
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -84,9 +86,11 @@ class LocalEngine:
         self.most_workers = workers or max(1, os.cpu_count() or 1)
         self.idle_seconds = idle_seconds
         self._started: list[subprocess.Popen[bytes]] = []
+        self._looked_at = float("-inf")
 
     def submit(self, job_id: str) -> None:
         """See to it that a queued job gets a worker."""
+        self._looked_at = float("-inf")
         self.tend()
 
     def warm(self) -> None:
@@ -101,8 +105,11 @@ class LocalEngine:
     def tend(self) -> None:
         """Look after what nobody else can: dead workers, stops not heeded, queued jobs without a worker.
 
-        Called by whoever looks at the store; cheap enough for every poll.
+        Called by whoever looks at the store; cheap enough for every poll, because not every call looks.
         """
+        if time.monotonic() - self._looked_at < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked_at = time.monotonic()
         for process in self._started:
             process.poll()  # collect exit codes: a killed child is a zombie until then
         self._started = [process for process in self._started if process.returncode is None]

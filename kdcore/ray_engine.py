@@ -88,10 +88,12 @@ class RayEngine:
 
     def tend(self) -> None:
         """Look after dead workers, stops not heeded and queued jobs without a worker; returns at once."""
-        mark_interrupted(self.store)
         now = time.monotonic()
         since = now - self._looked_at
-        if since < SECONDS_BETWEEN_LOOKS or (self._thread and self._thread.is_alive() and since < SECONDS_OF_A_LOOK):
+        if since < SECONDS_BETWEEN_LOOKS:
+            return
+        mark_interrupted(self.store)
+        if self._thread and self._thread.is_alive() and since < SECONDS_OF_A_LOOK:
             return
         self._looked_at = now
         self._thread = threading.Thread(target=self._look, name="ray", daemon=True)

@@ -75,7 +75,8 @@ class TestDownsample:
 
     def test_uses_its_allowance(self) -> None:
         x = np.arange(100_000.0)
-        assert 1900 <= len(downsample(x, np.random.default_rng(0).normal(size=100_000))[0]) <= POINTS_PER_CURVE
+        kept = len(downsample(x, np.random.default_rng(0).normal(size=100_000))[0])
+        assert 0.95 * POINTS_PER_CURVE <= kept <= POINTS_PER_CURVE
 
     def test_limit_is_checked(self) -> None:
         with pytest.raises(ConfigError, match="limit must be at least 4, got 3"):

@@ -18,6 +18,7 @@ from pages.components.address import show_in_address
 from pages.components.compare_gallery import where_they_differ
 from pages.components.compare_sections import accuracy_against_cost, class_by_class, curves, what_changed
 from pages.components.compare_state import CLASSES, COST, CURVES, DIFFER, SECTIONS, SETTINGS, PageState, page_state
+from pages.components.following import follow
 from pages.components.session import as_text, engine
 
 SECONDS_BETWEEN_LOOKS = 0.6
@@ -54,7 +55,8 @@ def draw(store: Store) -> None:
         return
     ids = tuple(each.id for each in contenders)
     # In a fragment: while something is trained or measured, figures and curves follow; the table above stays still.
-    st.fragment(_body, run_every=SECONDS_BETWEEN_LOOKS if _live(store, contenders) else None)(store, state, ids)
+    seconds = SECONDS_BETWEEN_LOOKS if _live(store, contenders) else None
+    follow(_body, seconds, key="compare_follow")(store, state, ids)
 
 
 def _title() -> None:

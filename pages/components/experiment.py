@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -16,23 +18,22 @@ from kdcore.statistics import PairedGain, softmax
 from kdcore.store import Store
 from kdcore.user_models import fit_in_words
 from pages.components import setup, take_away
+from pages.components.following import follow
 from pages.components.gallery import gallery
 from pages.components.live_chart import live_chart
-from pages.components.live_view import LiveView, view_of
+from pages.components.live_view import LiveView, Look, view_of
 from pages.components.runs_actions import report_button
 from pages.components.session import as_text, engine, show_error
-
-SECONDS_BETWEEN_TICKS = 0.3
 
 
 def draw(store: Store, experiment_id: str) -> None:
     """Draw an experiment; while it is live, its figures and charts follow by themselves."""
     engine().tend()
     view = view_of(store, store.url, experiment_id)
-    results, _ = view.look(at_once=True)
+    results = view.look(at_once=True).results
     _header(store, results)
     live = results.status.live
-    st.fragment(_live_part, run_every=SECONDS_BETWEEN_TICKS if live else None)(view, live)
+    follow(_live_part, view.seconds_between_looks if live else None, key="train_follow")(view, live)
     if not live:
         take_away.draw(store, results)
 
@@ -97,14 +98,17 @@ def _live_part(view: LiveView, was_live: bool) -> None:
 def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     if was_live:
         engine().tend()
-    results, curves = view.look()
+    look = view.look()
+    results = look.results
     _state_in_words(view.store, results)
-    _figures(view.store, results, curves)
+    with st.container(horizontal=True, gap="small"):
+        for label, value, about in look.once("figures", lambda: _figures(view.store, look)):
+            st.metric(label, value, help=about, border=True)
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
-        draw_curves(view)
+        draw_curves(look)
     with right:
-        draw_distributions(view)
+        draw_distributions(view.store, look)
     if was_live and not results.status.live:
         st.rerun()
 
@@ -178,34 +182,34 @@ def _probe_examples(_store: Store, dataset_key: str) -> dict[str, NDArray]:
     return examples(_store, dataset_key, "probe")
 
 
-def _figures(store: Store, results: Results, curves: Curves) -> None:
-    """Six figures in a row: accuracies on test once trained, on validation before."""
+def _figures(store: Store, look: Look) -> list[tuple[str, str, str]]:
+    """Return six figures, each with its name and what it is: accuracies on test once trained, on validation before."""
+    results, curves = look.results, look.curves
     figures: list[tuple[str, str, str]] = []
     names = {"teacher": "Teacher", "student": "Student (distilled)", "baseline": "Baseline (scratch)"}
     for role, name in names.items():
-        accuracy, where = _accuracy(results, curves, role)
+        accuracy, where = _accuracy(look, role)
         figures.append((name, "–" if accuracy is None else f"{accuracy:.1%}", where))
-    figures.append(_gain_figure(store, results, curves))
+    figures.append(_gain_figure(store, look))
     figures.append(("Size", _size(results), _parameters(results)))
     speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
     about_speed = "Training examples a second, of the model that reported last."
     figures.append(("Speed", f"{speed[-1]:,.0f}/s" if speed else "–", about_speed))
-    with st.container(horizontal=True, gap="small"):
-        for label, value, about in figures:
-            st.metric(label, value, help=about, border=True)
+    return figures
 
 
-def _gain_figure(store: Store, results: Results, curves: Curves) -> tuple[str, str, str]:
-    found = _gain(store, results)
+def _gain_figure(store: Store, look: Look) -> tuple[str, str, str]:
+    found = _gain(store, look.results)
     if found is not None:
         return "Gain", f"{found.mean:+.1f} pp", "Student minus baseline on test data, in percentage points."
-    student, _ = _accuracy(results, curves, "student")
-    baseline, _ = _accuracy(results, curves, "baseline")
+    student, _ = _accuracy(look, "student")
+    baseline, _ = _accuracy(look, "baseline")
     so_far = "–" if student is None or baseline is None else f"{100 * (student - baseline):+.1f} pp"
     return "Gain so far", so_far, "Student minus baseline on validation data, until training ends."
 
 
-def _accuracy(results: Results, curves: Curves, role: str) -> tuple[float | None, str]:
+def _accuracy(look: Look, role: str) -> tuple[float | None, str]:
+    results, curves = look.results, look.curves
     tested = results.accuracies(role)
     if tested:
         return float(np.mean(tested)), "Accuracy on test data" + (
@@ -230,44 +234,43 @@ def _parameters(results: Results) -> str:
     )
 
 
-def draw_curves(view: LiveView) -> None:
+def draw_curves(look: Look) -> None:
     """Curves of student and baseline; the teacher's own while there is nothing else."""
-    results, curves = view.look()
-    metrics, experiment_id = curves.metrics, results.experiment.id
-    pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
-    alone = not len(pupils)
-    shown = metrics if alone else pupils
-    epochs = results.config.teacher_epochs if alone else results.config.epochs
-    teacher_accuracy, _ = _accuracy(results, curves, "teacher")
+    alone, shown = look.once("shown", lambda: _shown(look.curves.metrics))
+    config = look.results.config
+    epochs = config.teacher_epochs if alone else config.epochs
+
+    def chart(measure: str, teacher: float | None = None) -> go.Figure:
+        return charts.learning_curves(shown, measure=measure, teacher=teacher, end=epochs)
+
     live_chart(
-        view.draw(
-            curves,
-            "accuracy",
-            lambda: charts.learning_curves(
-                shown, measure="accuracy", teacher=None if alone else teacher_accuracy, end=epochs
-            ),
-        ),
+        look.draw("accuracy", lambda: chart("accuracy", None if alone else _accuracy(look, "teacher")[0])),
         key="train_accuracy",
         description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline'}",
     )
     names = {"hard_loss": "Loss on true labels", "soft_loss": "Distance from the teacher", "loss": "Total loss"}
     measure = st.segmented_control("Second chart", list(names), default="hard_loss", required=True, key="train_measure",
                                    format_func=names.__getitem__, label_visibility="collapsed")  # fmt: skip
-    if alone and measure != "loss":
-        measure = "loss"  # the teacher has one loss only
+    measure = "loss" if alone else str(measure)  # the teacher has one loss only
     live_chart(
-        view.draw(curves, measure, lambda: charts.learning_curves(shown, measure=str(measure), end=epochs)),
+        look.draw(measure, lambda: chart(measure)),
         key="train_loss",
         height=270,
-        description=f"{names[str(measure)]} over epochs, experiment {experiment_id}",
+        description=f"{names[measure]} over epochs, experiment {look.results.experiment.id}",
     )
 
 
-def draw_distributions(view: LiveView) -> None:
+def _shown(metrics: pd.DataFrame) -> tuple[bool, pd.DataFrame]:
+    """Return whether only the teacher has points so far, and the points to show."""
+    pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
+    return not len(pupils), pupils if len(pupils) else metrics
+
+
+def draw_distributions(store: Store, look: Look) -> None:
     """The softened answers of all three models for one probe example, at any temperature and epoch."""
-    results, curves = view.look()
+    results, curves = look.results, look.curves
     config, key = results.config, results.experiment.dataset_key
-    shown = _probe_examples(view.store, key) if key else {}
+    shown = _probe_examples(store, key) if key else {}
     if not shown or not curves.probes:
         st.info("The softened answers of the models appear here as soon as the teacher has begun to learn.",
                 icon=":material/bar_chart:")  # fmt: skip
@@ -291,8 +294,7 @@ def draw_distributions(view: LiveView) -> None:
         "Log", key="train_log", help="Logarithmic scale: dark knowledge lives in the small probabilities."
     )
     live_chart(
-        view.draw(
-            curves,
+        look.draw(
             ("distributions", index, temperature, epoch, log),
             lambda: charts.distributions(
                 class_names,

@@ -13,9 +13,10 @@ from kdcore.schema import JobStatus
 from kdcore.source_common import in_bytes
 from kdcore.store import Store
 from pages.components import runs_actions, runs_table
+from pages.components.following import follow
 from pages.components.session import engine, show_error
 
-SECONDS_BETWEEN_TICKS = 2.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def draw(store: Store) -> None:
@@ -34,7 +35,7 @@ def draw(store: Store) -> None:
         )
         wanted = runs_table.filters(table)
         if live:
-            st.fragment(_table, run_every=SECONDS_BETWEEN_TICKS)(store, wanted, live)
+            follow(_table, SECONDS_BETWEEN_LOOKS, key="runs_follow")(store, wanted, live)
         else:
             _table(store, wanted, live)
         known = set(table["experiment"])

@@ -26,16 +26,15 @@ def draw(store: Store, sweep: SweepResults, cell: Cell | None) -> None:
     st.markdown(f"##### {as_text(settings_words(cell.values))}{star}")
     st.markdown(as_text(_in_words(cell)))
     _go_on(store, cell, config)
-    view = view_of(store, store.url, cell.id)
-    _, curves = view.look()
-    if not len(curves.metrics):
+    look = view_of(store, store.url, cell.id).look()
+    if not len(look.curves.metrics):
         st.caption("Its curves appear here when it is trained.")
         return
     first, second = st.tabs(["Curves", "Softened answers"])
     with first:
-        experiment.draw_curves(view)
+        experiment.draw_curves(look)
     with second:
-        experiment.draw_distributions(view)
+        experiment.draw_distributions(store, look)
 
 
 def _in_words(cell: Cell) -> str:

@@ -15,10 +15,11 @@ from kdcore.sweep_results import SweepResults
 from kdcore.sweep_speed import duration
 from kdcore.sweep_study import Study
 from pages.components import sweep_cell
+from pages.components.following import follow
 from pages.components.live_chart import Click, live_chart
 from pages.components.session import as_text, engine
 
-SECONDS_BETWEEN_TICKS = 0.7
+SECONDS_BETWEEN_LOOKS = 0.7
 
 
 def draw(store: Store, sweep_id: str) -> None:
@@ -26,7 +27,7 @@ def draw(store: Store, sweep_id: str) -> None:
     engine().tend()
     sweep = sweep_results.load(store, sweep_id)
     _header(store, sweep)
-    st.fragment(_live_part, run_every=SECONDS_BETWEEN_TICKS if sweep.live else None)(
+    follow(_live_part, SECONDS_BETWEEN_LOOKS if sweep.live else None, key="sweep_follow")(
         store, sweep_id, sweep.live, sweep.status
     )
 

@@ -12,6 +12,7 @@ from kdcore.schema import Job, JobStatus, Run
 from kdcore.store import Store
 from pages.components import temperature_data as data
 from pages.components.address import show_in_address
+from pages.components.following import follow
 from pages.components.log_slider import Landmark, log_slider
 from pages.components.session import engine
 from pages.components.temperature_compare import progress, what_the_student_saw
@@ -63,7 +64,7 @@ def draw(store: Store) -> None:
         return
     state.fit(len(scene.class_names), len(data.images(store, scene.key)))
     # In a fragment: what moves with T is redrawn, the page around it is not.
-    st.fragment(_explore, run_every=SECONDS_BETWEEN_LOOKS if state.watching else None)(scene, state)
+    follow(_explore, SECONDS_BETWEEN_LOOKS if state.watching else None, key="temperature_follow")(scene, state)
 
 
 def _title() -> None:
