@@ -1,15 +1,18 @@
 """Many browser tabs on one live run: ``python -m benchmarks.tabs``.
 
-An endless experiment trains in a worker while first one tab of a real Chromium shows it, then many. Measured are the
-lag (from a point's arrival in the store to its drawing on a tab), the worker's training speed, and the server's memory,
-in use (what the process holds for itself alone) as a straight line fitted over the time, and again after the tabs are
-closed. The browser runs on the same machine at the lowest priority: it stands for other people's computers.
+An endless experiment trains in a worker while one tab of a real Chromium shows it; then many tabs of one window do, of
+which one is in view; then one tab with as many
+visitors on other computers, and one alone again. Measured are the lag (from a point's
+arrival in the store to its drawing in the tab in view), the worker's training speed, and the memory that the server
+holds for itself alone: as a straight line fitted over the time, and after the tabs are closed.
 """
 
 from __future__ import annotations
 
 import bisect
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,26 +22,27 @@ import click
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from benchmarks.common import present
+from benchmarks.window import Window
 from kdcore.config import ExperimentConfig
 from kdcore.jobs import terminate_group
 from kdcore.store import Store
-from tests.browser import QUIET, Server, find_browser
+from tests.browser import REPOSITORY, Server
 
-RUN = ExperimentConfig(student="conv-8-16", teacher="mlp-32", teacher_epochs=1, epochs=10_000, labels=None, seeds=1)
+# It goes on for longer than anybody looks.
+RUN = ExperimentConfig(student="conv-16-32", teacher="mlp-32", teacher_epochs=1, epochs=10_000, labels=None, seeds=1)
+CHART = "document.querySelector('[class*=st-key-train_accuracy] .js-plotly-plot')"
 # Notes when a later point than before is on the chart of accuracies.
-WATCH = """() => {
+WATCH = """
   window.kdSeen = [];
   let last = -1;
   setInterval(() => {
-    const plot = document.querySelector('[class*=st-key-train_accuracy] .js-plotly-plot');
-    const xs = ((plot || {}).calcdata || []).flatMap((points) => points.slice(-1).map((point) => point.x));
+    const xs = (CHART?.calcdata ?? []).flatMap((points) => points.slice(-1).map((point) => point.x));
     const now = Math.max(-1, ...xs.filter((x) => x < 9999));  // the teacher's line reaches to the end
     if (now > last) { last = now; window.kdSeen.push([now, Date.now() / 1000]); }
   }, 40);
-}"""
+""".replace("CHART", CHART)
 
 
 class Arrivals:
@@ -78,35 +82,38 @@ class Arrivals:
                 found.append(max(0.0, shown_at - self.times[place]))
         return found
 
-    def epochs_a_second(self) -> float:
-        """Return the training speed over the time watched."""
-        return (self.epochs[-1] - self.epochs[0]) / (self.times[-1] - self.times[0])
+    def epochs_a_second(self, since: float) -> float:
+        """Return the training speed from a time (in seconds since 1970) on."""
+        first = bisect.bisect_left(self.times, since)
+        return (self.epochs[-1] - self.epochs[first]) / (self.times[-1] - self.times[first])
 
 
-def watch(context: BrowserContext, address: str, tabs: int, hidden: int, arrivals: Arrivals, server: psutil.Process,
-          seconds: float) -> tuple[list[float], list[tuple[float, float]]]:  # fmt: skip
-    """Open tabs, ``hidden`` of them in the background, for so many seconds; returns their lags and the server's memory."""
-    pages = [context.new_page() for _ in range(tabs)]
-    for number, page in enumerate(pages):
-        if number >= tabs - hidden:
-            page.add_init_script("Object.defineProperty(document, 'hidden', { value: true })")
-        page.goto(address)
-    for page in pages[: tabs - hidden]:
-        page.locator("[class*=st-key-train_accuracy] .js-plotly-plot").wait_for(timeout=120_000)
-        page.evaluate(WATCH)
+def watch(window: Window, server: Server, query: str, tabs: int, visitors: int, arrivals: Arrivals,
+          seconds: float) -> dict[str, Any]:  # fmt: skip
+    """Watch a run with so many tabs of one window and visitors elsewhere for so long; returns what was measured."""
+    opened = [window.open(f"{server.url}/?{query}") for _ in range(tabs)]
+    opened[0].wait_until(f"!!{CHART}", 120)
+    opened[0].evaluate(WATCH)
+    command = [sys.executable, "-m", "benchmarks.visitors", server.url, query, str(visitors), str(seconds + 10)]
+    elsewhere = subprocess.Popen(command, cwd=REPOSITORY) if visitors else None
     time.sleep(10)  # all are there, and have their places in the caches
-    began, memory = time.time(), []
+    hidden = sum(tab.evaluate("document.hidden") for tab in opened)
+    process, began, memory = psutil.Process(server.pid), time.time(), list[tuple[float, float]]()
+    busy = sum(process.cpu_times()[:2])
     while time.time() - began < seconds:
-        memory.append((time.time() - began, float(server.memory_full_info().uss)))
+        memory.append((time.time() - began, float(process.memory_full_info().uss)))
         time.sleep(1)
-    lags = [lag for page in pages[: tabs - hidden] for lag in arrivals.lags(_seen(page)[1:])]
-    for page in pages:
-        page.close()
-    return lags, memory
-
-
-def _seen(page: Page) -> list[list[float]]:
-    return page.evaluate("() => window.kdSeen")
+    busy = sum(process.cpu_times()[:2]) - busy
+    lags = arrivals.lags([seen for seen in opened[0].evaluate("window.kdSeen") if seen[1] > began])
+    window.close_tabs()
+    if elsewhere is not None:
+        elsewhere.wait(60)
+    return {
+        "tabs": tabs, "of them hidden": hidden, "visitors elsewhere": visitors, "seconds": seconds,
+        "lag, median (s)": float(np.median(lags)), "lag, 95 % (s)": float(np.quantile(lags, 0.95)),
+        "epochs/s": arrivals.epochs_a_second(began), "server (cores)": busy / seconds,
+        "memory (MB)": memory[-1][1] / 1e6, "memory, MB a minute": megabytes_a_minute(memory),
+    }  # fmt: skip
 
 
 def megabytes_a_minute(memory: list[tuple[float, float]]) -> float:
@@ -118,50 +125,44 @@ def megabytes_a_minute(memory: list[tuple[float, float]]) -> float:
 
 @click.command()
 @click.option("--tabs", default=20, show_default=True)
-@click.option("--hidden", default=0, show_default=True, help="How many of them are in the background.")
 @click.option("--minutes", default=10.0, show_default=True, help="How long all tabs stay open.")
-def main(tabs: int, hidden: int, minutes: float) -> None:
+@click.option("--minutes-alone", default=2.0, show_default=True, help="How long one tab alone is, and visitors are.")
+def main(tabs: int, minutes: float, minutes_alone: float) -> None:
     """Measure lag, training speed and the server's memory with one tab and with many."""
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    alone, many = 60 * minutes_alone, 60 * minutes
+    phases = [(1, 0, alone), (tabs, 0, many), (1, tabs - 1, alone), (1, 0, alone)]
+    with tempfile.TemporaryDirectory() as folder, Window() as window:
         store = Store(f"sqlite:///{folder}/store.db")
         server = Server("dashboard.py", {"KD_STORE": store.url})
         server.wait_until_healthy()
         process = psutil.Process(server.pid)
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(QUIET))
-        for part in psutil.Process().children(recursive=True):
-            if "chrom" in part.name():
-                part.nice(19)
         try:
             experiment = store.create(RUN)
-            address, context = f"{server.url}/?experiment={experiment}", browser.new_context()
-            first = context.new_page()
-            first.goto(address)  # its looks start the training
+            query = f"experiment={experiment}"
+            window.open(f"{server.url}/?{query}")  # its looks start the training
             while not any(link.role == "student" for link, _ in store.runs_of(experiment)):
                 time.sleep(0.2)
-            first.close()
             pupils = [run.id for link, run in store.runs_of(experiment) if link.role != "teacher"]
+            time.sleep(60)  # the run's curves reach their full length
+            window.close_tabs()
             time.sleep(5)
             before = float(process.memory_full_info().uss)
-            for count, out_of_sight, seconds in ((1, 0, 60.0), (tabs, hidden, 60 * minutes), (1, 0, 60.0)):
+            for count, visitors, seconds in phases:
                 with Arrivals(store, pupils) as arrivals:
-                    lags, memory = watch(context, address, count, out_of_sight, arrivals, process, seconds)
-                rows.append({
-                    "tabs": count, "of them hidden": out_of_sight, "seconds": seconds,
-                    "lag, median (s)": float(np.median(lags)), "lag, 95 % (s)": float(np.quantile(lags, 0.95)),
-                    "epochs/s": arrivals.epochs_a_second(), "memory (MB)": memory[-1][1] / 1e6,
-                    "memory, MB a minute": megabytes_a_minute(memory),
-                })  # fmt: skip
-            time.sleep(5)
-            after = float(process.memory_full_info().uss)
+                    rows.append(watch(window, server, query, count, visitors, arrivals, seconds))
+                time.sleep(65 if count + visitors > 1 else 5)  # the server gives memory back once a minute
+                rows[-1]["memory afterwards"] = float(process.memory_full_info().uss) / before
+                print(rows[-1], file=sys.stderr, flush=True)
         finally:
-            browser.close()
             server.stop()
             for worker in store.workers():
                 terminate_group(worker.pid)
-    alone = (rows[0]["epochs/s"] + rows[2]["epochs/s"]) / 2
-    present(f"{tabs} tabs on one live run, {os.cpu_count()} cores for server, worker and browser together", rows,
-            training_against_one_tab=rows[1]["epochs/s"] / alone, memory_afterwards_against_start=after / before)  # fmt: skip
+    for row in rows[1:3]:
+        row["training against one tab"] = row["epochs/s"] / float(np.mean([rows[0]["epochs/s"], rows[3]["epochs/s"]]))
+    columns = list(rows[1])
+    rows = [{name: row.get(name) for name in columns} for row in rows]
+    present(f"{tabs} tabs on one live run, {os.cpu_count()} cores for server, worker and browser together", rows)
 
 
 if __name__ == "__main__":

@@ -238,8 +238,10 @@ def soften(store: Store, experiment_id: str, temperature: float, seed: int | Non
     return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
 
 
-# Of each run's points on one split, Curves holds at most twice as many: a look costs the same after hours of training.
-POINTS_KEPT = 4_000
+# Of each run's points on one split, and of its snapshots, Curves holds at most twice as many: a look costs the same, and
+# the dashboard's memory stays the same, after hours of training.
+POINTS_KEPT = 2_000
+SNAPSHOTS_KEPT = 250
 
 
 @dataclass
@@ -247,6 +249,7 @@ class Curves:
     """The curves of an experiment's runs, read on from where the last look ended.
 
     ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the store has every point.
+    ``probes`` holds logits [examples, classes] by role and seed, and then by epoch; of many epochs some.
     """
 
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -268,6 +271,11 @@ class Curves:
             )
         for run_id, epoch, snapshot in snapshots:
             self.probes.setdefault(places[run_id], {})[epoch] = snapshot
+        for place, taken in self.probes.items():
+            if len(taken) > 2 * SNAPSHOTS_KEPT:
+                epochs = sorted(taken)
+                chosen = np.unique(np.linspace(0, len(epochs) - 1, SNAPSHOTS_KEPT).astype(int))
+                self.probes[place] = {epochs[number]: taken[epochs[number]] for number in chosen}
         return bool(len(new) or snapshots)
 
 

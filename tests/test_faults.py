@@ -86,25 +86,28 @@ def test_killed_at_any_moment_again_and_again_a_run_loses_nothing_and_ends_as_if
     moments = random.Random(SEED)
     reference = start(engine, SMALL)
     wait_for(engine, lambda: store.job(reference).status == "finished")
-    experiment, accepted = start(engine, SMALL), set[int]()
-    for _ in range(ROUNDS):
-        wait_for(engine, lambda: store.job(experiment).status != "queued")
-        time.sleep(moments.uniform(0, 2.5))
-        accepted |= points(store, experiment)
-        if store.job(experiment).status != "running":
-            break
-        os.kill(busy(store).pid, signal.SIGKILL)
-        wait_for(engine, lambda: store.job(experiment).status == "interrupted", seconds=15)
+    killed = 0
+    while killed < ROUNDS:
+        experiment, accepted = start(engine, SMALL), set[int]()
+        while killed < ROUNDS:
+            wait_for(engine, lambda: store.job(experiment).status != "queued")  # noqa: B023  called at once
+            time.sleep(moments.uniform(0, 2.5))
+            accepted |= points(store, experiment)
+            if store.job(experiment).status != "running":
+                break
+            os.kill(busy(store).pid, signal.SIGKILL)
+            killed += 1
+            wait_for(engine, lambda: store.job(experiment).status == "interrupted", seconds=15)  # noqa: B023
+            assert accepted <= points(store, experiment)
+            store.requeue(experiment)
+            engine.submit(experiment)
+        wait_for(engine, lambda: not JobStatus(store.job(experiment).status).live)  # noqa: B023
+        assert store.job(experiment).status == "finished", store.job(experiment).traceback
         assert accepted <= points(store, experiment)
-        store.requeue(experiment)
-        engine.submit(experiment)
-    wait_for(engine, lambda: not JobStatus(store.job(experiment).status).live)
-    assert store.job(experiment).status == "finished", store.job(experiment).traceback
-    assert accepted <= points(store, experiment)
-    for role in ("student", "baseline"):
-        (one,), (other,) = (load_results(store, each).runs(role) for each in (reference, experiment))
-        assert one.id != other.id
-        assert np.array_equal(logits(store, one, "test"), logits(store, other, "test")), "the same weights"
+        for role in ("student", "baseline"):
+            (one,), (other,) = (load_results(store, each).runs(role) for each in (reference, experiment))
+            assert one.id != other.id
+            assert np.array_equal(logits(store, one, "test"), logits(store, other, "test")), "the same weights"
 
 
 def test_server_and_worker_killed_together_leave_a_run_that_a_new_server_resumes(page: Page, store: Store) -> None:

@@ -2,11 +2,13 @@
 
 import time
 
+import numpy as np
 import pytest
 
+from kdcore.arrays import pack
 from kdcore.config import ExperimentConfig
 from kdcore.errors import StoreError
-from kdcore.results import POINTS_KEPT, Curves, Pupils, load_results, soften, taught_by, thin
+from kdcore.results import POINTS_KEPT, SNAPSHOTS_KEPT, Curves, Pupils, load_results, soften, taught_by, thin
 from kdcore.schema import Run
 from kdcore.store import Store, new_id
 
@@ -79,7 +81,7 @@ def test_softening_needs_a_trained_teacher(store: Store) -> None:
 
 def test_a_long_run_is_held_in_bounds_with_its_spikes_and_its_newest_points(store: Store) -> None:
     created, (_, student) = experiment(store, CONFIG, "teacher", "student")
-    curves, steps, chunk = Curves(), 0, 3_000
+    curves, steps, chunk = Curves(), 0, 3 * POINTS_KEPT // 4
     for _ in range(8):
         losses = [1.0] * chunk
         losses[1_234] = 9.0
@@ -98,6 +100,20 @@ def test_a_long_run_is_held_in_bounds_with_its_spikes_and_its_newest_points(stor
     assert (shown["step"].iloc[0], shown["step"].iloc[-1]) == (1, steps)
     assert (shown["loss"] == 9.0).sum() == 8, "no spike was lost"
     assert len(store.metrics([student])) == steps, "the store keeps every point"
+
+
+def test_of_many_snapshots_some_are_held_with_the_first_and_the_newest(store: Store) -> None:
+    created, (_, student) = experiment(store, CONFIG, "teacher", "student")
+    curves, chunk = Curves(), SNAPSHOTS_KEPT + 50
+    for start in range(0, 4 * chunk, chunk):
+        for epoch in range(start, start + chunk):
+            store.add_probe(student, epoch, pack(np.full((1, 2), epoch, np.float32)))
+        curves.read_on(store, load_results(store, created))
+        (held,) = curves.probes.values()
+        assert len(held) <= 2 * SNAPSHOTS_KEPT
+        assert {0, start + chunk - 1} <= held.keys()
+        assert all((snapshot == epoch).all() for epoch, snapshot in held.items())
+    assert np.diff(sorted(held)).max() < 4 * chunk / 20, "they are spread over the whole run"
 
 
 def test_a_resumed_run_replaces_what_was_thinned(store: Store) -> None:

@@ -15,7 +15,7 @@ import streamlit as st
 
 Arguments = ParamSpec("Arguments")
 
-SECONDS_WHEN_HIDDEN = 10.0
+SECONDS_WHEN_HIDDEN = 30.0
 # A look that brought no answer (the server was restarted, or had no time) is asked for again.
 SECONDS_UNTIL_ASKED_AGAIN = 10.0
 
