@@ -1,10 +1,9 @@
 """Many browser tabs on one live run: ``python -m benchmarks.tabs``.
 
 An endless experiment trains in a worker while one tab of a real Chromium shows it; then many tabs of one window do, of
-which one is in view; then one tab with as many
-visitors on other computers, and one alone again. Measured are the lag (from a point's
-arrival in the store to its drawing in the tab in view), the worker's training speed, and the memory that the server
-holds for itself alone: as a straight line fitted over the time, and after the tabs are closed.
+which one is in view; then one tab with as many visitors on other computers, and one alone again. Measured are the lag
+(from a point's arrival in the store to its drawing in the tab in view), the worker's training speed, and the memory that
+the server holds for itself alone: as a straight line fitted over the time, and after the tabs are closed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ from kdcore.store import Store
 from tests.browser import REPOSITORY, Server
 
 # It goes on for longer than anybody looks.
-RUN = ExperimentConfig(student="conv-16-32", teacher="mlp-32", teacher_epochs=1, epochs=10_000, labels=None, seeds=1)
+RUN = ExperimentConfig(
+    student="conv-16-32", teacher="mlp-32", teacher_epochs=1, epochs=10_000, labels=None, seeds=1, batch_size=16
+)
 CHART = "document.querySelector('[class*=st-key-train_accuracy] .js-plotly-plot')"
 # Notes when a later point than before is on the chart of accuracies.
 WATCH = """
