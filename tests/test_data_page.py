@@ -101,4 +101,4 @@ def test_what_is_refused_is_said_and_a_table_asks_for_its_column(page: Page, url
     expect(page.get_by_text("Classes are read from the column 'kind', features from the other 1.")).to_be_visible(timeout=60_000)  # fmt: skip
     expect(page.get_by_text("48", exact=True)).to_be_visible()
     page.get_by_role("button", name="Discard").click()
-    expect(page.get_by_text("In the store")).to_be_visible()
+    expect(page.get_by_role("tabpanel", name="Data").get_by_text("In the store")).to_be_visible()
