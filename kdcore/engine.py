@@ -189,11 +189,13 @@ def mark_interrupted(store: Store) -> list[str]:
     workers = {worker.id: worker for worker in store.workers()}
     found = []
     reachable_since = store.reachable_since()
+    # Asked once: a worker that dies meanwhile keeps its row, by which the next look finds its job at once.
+    alive = {worker.id for worker in workers.values() if is_alive(worker, reachable_since)}
     for job in store.jobs(JobStatus.RUNNING):
         worker = workers.get(job.worker_id or "")
         silent = time.time() - max(job.heartbeat_at or 0.0, reachable_since) > SECONDS_UNTIL_STALE
         here = worker is not None and worker.host == socket.gethostname()
-        if worker is not None and is_alive(worker, reachable_since) and (here or not silent):
+        if worker is not None and worker.id in alive and (here or not silent):
             continue
         if worker is None and not silent:  # it may just have left properly; its last heartbeat is fresh
             continue
@@ -211,7 +213,7 @@ def mark_interrupted(store: Store) -> list[str]:
         except ClaimLost:
             continue
     for worker in workers.values():
-        if not is_alive(worker, reachable_since):
+        if worker.id not in alive:
             store.remove_worker(worker.id)
     return found
 
