@@ -61,6 +61,11 @@ def policy_scope(policy: Policy) -> Iterator[None]:
         keras.config.set_dtype_policy(former)
 
 
+def bfloat16_without_tiles() -> bool:
+    """Say whether the processor does the work, and knows bfloat16 by AVX-512 alone, without AMX's tiles."""
+    return not _gpus() and {"amx_bf16", "avx512_bf16"} & _cpu_flags() == {"avx512_bf16"}
+
+
 def _name(suited: bool) -> str:
     return "bfloat16" if suited else "float32"
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kdcore.arrays import pack, unpack
 from kdcore.datasets import Dataset
 from kdcore.evaluation import weights_digest
+from kdcore.linear_tail import collapse_linear_tail
 from kdcore.store import Store
 from kdcore.training import Network
 
@@ -28,7 +29,7 @@ def training_logits(
     cached = store.artifact(key)
     if cached is not None:
         return unpack(cached), True
-    logits = teacher.logits(dataset.train.inputs)
+    logits = Network(collapse_linear_tail(teacher.model), teacher.scale).logits(dataset.train.inputs)
     store.put_artifact(key, pack(logits))
     return logits, False
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kdcore.arrays import pack_many, unpack_many
 from kdcore.augmentation import Augmentation
 from kdcore.errors import StopRequested, StoreError
+from kdcore.strided_gradients import strided_gradients
 
 # A chunk is one call into TensorFlow: long enough to amortise the call, short enough for Stop and for live curves.
 SECONDS_PER_CHUNK = 0.1
@@ -102,7 +103,8 @@ class Loop:
             data = tf.nest.map_structure(
                 lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), (inputs, targets)
             )
-            self._compiled = tf.function(self._run, autograph=False).get_concrete_function(rows, *data)
+            with strided_gradients(self.trainer):
+                self._compiled = tf.function(self._run, autograph=False).get_concrete_function(rows, *data)
         self._compiled(tf.convert_to_tensor(batches), inputs, targets)
 
     def _run(self, batches: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tf.Tensor:
