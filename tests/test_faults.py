@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -108,6 +110,33 @@ def test_killed_at_any_moment_again_and_again_a_run_loses_nothing_and_ends_as_if
             (one,), (other,) = (load_results(store, each).runs(role) for each in (reference, experiment))
             assert one.id != other.id
             assert np.array_equal(logits(store, one, "test"), logits(store, other, "test")), "the same weights"
+
+
+def test_a_worker_that_dies_while_it_is_looked_at_leaves_a_job_that_the_next_look_finds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    job = store.create(SMALL)
+    store.put_worker(
+        Worker(
+            id="w", host=socket.gethostname(), pid=process.pid, process_started=psutil.Process(process.pid).create_time(),
+            state="busy",
+            heartbeat_at=time.time(), created_at=time.time(),
+        )
+    )  # fmt: skip
+    assert store.claim("w") is not None
+
+    def alive_for_the_last_time(worker: Worker, reachable_since: float = 0.0) -> bool:
+        answer = is_alive(worker, reachable_since)
+        process.kill()
+        process.wait()
+        return answer
+
+    monkeypatch.setattr("kdcore.engine.is_alive", alive_for_the_last_time)
+    assert mark_interrupted(store) == []
+    assert mark_interrupted(store) == [job]
+    assert store.job(job).status == "interrupted"
+    assert store.workers() == []
 
 
 def test_server_and_worker_killed_together_leave_a_run_that_a_new_server_resumes(page: Page, store: Store) -> None:
