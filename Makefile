@@ -18,13 +18,14 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pip check
 
-# Asks the public database of known vulnerabilities, so it needs a network; `make check` does what can be done without.
+# Asks the public database of known vulnerabilities about all that is installed, so it needs a network; what it could not
+# ask about is a failure. `make check` does what can be done without.
 audit: .venv/installed-dev
-	$(BIN)/pip-audit --requirement requirements.txt --progress-spinner off
+	$(BIN)/pip-audit --strict --progress-spinner off
 
 .venv/bin/python:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'KD Lab needs Python 3.11 or newer'"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
 
 .venv/installed: requirements.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -60,20 +60,20 @@ class Progress:
     _words: str = ""
     _reported_at: float = 0.0
     _began: float = 0.0
-    _first_fraction: float | None = None
+    _first_fraction: float = 0.0
 
     def begin(self, words: str) -> None:
         """Enter the next phase."""
         self.phase += 1
         self._words, self._reported_at = words, 0.0
-        self._began, self._first_fraction = time.perf_counter(), None
+        self._first_fraction = 0.0
         self.update(0.0)
 
     def update(self, fraction: float, detail: str = "") -> None:
         """Report that ``fraction`` of the phase is done, at most twice a second; raises where the job must end."""
         self.check()
         now = time.perf_counter()
-        if self._first_fraction is None or fraction == 0.0:
+        if not self._first_fraction:  # from the first step's end: compiling it takes seconds, and says nothing yet
             self._first_fraction, self._began = fraction, now
         if now - self._reported_at < SECONDS_BETWEEN_REPORTS:
             return

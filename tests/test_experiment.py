@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from kdcore.arrays import unpack
 from kdcore.config import ExperimentConfig
 from kdcore.engine import LocalEngine, is_alive, terminate_group
+from kdcore.experiment import Progress
 from kdcore.jobs import Pulse, run_claimed, run_job, this_worker
 from kdcore.results import Curves, correct, gain, load_results, logits, summary
 from kdcore.schema import JobStatus
@@ -281,3 +283,20 @@ def test_a_worker_that_is_ended_says_whether_it_was_asked_to_stop(store: Store, 
         pulse.ending = True  # what SIGTERM sets
         assert run_claimed(store, job, pulse) == status
     assert store.job(experiment).status == status
+
+
+def test_the_time_that_is_left_is_told_by_steps_and_not_by_the_compiling_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, reports = [100.0], list[float | None]()
+
+    class Reports:
+        def report(self, job_id: str, phase: str, progress: float, seconds_left: float | None) -> None:
+            reports.append(seconds_left)
+
+    monkeypatch.setattr("kdcore.experiment.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    progress = Progress(Reports(), "job", lambda: None)  # type: ignore[arg-type]
+    for seconds, fraction in ((0.0, None), (6.0, 0.01), (1.0, 0.11), (1.0, 0.21), (0.1, 0.22), (3.9, 0.61)):
+        clock[0] += seconds
+        progress.begin("training") if fraction is None else progress.update(fraction)
+    assert reports == [None, None, pytest.approx(8.9), pytest.approx(7.9), pytest.approx(3.9)]
