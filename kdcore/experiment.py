@@ -38,7 +38,7 @@ from kdcore.evaluation import (
 from kdcore.precision import policy_scope, resolve_precision
 from kdcore.schema import ROLES, Run
 from kdcore.store import Store, new_id
-from kdcore.teacher_logits import logits_of_run, training_logits
+from kdcore.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training import Learner, Loop, Network, baseline_order, student_order, train_together
 from kdcore.user_models import fit_in_words
 
@@ -188,7 +188,7 @@ class _Job:
         run, network = self.teacher()
         if self.config.augmentation != "none":
             self.progress.begin("the teacher will answer live: images are augmented")
-            return network()
+            return for_answers(network())
         self.progress.begin("asking the teacher about every training example")
         known = logits_of_run(self.store, run.id)
         if known is not None:

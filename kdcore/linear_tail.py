@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from kdcore.errors import ModelError
-from kdcore.models import multiply_accumulates
+from kdcore.models import multiply_accumulates, multiply_accumulates_of_layer
 
 # Each is a linear map and a constant; of these classes exactly, as a class of one's own may do anything.
 LINEAR = {
@@ -37,16 +38,16 @@ def collapse_linear_tail(model: keras.Model) -> keras.Model:
         tail += 1
     cuts = range(len(chain) - tail, len(chain))  # the first layer of the tail; at least one layer stays before it
     try:
-        work = {cut: _work(model, chain, cut) for cut in cuts}
+        work = {cut: _work(chain, cut, model.output_shape[-1]) for cut in cuts}
         if not cuts or multiply_accumulates(model) < LEAST_SAVING * min(work.values()):
             return model
     except ModelError:  # the work of a part of the model is not known
         return model
     cut = min(work, key=lambda candidate: work[candidate])
-    features = chain[cut - 1].output
-    matrix, constant = _as_matrix(chain[cut:], tuple(features.shape[1:]), model.output_shape[-1])
+    matrix, constant = _as_matrix(chain[cut:], tuple(chain[cut].input.shape[1:]), model.output_shape[-1])
+    inputs, features = _front(model, chain[:cut])
     logits = layers.Dense(len(constant), dtype="float32", name="linear_tail")
-    collapsed = keras.Model(model.inputs[0], logits(layers.Flatten(dtype="float32")(features)))
+    collapsed = keras.Model(inputs, logits(layers.Flatten(dtype="float32")(features)))
     logits.set_weights([matrix, constant])
     return collapsed
 
@@ -54,6 +55,8 @@ def collapse_linear_tail(model: keras.Model) -> keras.Model:
 def _chain(model: keras.Model) -> list[keras.Layer]:
     """Return the layers of a model that is one chain of them, from one input to one output; else none."""
     chain = [layer for layer in getattr(model, "layers", []) if not isinstance(layer, layers.InputLayer)]
+    if isinstance(model, keras.Sequential):
+        return chain if model.built else []
     try:
         received = [*(layer.input for layer in chain), *model.outputs]
         given = [*model.inputs, *(layer.output for layer in chain)]
@@ -62,17 +65,26 @@ def _chain(model: keras.Model) -> list[keras.Layer]:
         return []
 
 
+def _front(model: keras.Model, chain: list[keras.Layer]) -> tuple[Any, Any]:
+    """Return the input of ``model``, and what the first layers make of it."""
+    if not isinstance(model, keras.Sequential):
+        return model.inputs[0], chain[-1].output
+    # The tensors of a sequential model that came from a file do not hang together: its layers are called anew.
+    first = model.inputs[0]
+    inputs = features = keras.Input(batch_shape=first.shape, dtype=first.dtype)
+    for layer in chain:
+        features = layer(features)
+    return inputs, features
+
+
 def _is_linear(layer: keras.Layer) -> bool:
     known = type(layer) in LINEAR and None not in layer.output.shape[1:] and layer.quantization_mode is None
     return known and getattr(layer, "activation", None) in (None, keras.activations.linear)
 
 
-def _work(model: keras.Model, chain: list[keras.Layer], cut: int) -> int:
+def _work(chain: list[keras.Layer], cut: int, classes: int) -> int:
     """Return the multiply-accumulates of one example where the layers from ``cut`` on are one matrix."""
-    features = chain[cut - 1].output
-    return multiply_accumulates(keras.Model(model.inputs[0], features)) + math.prod(features.shape[1:]) * int(
-        model.output_shape[-1]
-    )
+    return sum(map(multiply_accumulates_of_layer, chain[:cut])) + math.prod(chain[cut].input.shape[1:]) * classes
 
 
 def _as_matrix(tail: list[keras.Layer], shape: tuple[int, ...], classes: int) -> tuple[NDArray, NDArray]:

@@ -113,13 +113,13 @@ def multiply_accumulates(model: keras.Model) -> int:
     Raises:
         ModelError: where the model is not built, or the size of its layers' outputs is not known.
     """
-    return sum(
-        multiply_accumulates(layer) if isinstance(layer, keras.Model) else _layer_multiply_accumulates(layer)
-        for layer in model.layers
-    )
+    return sum(map(multiply_accumulates_of_layer, model.layers))
 
 
-def _layer_multiply_accumulates(layer: keras.Layer) -> int:
+def multiply_accumulates_of_layer(layer: keras.Layer) -> int:
+    """Return what one layer, or a model within a model, adds to :func:`multiply_accumulates`; raises like it."""
+    if isinstance(layer, keras.Model):
+        return multiply_accumulates(layer)
     if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
         return 0
     try:
