@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -102,6 +103,15 @@ def build_resnet(input_shape: tuple[int, ...], classes: int, depth: int, width: 
             x = _residual_block(x, width * 2**stage, strides)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, _logits(classes)(x), name=_layer_name(name))
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a model, and those of models within it in their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
 
 
 def multiply_accumulates(model: keras.Model) -> int:

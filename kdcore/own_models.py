@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from keras import layers, ops
 from kdcore import user_data, user_models
 from kdcore.catalog import APPLICATIONS, ModelCard, own_model, registered_function, short_name, sources
 from kdcore.errors import ConfigError, ModelError
+from kdcore.models import all_layers
 from kdcore.schema import Job, UserModel
 from kdcore.source_common import first_line
 from kdcore.store import Store, new_id
@@ -127,7 +128,7 @@ def _random_inputs(model: keras.Model) -> np.ndarray:
 
 def _expected_values(model: keras.Model) -> tuple[str, str]:
     """Return the range of values that a model for images expects, told by its first layers, and how that is known."""
-    for layer in _flat(model):
+    for layer in all_layers(model):
         if isinstance(layer, layers.Rescaling):
             scale = float(np.max(np.abs(layer.scale)))
             return ("0 to 255" if scale < 0.1 else "0 to 1"), "told by its own Rescaling layer"
@@ -137,14 +138,6 @@ def _expected_values(model: keras.Model) -> tuple[str, str]:
         if layer.weights:
             break
     return "0 to 1", "assumed: say otherwise when you add it"
-
-
-def _flat(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _flat(layer)
-        else:
-            yield layer
 
 
 # Fitting a model to data

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from kdcore.models import all_layers
 from kdcore.precision import bfloat16_without_tiles
 
 LEAST_CHANNELS = 64
@@ -28,7 +29,7 @@ def strided_gradients(model: keras.Model) -> Iterator[None]:
 
     Does nothing where processor or layers do not profit. The layers are as before when the block is left.
     """
-    profiting = [layer for layer in _layers(model) if _profits(layer)] if bfloat16_without_tiles() else []
+    profiting = [layer for layer in all_layers(model) if _profits(layer)] if bfloat16_without_tiles() else []
     for layer in profiting:
         layer.convolution_op = partial(_convolve, strides=layer.strides, padding=layer.padding.upper())
     try:
@@ -94,15 +95,6 @@ class _Steps:
         missing = max((places - 1) * stride + kernel - size, 0) if same else 0
         self.padding = [missing // 2, missing - missing // 2]
         self.seen = (np.arange(places)[:, None] * stride + np.arange(kernel)[None, :]).astype(np.int32)
-
-
-def _layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """Yield the layers of a model, and of models within it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def _profits(layer: keras.Layer) -> bool:
