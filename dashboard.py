@@ -9,10 +9,10 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdcore.errors import KDLabError
-from pages.components.session import show_error
+from pages.shared.session import show_error
 
-# Charts need the room that Streamlit leaves free above a page. Its own Stop button, shown while a script runs, would stop
-# the drawing of a page beside KD Lab's Stop, which stops the training.
+# Charts need the room that Streamlit leaves free above a page. Its own Stop button, shown while a
+# script runs, would stop the drawing of a page beside KD Lab's Stop, which stops the training.
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }
 [data-testid="stStatusWidget"] button { display: none; }
@@ -25,8 +25,17 @@ def draw() -> None:
     st.html(STYLE)
     page = st.navigation(
         [
-            st.Page("pages/views/train.py", title="Train", icon=":material/model_training:", default=True),
-            st.Page("pages/views/temperature.py", title="Temperature", icon=":material/device_thermostat:"),
+            st.Page(
+                "pages/views/train.py",
+                title="Train",
+                icon=":material/model_training:",
+                default=True,
+            ),
+            st.Page(
+                "pages/views/temperature.py",
+                title="Temperature",
+                icon=":material/device_thermostat:",
+            ),
             st.Page("pages/views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             st.Page("pages/views/sweep.py", title="Sweep", icon=":material/grid_on:"),
             st.Page("pages/views/data.py", title="Data", icon=":material/database:"),
@@ -43,8 +52,8 @@ def draw() -> None:
 
 @contextlib.asynccontextmanager
 async def _started(_app: Any) -> AsyncIterator[dict[str, Any]]:
-    # A folder called pages means Streamlit's old navigation to it until a first script has run: the first visitor of a
-    # fresh server was told "Page not found" on every page but the first.
+    # A folder called pages means Streamlit's old navigation to it until a first script has run: the
+    # first visitor of a fresh server was told "Page not found" on every page but the first.
     PagesManager.uses_pages_directory = False
     yield {}
 

@@ -1,7 +1,8 @@
 """How much memory it takes to bring many images along: ``python -m benchmarks.data_memory``.
 
-Makes a zip of JPEG images of random colours, puts it into a store with ``python -m kdcore data add``, then loads it as a
-worker does; each in a process of its own, whose peak memory is measured, once with a tenth of the images and once with all.
+Makes a zip of JPEG images of random colours, puts it into a store with ``python -m kdcore data
+add``, then loads it as a worker does; each in a process of its own, whose peak memory is measured,
+once with a tenth of the images and once with all.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from benchmarks.common import present
 
 LOAD = """
 import sys
-from kdcore import datasets
-from kdcore.config import ExperimentConfig
-from kdcore.store import Store
+from kdcore.data import datasets
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.store import Store
 store = Store(sys.argv[1])
 data = datasets.load(ExperimentConfig(dataset="many", teacher="mlp-8", student="mlp-4", labels=None))
 print(len(data.train))
@@ -41,19 +42,26 @@ sys.exit(done.returncode)
 
 
 def make_zip(path: Path, images: int, size: int) -> None:
-    """Write so many images of ten classes; noise, so that no two are equal and nothing compresses well."""
+    """Write so many images of ten classes.
+
+    Noise, so that no two are equal and nothing compresses well.
+    """
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for number in range(images):
             file = io.BytesIO()
-            Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(file, "JPEG")
+            Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(
+                file, "JPEG"
+            )
             archive.writestr(f"class{number % 10}/{number}.jpg", file.getvalue())
 
 
 def peak(*command: str) -> tuple[float, float]:
     """Run a command; returns its peak memory in bytes and its seconds."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", MEASURED, *command], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *command], capture_output=True, text=True
+    )
     if done.returncode:
         raise click.ClickException(done.stderr[-2000:])
     return float(done.stdout.split()[-1]), time.perf_counter() - began
@@ -71,17 +79,35 @@ def main(images: int, size: int) -> None:
             make_zip(archive, count, size)
             steps = {
                 "python -m kdcore data add": (
-                    "-m", "kdcore", "--store", store, "data", "add", "many", str(archive)
+                    "-m",
+                    "kdcore",
+                    "--store",
+                    store,
+                    "data",
+                    "add",
+                    "many",
+                    str(archive),
                 ),
                 "a worker loads it": ("-c", LOAD, store),
-            }  # fmt: skip
+            }
             for what, arguments in steps.items():
                 memory, seconds = peak(sys.executable, *arguments)
-                rows.append({"images": count, "pixels in MB": count * size * size * 3 / 1e6, "step": what,
-                             "peak memory in MB": memory / 1e6, "seconds": seconds})  # fmt: skip
+                rows.append(
+                    {
+                        "images": count,
+                        "pixels in MB": count * size * size * 3 / 1e6,
+                        "step": what,
+                        "peak memory in MB": memory / 1e6,
+                        "seconds": seconds,
+                    }
+                )
     adding = [row["peak memory in MB"] for row in rows if row["step"].startswith("python")]
     grown = (adding[1] - adding[0]) / (rows[-1]["pixels in MB"] - rows[0]["pixels in MB"])
-    present(f"Bringing {images:,} images of {size}×{size} along", rows, growth_per_byte_of_pixels_when_adding=grown)
+    present(
+        f"Bringing {images:,} images of {size}×{size} along",
+        rows,
+        growth_per_byte_of_pixels_when_adding=grown,
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """How the Runs page opens with many experiments stored: ``python -m benchmarks.runs_table``.
 
-The same experiments with few points on their curves and with many: the listing behind the table, read by a store that
-is opened anew each time; and in a real Chromium until the table is drawn, the page opened by a click from another page,
-for the first time and again, and by its address in a browser that knows nothing yet, beside a page of Streamlit's that
-says one word. Opening may not cost more for what has been measured meanwhile.
+The same experiments with few points on their curves and with many: the listing behind the table,
+read by a store that is opened anew each time; and in a real Chromium until the table is drawn, the
+page opened by a click from another page, for the first time and again, and by its address in a
+browser that knows nothing yet, beside a page of Streamlit's that says one word. Opening may not
+cost more for what has been measured meanwhile.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ from playwright.sync_api import Browser, Locator, sync_playwright
 from sqlalchemy import insert
 
 from benchmarks.common import present
-from kdcore import library
-from kdcore.config import ExperimentConfig
-from kdcore.disk import store_bytes
-from kdcore.jobs import terminate_group
-from kdcore.schema import Artifact, Experiment, ExperimentRun, Job, JobStatus, Metric, Run
-from kdcore.store import Store
-from tests.browser import QUIET, Server, find_browser
+from kdcore.analysis import library
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.engine.jobs import terminate_group
+from kdcore.storage.disk import store_bytes
+from kdcore.storage.schema import Artifact, Experiment, ExperimentRun, Job, JobStatus, Metric, Run
+from kdcore.storage.store import Store
+from tests.support.browser import QUIET, Server, find_browser
 
 SEEDS = 3
 ARTIFACT_BYTES = {"model": 30_000, "logits": 18_000}
 
 
 def fill(store: Store, experiments: int, points: int) -> None:
-    """Store finished experiments of three seeds with ``points`` on each run's curve; the figures are random."""
+    """Store finished experiments of three seeds with ``points`` on each run's curve.
+
+    The figures are random.
+    """
     random, now = np.random.default_rng(0), time.time()
     rows: dict[Any, list[dict[str, Any]]] = {
         table: [] for table in (Job, Experiment, Run, ExperimentRun, Artifact, Metric)
@@ -44,30 +48,73 @@ def fill(store: Store, experiments: int, points: int) -> None:
         config = ExperimentConfig(temperature=1 + number % 20, alpha=number % 10 / 10, seeds=SEEDS)
         settings = config.model_dump(mode="json")
         rows[Job].append(
-            dict(id=experiment_id, kind="experiment", payload={}, status=JobStatus.FINISHED.value, phase="finished",
-                 progress=1.0, attempts=1, created_at=now + number)
-        )  # fmt: skip
+            dict(
+                id=experiment_id,
+                kind="experiment",
+                payload={},
+                status=JobStatus.FINISHED.value,
+                phase="finished",
+                progress=1.0,
+                attempts=1,
+                created_at=now + number,
+            )
+        )
         rows[Experiment].append(
-            dict(id=experiment_id, name="", note="", starred=False, fingerprint=config.fingerprint(), config=settings,
-                 dataset_key="data", seconds={}, created_at=now + number)
-        )  # fmt: skip
-        places = [("teacher", 0), *((role, seed) for role in ("student", "baseline") for seed in range(SEEDS))]
+            dict(
+                id=experiment_id,
+                name="",
+                note="",
+                starred=False,
+                fingerprint=config.fingerprint(),
+                config=settings,
+                dataset_key="data",
+                seconds={},
+                created_at=now + number,
+            )
+        )
+        places = [
+            ("teacher", 0),
+            *((role, seed) for role in ("student", "baseline") for seed in range(SEEDS)),
+        ]
         for role, seed in places:
             run_id = f"{experiment_id}-{role}-{seed}"
-            summary = {"dataset": "data", "test_accuracy": float(random.uniform(0.8, 1)), "test_examples": 449}
+            summary = {
+                "dataset": "data",
+                "test_accuracy": float(random.uniform(0.8, 1)),
+                "test_examples": 449,
+            }
             rows[Run].append(
-                dict(id=run_id, fingerprint=config.fingerprint(role), role=role, seed=seed, model="conv-8-16",  # type: ignore[arg-type]
-                     config=settings, parameters=1898, summary=summary, experiment_id=experiment_id, created_at=now,
-                     finished_at=now)
-            )  # fmt: skip
+                dict(
+                    id=run_id,
+                    fingerprint=config.fingerprint(role),  # type: ignore[arg-type]
+                    role=role,
+                    seed=seed,
+                    model="conv-8-16",
+                    config=settings,
+                    parameters=1898,
+                    summary=summary,
+                    experiment_id=experiment_id,
+                    created_at=now,
+                    finished_at=now,
+                )
+            )
             rows[ExperimentRun].append(
                 dict(experiment_id=experiment_id, role=role, seed=seed, run_id=run_id, reused=False)
             )
             for kind, size in ARTIFACT_BYTES.items():
                 key = f"{kind}/{run_id}"
-                rows[Artifact].append(dict(key=key, sha256="", size=size, data=bytes(size), created_at=now))
+                rows[Artifact].append(
+                    dict(key=key, sha256="", size=size, data=bytes(size), created_at=now)
+                )
             rows[Metric] += [
-                dict(run_id=run_id, split="train", step=step, epoch=step / 34, seconds=step / 100, loss=1 / (step + 1))
+                dict(
+                    run_id=run_id,
+                    split="train",
+                    step=step,
+                    epoch=step / 34,
+                    seconds=step / 100,
+                    loss=1 / (step + 1),
+                )
                 for step in range(points)
             ]
         if number % 50 == 49 or number == experiments - 1:
@@ -96,7 +143,9 @@ TABLE = "[data-testid=stDataFrame] canvas"
 
 
 def pages(browser: Browser, store: Store, repeats: int) -> dict[str, float]:
-    """Median seconds until the table is on screen, on a server that is warm, by the ways in which it is opened."""
+    """Median seconds until the table is on screen, on a server that is warm, by the ways in which
+    it is opened.
+    """
     server = Server("dashboard.py", {"KD_STORE": store.url})
     seconds: dict[str, list[float]] = {}
 
@@ -136,9 +185,15 @@ def pages(browser: Browser, store: Store, repeats: int) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--experiments", default=1000, show_default=True, help="Experiments stored, of seven runs each.")
-@click.option("--few", default=10, show_default=True, help="Points on the curve of each run, first.")
-@click.option("--many", default=300, show_default=True, help="Points on the curve of each run, then.")
+@click.option(
+    "--experiments", default=1000, show_default=True, help="Experiments stored, of seven runs each."
+)
+@click.option(
+    "--few", default=10, show_default=True, help="Points on the curve of each run, first."
+)
+@click.option(
+    "--many", default=300, show_default=True, help="Points on the curve of each run, then."
+)
 @click.option("--repeats", default=9, show_default=True, help="Openings to take the median of.")
 def main(experiments: int, few: int, many: int, repeats: int) -> None:
     """Measure how the Runs page opens when few and when many points are stored."""
@@ -159,7 +214,10 @@ def main(experiments: int, few: int, many: int, repeats: int) -> None:
             )
             store.close()
         browser.close()
-    ratios = {name: rows[1][name] / rows[0][name] for name in ("listing, s", "by click, s", "by address, s")}
+    ratios = {
+        name: rows[1][name] / rows[0][name]
+        for name in ("listing, s", "by click, s", "by address, s")
+    }
     present("Opening the Runs page", rows, many_to_few=ratios)
 
 

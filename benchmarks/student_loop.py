@@ -1,9 +1,10 @@
 """What KD Lab's training loop costs over a bare one: ``python -m benchmarks.student_loop``.
 
-The student of 16 and 32 filters on MNIST, batch 64, from given teacher logits. A bare ``tf.function`` that gathers a
-batch, takes the gradient of the distillation loss and applies Adam, with no metrics, no callbacks and no Stop, is the
-yardstick; then the same through ``Distiller``, silent, and streaming to a store while somebody polls it as a page does.
-Contestants take turns, several rounds of one epoch each, after a first epoch that is not counted.
+The student of 16 and 32 filters on MNIST, batch 64, from given teacher logits. A bare
+``tf.function`` that gathers a batch, takes the gradient of the distillation loss and applies Adam,
+with no metrics, no callbacks and no Stop, is the yardstick; then the same through ``Distiller``,
+silent, and streaming to a store while somebody polls it as a page does. Contestants take turns,
+several rounds of one epoch each, after a first epoch that is not counted.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ from keras import ops
 from numpy.typing import NDArray
 
 from benchmarks.common import present, student_run
-from kdcore import datasets, models
-from kdcore.callbacks import MetricStream
-from kdcore.config import ExperimentConfig
-from kdcore.datasets import Dataset
-from kdcore.distiller import Distiller
-from kdcore.store import Store
-from kdcore.training import Learner, Loop, Network, student_order, train_together
+from kdcore import models
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.data.datasets import Dataset
+from kdcore.storage.store import Store
+from kdcore.training.callbacks import MetricStream
+from kdcore.training.distiller import Distiller
+from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
 
 ALPHA, TEMPERATURE, LEARNING_RATE = 0.1, 10.0, 1e-3
 POLL = """
 import sys, time
-from kdcore.results import Curves, load_results
-from kdcore.store import Store
+from kdcore.analysis.results import Curves, load_results
+from kdcore.storage.store import Store
 store, curves = Store(sys.argv[1]), Curves()
 while True:
     curves.read_on(store, load_results(store, sys.argv[2]))
@@ -49,12 +51,16 @@ while True:
 """
 
 
-def bare_loop(dataset: Dataset, logits: NDArray[np.float32], batch_size: int) -> Callable[[int], None]:
+def bare_loop(
+    dataset: Dataset, logits: NDArray[np.float32], batch_size: int
+) -> Callable[[int], None]:
     """Return an epoch as plain TensorFlow would have it."""
     student = models.build("conv-16-32", dataset.input_shape, dataset.classes, seed=0)
     optimizer = keras.optimizers.Adam(LEARNING_RATE)
     optimizer.build(student.trainable_variables)
-    inputs, labels, teacher = map(tf.convert_to_tensor, (dataset.train.inputs, dataset.train.labels, logits))
+    inputs, labels, teacher = map(
+        tf.convert_to_tensor, (dataset.train.inputs, dataset.train.labels, logits)
+    )
 
     @tf.function(autograph=False)
     def run(batches: tf.Tensor) -> tf.Tensor:
@@ -63,15 +69,23 @@ def bare_loop(dataset: Dataset, logits: NDArray[np.float32], batch_size: int) ->
             x = tf.cast(tf.gather(inputs, rows), tf.float32) * dataset.scale
             with tf.GradientTape() as tape:
                 outputs = student(x, training=True)
-                hard = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, rows), outputs)
+                hard = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    tf.gather(labels, rows), outputs
+                )
                 target = tf.nn.log_softmax(tf.gather(teacher, rows) / TEMPERATURE)
-                soft = tf.reduce_sum(tf.exp(target) * (target - tf.nn.log_softmax(outputs / TEMPERATURE)), axis=-1)
-                loss = ALPHA * tf.reduce_mean(hard) + (1 - ALPHA) * TEMPERATURE**2 * tf.reduce_mean(soft)
+                soft = tf.reduce_sum(
+                    tf.exp(target) * (target - tf.nn.log_softmax(outputs / TEMPERATURE)), axis=-1
+                )
+                loss = ALPHA * tf.reduce_mean(hard) + (1 - ALPHA) * TEMPERATURE**2 * tf.reduce_mean(
+                    soft
+                )
             gradients = tape.gradient(loss, student.trainable_variables)
             optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
             return step + 1
 
-        return tf.while_loop(lambda step: step < tf.shape(batches)[0], body, [tf.constant(0)], parallel_iterations=1)
+        return tf.while_loop(
+            lambda step: step < tf.shape(batches)[0], body, [tf.constant(0)], parallel_iterations=1
+        )
 
     def epoch(number: int) -> None:
         full = len(dataset.train) // batch_size
@@ -82,7 +96,10 @@ def bare_loop(dataset: Dataset, logits: NDArray[np.float32], batch_size: int) ->
 
 
 def kd_lab_loop(
-    dataset: Dataset, logits: NDArray[np.float32], batch_size: int, stream_to: tuple[Store, str] | None
+    dataset: Dataset,
+    logits: NDArray[np.float32],
+    batch_size: int,
+    stream_to: tuple[Store, str] | None,
 ) -> Callable[[int], None]:
     """Return an epoch as KD Lab's workers run it."""
     student = models.build("conv-16-32", dataset.input_shape, dataset.classes, seed=0)
@@ -97,12 +114,20 @@ def kd_lab_loop(
     callbacks: list[keras.callbacks.Callback] = []
     if stream_to is not None:
         store, run_id = stream_to
-        callbacks.append(MetricStream(store, run_id, steps_per_epoch=steps_per_epoch, batch_size=batch_size))
+        callbacks.append(
+            MetricStream(store, run_id, steps_per_epoch=steps_per_epoch, batch_size=batch_size)
+        )
     learner = Learner(
-        "student", Loop(distiller, dataset.scale), Network(student, dataset.scale), dataset.train.inputs,
-        {"labels": dataset.train.labels, "teacher_logits": logits}, partial(student_order, len(dataset.train), 0),
-        batch_size, steps_per_epoch, callbacks,
-    )  # fmt: skip
+        "student",
+        Loop(distiller, dataset.scale),
+        Network(student, dataset.scale),
+        dataset.train.inputs,
+        {"labels": dataset.train.labels, "teacher_logits": logits},
+        partial(student_order, len(dataset.train), 0),
+        batch_size,
+        steps_per_epoch,
+        callbacks,
+    )
     return lambda number: train_together([learner], number + 1)
 
 
@@ -121,16 +146,29 @@ def watched_run(folder: str) -> Iterator[tuple[Store, str]]:
 
 
 @click.command()
-@click.option("--rounds", default=7, show_default=True, help="Epochs of each contestant that count.")
+@click.option(
+    "--rounds", default=7, show_default=True, help="Epochs of each contestant that count."
+)
 @click.option("--batch-size", default=64, show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Threads of TensorFlow; 0 leaves it to TensorFlow.")
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    help="Threads of TensorFlow; 0 leaves it to TensorFlow.",
+)
 @click.option("--examples", type=int, default=None, help="Training images to use. [default: all]")
 def main(rounds: int, batch_size: int, threads: int, examples: int | None) -> None:
     """Time an epoch of a small student, bare, in KD Lab's loop, and streamed."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    dataset = datasets.load(ExperimentConfig(dataset="mnist", labels=None, training_examples=examples))
-    logits = np.random.default_rng(0).normal(0, 5, (len(dataset.train), dataset.classes)).astype(np.float32)
+    dataset = datasets.load(
+        ExperimentConfig(dataset="mnist", labels=None, training_examples=examples)
+    )
+    logits = (
+        np.random.default_rng(0)
+        .normal(0, 5, (len(dataset.train), dataset.classes))
+        .astype(np.float32)
+    )
     ops.convert_to_tensor(0.0)  # start TensorFlow outside the timing
     with tempfile.TemporaryDirectory() as folder, watched_run(folder) as stream_to:
         contestants = {
@@ -150,12 +188,20 @@ def main(rounds: int, batch_size: int, threads: int, examples: int | None) -> No
         {
             "loop": name,
             "images/s": len(dataset.train) / averages.median(times),
-            "of the bare loop's speed": averages.median(b / own for b, own in zip(bare, times, strict=True)),
-            "time against silent": averages.median(own / s for s, own in zip(silent, times, strict=True)),
+            "of the bare loop's speed": averages.median(
+                b / own for b, own in zip(bare, times, strict=True)
+            ),
+            "time against silent": averages.median(
+                own / s for s, own in zip(silent, times, strict=True)
+            ),
         }
         for name, times in seconds.items()
     ]
-    present(f"Student loop, batch {batch_size}, {threads} threads, median of {rounds} epochs", rows, seconds=seconds)
+    present(
+        f"Student loop, batch {batch_size}, {threads} threads, median of {rounds} epochs",
+        rows,
+        seconds=seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What a sweep costs against the same runs one by one: ``python -m benchmarks.sweep``.
 
-The seed example's networks on MNIST (``KD_DATA_DIR`` with mnist.npz, or a download): a teacher of 256 and 512 filters that
-is given, students of 16 and 32, batch 64. One by one means ``keras.distillation.Distiller`` with its live teacher; a few of
-those runs are measured and multiplied. The sweep is KD Lab's own: worker processes, teacher logits computed once (in its
-time), a baseline for each seed, everything streamed, measured and stored. Its time is given from the start of the command
-to the last cell, with the start of the workers, and without.
+The seed example's networks on MNIST (``KD_DATA_DIR`` with mnist.npz, or a download): a teacher of
+256 and 512 filters that is given, students of 16 and 32, batch 64. One by one means
+``keras.distillation.Distiller`` with its live teacher; a few of those runs are measured and
+multiplied. The sweep is KD Lab's own: worker processes, teacher logits computed once (in its time),
+a baseline for each seed, everything streamed, measured and stored. Its time is given from the start
+of the command to the last cell, with the start of the workers, and without.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ import click
 import numpy as np
 
 from benchmarks.common import present
-from kdcore import sweep_results, sweeps
-from kdcore.config import PRESETS, ExperimentConfig
-from kdcore.engine import LocalEngine
-from kdcore.schema import JobStatus
-from kdcore.store import Store
-from kdcore.sweep_config import Axis, SweepConfig
+from kdcore import sweeps
+from kdcore.config.experiment import PRESETS, ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
+from kdcore.engine.local import LocalEngine
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+from kdcore.sweeps import results as sweep_results
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def grid(base: ExperimentConfig, cells: int) -> SweepConfig:
-    """Return a sweep over alpha and temperature of at least so many cells, five alphas or fewer across."""
+    """Return a sweep over alpha and temperature of at least so many cells, five alphas or fewer
+    across.
+    """
     alphas = min(5, cells)
     temperatures = np.geomspace(1, 16, -(-cells // alphas)).round(3).tolist()
     return SweepConfig(
@@ -47,7 +51,10 @@ def grid(base: ExperimentConfig, cells: int) -> SweepConfig:
 
 
 def run_sweep(store: Store, config: SweepConfig, workers: int) -> dict[str, Any]:
-    """Run a sweep to its end with fresh workers; returns its seconds, with and without their start."""
+    """Run a sweep to its end with fresh workers.
+
+    Returns its seconds, with and without their start.
+    """
     engine = LocalEngine(store, workers=workers, idle_seconds=1.0)
     began = time.perf_counter()
     sweep_id = sweeps.create(store, config)
@@ -57,13 +64,20 @@ def run_sweep(store: Store, config: SweepConfig, workers: int) -> dict[str, Any]
         time.sleep(SECONDS_BETWEEN_LOOKS)
     seconds = time.perf_counter() - began
     if found.status != "finished":
-        raise click.ClickException(f"the sweep {found.status}: {[job.error for job in found.jobs if job.error][:1]}")
+        raise click.ClickException(
+            f"the sweep {found.status}: {[job.error for job in found.jobs if job.error][:1]}"
+        )
     while store.workers():  # the next one starts its own
         engine.tend()
         time.sleep(SECONDS_BETWEEN_LOOKS)
     cell = found.seconds_a_cell or float("nan")
-    return {"seconds": seconds, "without start": sweep_results.seconds_spent(found), "seconds a cell": cell,
-            "cells": len(found.cells), "workers": workers}  # fmt: skip
+    return {
+        "seconds": seconds,
+        "without start": sweep_results.seconds_spent(found),
+        "seconds a cell": cell,
+        "cells": len(found.cells),
+        "workers": workers,
+    }
 
 
 def train_teacher(store: Store, base: ExperimentConfig) -> None:
@@ -72,7 +86,7 @@ def train_teacher(store: Store, base: ExperimentConfig) -> None:
     teacher_id = store.create(base)
     store.finish(teacher_id, JobStatus.STOPPED)
     with store._write() as session:
-        from kdcore.schema import Job
+        from kdcore.storage.schema import Job
 
         session.get_one(Job, teacher_id).payload = {"reuse": "all", "parts": ["teacher"]}
     store.requeue(teacher_id)
@@ -90,8 +104,18 @@ def train_teacher(store: Store, base: ExperimentConfig) -> None:
 
 
 def time_keras(store_url: str, base: ExperimentConfig, runs: int) -> list[float]:
-    """Return the seconds of single runs with Keras' own distiller and a live teacher, in a process of their own."""
-    command = [sys.executable, "-m", "benchmarks.sweep", "--keras-runs", str(runs), "--store", store_url]
+    """Return the seconds of single runs with Keras' own distiller and a live teacher, in a process
+    of their own.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.sweep",
+        "--keras-runs",
+        str(runs),
+        "--store",
+        store_url,
+    ]
     command += ["--epochs", str(base.epochs)]
     if base.training_examples is not None:
         command += ["--examples", str(base.training_examples)]
@@ -102,9 +126,13 @@ def time_keras(store_url: str, base: ExperimentConfig, runs: int) -> list[float]
 
 
 def keras_runs(store: Store, base: ExperimentConfig, runs: int) -> None:
-    """Print the seconds of each run; the teacher is the stored one, in float32 as plain Keras code would have it."""
+    """Print the seconds of each run.
+
+    The teacher is the stored one, in float32 as plain Keras code would have it.
+    """
     from benchmarks.distillation import in_float32, keras_distiller
-    from kdcore import datasets, models
+    from kdcore import models
+    from kdcore.data import datasets
 
     dataset = datasets.load(base)
     (run,) = store.finished_runs("teacher")
@@ -121,17 +149,42 @@ def keras_runs(store: Store, base: ExperimentConfig, runs: int) -> None:
 @click.command()
 @click.option("--epochs", default=3, show_default=True, help="Epochs of each student.")
 @click.option("--examples", type=int, default=None, help="Training images to use. [default: all]")
-@click.option("--teacher-epochs", default=1, show_default=True, help="Epochs of the teacher, outside the timing.")
-@click.option("--size", default=25, show_default=True, help="Cells of the sweep that is set against single runs.")
-@click.option("--cells", default="5,100", show_default=True, help="Further sizes to time with all workers.")
-@click.option("--references", default=2, show_default=True, help="Runs of keras.distillation.Distiller to measure.")
+@click.option(
+    "--teacher-epochs",
+    default=1,
+    show_default=True,
+    help="Epochs of the teacher, outside the timing.",
+)
+@click.option(
+    "--size",
+    default=25,
+    show_default=True,
+    help="Cells of the sweep that is set against single runs.",
+)
+@click.option(
+    "--cells", default="5,100", show_default=True, help="Further sizes to time with all workers."
+)
+@click.option(
+    "--references",
+    default=2,
+    show_default=True,
+    help="Runs of keras.distillation.Distiller to measure.",
+)
 @click.option("--keras-runs", "single_runs", type=int, default=0, hidden=True)
 @click.option("--store", "store_url", default=None, hidden=True)
 def main(
-    epochs: int, examples: int | None, teacher_epochs: int, size: int, cells: str, references: int, single_runs: int,
+    epochs: int,
+    examples: int | None,
+    teacher_epochs: int,
+    size: int,
+    cells: str,
+    references: int,
+    single_runs: int,
     store_url: str | None,
-) -> None:  # fmt: skip
-    """Time a sweep, by default 5 by 5, against single runs, from one worker to one a core, and from few cells to many."""
+) -> None:
+    """Time a sweep, by default 5 by 5, against single runs, from one worker to one a core, and from
+    few cells to many.
+    """
     base = PRESETS["The Keras example (MNIST)"].replace(
         epochs=epochs, teacher_epochs=teacher_epochs, seeds=1, training_examples=examples
     )
@@ -145,7 +198,8 @@ def main(
         train_teacher(store, base)
         one_by_one = time_keras(store.url, base, references)
         single = float(np.median(one_by_one))
-        # A seed of its own for each sweep: nothing that an earlier one trained serves again, but the teacher.
+        # A seed of its own for each sweep: nothing that an earlier one trained serves again, but
+        # the teacher.
         seed, measured = 1, [run_sweep(store, grid(base, size), cores)]
         for count, workers in [(size, 1), (size, cores), *((count, cores) for count in counts)]:
             seed += 1
@@ -163,8 +217,10 @@ def main(
     present(
         f"Sweeps on {examples or 55_000:,} MNIST images, {epochs} epochs; one by one: {references} runs measured, the rest "
         "multiplied",
-        rows, keras_seconds=one_by_one, speed_up_of_workers=measured[1]["without start"] / measured[2]["without start"],
-    )  # fmt: skip
+        rows,
+        keras_seconds=one_by_one,
+        speed_up_of_workers=measured[1]["without start"] / measured[2]["without start"],
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Many browser tabs on one live run: ``python -m benchmarks.tabs``.
 
-An endless experiment trains in a worker while one tab of a real Chromium shows it; then many tabs of one window do, of
-which one is in view; then one tab with as many visitors on other computers, and one alone again. Measured are the lag
-(from a point's arrival in the store to its drawing in the tab in view), the worker's training speed, and the memory that
-the server holds for itself alone: as a straight line fitted over the time, and after the tabs are closed.
+An endless experiment trains in a worker while one tab of a real Chromium shows it; then many tabs
+of one window do, of which one is in view; then one tab with as many visitors on other computers,
+and one alone again. Measured are the lag (from a point's arrival in the store to its drawing in the
+tab in view), the worker's training speed, and the memory that the server holds for itself alone: as
+a straight line fitted over the time, and after the tabs are closed.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ from numpy.typing import NDArray
 
 from benchmarks.common import present
 from benchmarks.window import Window
-from kdcore.config import ExperimentConfig
-from kdcore.jobs import terminate_group
-from kdcore.store import Store
-from tests.browser import REPOSITORY, Server
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.engine.jobs import terminate_group
+from kdcore.storage.store import Store
+from tests.support.browser import REPOSITORY, Server
 
 # It goes on for longer than anybody looks.
 RUN = ExperimentConfig(
-    student="conv-16-32", teacher="mlp-32", teacher_epochs=1, epochs=10_000, labels=None, seeds=1, batch_size=16
+    student="conv-16-32",
+    teacher="mlp-32",
+    teacher_epochs=1,
+    epochs=10_000,
+    labels=None,
+    seeds=1,
+    batch_size=16,
 )
 CHART = "document.querySelector('[class*=st-key-train_accuracy] .js-plotly-plot')"
 # Notes when a later point than before is on the chart of accuracies.
@@ -47,7 +54,9 @@ WATCH = """
 
 
 class Arrivals:
-    """Notes from a thread when each epoch position first stands in the store, and how fast training goes."""
+    """Notes from a thread when each epoch position first stands in the store, and how fast training
+    goes.
+    """
 
     def __init__(self, store: Store, run_ids: list[str]) -> None:
         self.store, self.run_ids = store, run_ids
@@ -75,7 +84,9 @@ class Arrivals:
                 self.times.append(time.time())
 
     def lags(self, seen: list[list[float]]) -> list[float]:
-        """Return the seconds from a point's arrival in the store to a tab's showing it or a later one."""
+        """Return the seconds from a point's arrival in the store to a tab's showing it or a later
+        one.
+        """
         found = []
         for epoch, shown_at in seen:
             place = bisect.bisect_right(self.epochs, epoch + 1e-9) - 1
@@ -89,13 +100,31 @@ class Arrivals:
         return (self.epochs[-1] - self.epochs[first]) / (self.times[-1] - self.times[first])
 
 
-def watch(window: Window, server: Server, query: str, tabs: int, visitors: int, arrivals: Arrivals,
-          seconds: float) -> dict[str, Any]:  # fmt: skip
-    """Watch a run with so many tabs of one window and visitors elsewhere for so long; returns what was measured."""
+def watch(
+    window: Window,
+    server: Server,
+    query: str,
+    tabs: int,
+    visitors: int,
+    arrivals: Arrivals,
+    seconds: float,
+) -> dict[str, Any]:
+    """Watch a run with so many tabs of one window and visitors elsewhere for so long.
+
+    Returns what was measured.
+    """
     opened = [window.open(f"{server.url}/?{query}") for _ in range(tabs)]
     opened[0].wait_until(f"!!{CHART}", 120)
     opened[0].evaluate(WATCH)
-    command = [sys.executable, "-m", "benchmarks.visitors", server.url, query, str(visitors), str(seconds + 10)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.visitors",
+        server.url,
+        query,
+        str(visitors),
+        str(seconds + 10),
+    ]
     elsewhere = subprocess.Popen(command, cwd=REPOSITORY) if visitors else None
     time.sleep(10)  # all are there, and have their places in the caches
     hidden = sum(tab.evaluate("document.hidden") for tab in opened)
@@ -110,11 +139,17 @@ def watch(window: Window, server: Server, query: str, tabs: int, visitors: int, 
     if elsewhere is not None:
         elsewhere.wait(60)
     return {
-        "tabs": tabs, "of them hidden": hidden, "visitors elsewhere": visitors, "seconds": seconds,
-        "lag, median (s)": float(np.median(lags)), "lag, 95 % (s)": float(np.quantile(lags, 0.95)),
-        "epochs/s": arrivals.epochs_a_second(began), "server (cores)": busy / seconds,
-        "memory (MB)": memory[-1][1] / 1e6, "memory, MB a minute": megabytes_a_minute(memory),
-    }  # fmt: skip
+        "tabs": tabs,
+        "of them hidden": hidden,
+        "visitors elsewhere": visitors,
+        "seconds": seconds,
+        "lag, median (s)": float(np.median(lags)),
+        "lag, 95 % (s)": float(np.quantile(lags, 0.95)),
+        "epochs/s": arrivals.epochs_a_second(began),
+        "server (cores)": busy / seconds,
+        "memory (MB)": memory[-1][1] / 1e6,
+        "memory, MB a minute": megabytes_a_minute(memory),
+    }
 
 
 def megabytes_a_minute(memory: list[tuple[float, float]]) -> float:
@@ -127,7 +162,12 @@ def megabytes_a_minute(memory: list[tuple[float, float]]) -> float:
 @click.command()
 @click.option("--tabs", default=20, show_default=True)
 @click.option("--minutes", default=10.0, show_default=True, help="How long all tabs stay open.")
-@click.option("--minutes-alone", default=2.0, show_default=True, help="How long one tab alone is, and visitors are.")
+@click.option(
+    "--minutes-alone",
+    default=2.0,
+    show_default=True,
+    help="How long one tab alone is, and visitors are.",
+)
 def main(tabs: int, minutes: float, minutes_alone: float) -> None:
     """Measure lag, training speed and the server's memory with one tab and with many."""
     rows: list[dict[str, Any]] = []
@@ -152,7 +192,9 @@ def main(tabs: int, minutes: float, minutes_alone: float) -> None:
             for count, visitors, seconds in phases:
                 with Arrivals(store, pupils) as arrivals:
                     rows.append(watch(window, server, query, count, visitors, arrivals, seconds))
-                time.sleep(65 if count + visitors > 1 else 5)  # the server gives memory back once a minute
+                time.sleep(
+                    65 if count + visitors > 1 else 5
+                )  # the server gives memory back once a minute
                 rows[-1]["memory afterwards"] = float(process.memory_full_info().uss) / before
                 print(rows[-1], file=sys.stderr, flush=True)
         finally:
@@ -160,10 +202,15 @@ def main(tabs: int, minutes: float, minutes_alone: float) -> None:
             for worker in store.workers():
                 terminate_group(worker.pid)
     for row in rows[1:3]:
-        row["training against one tab"] = row["epochs/s"] / float(np.mean([rows[0]["epochs/s"], rows[3]["epochs/s"]]))
+        row["training against one tab"] = row["epochs/s"] / float(
+            np.mean([rows[0]["epochs/s"], rows[3]["epochs/s"]])
+        )
     columns = list(rows[1])
     rows = [{name: row.get(name) for name in columns} for row in rows]
-    present(f"{tabs} tabs on one live run, {os.cpu_count()} cores for server, worker and browser together", rows)
+    present(
+        f"{tabs} tabs on one live run, {os.cpu_count()} cores for server, worker and browser together",
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""How fast the Try it page answers: a digit is drawn in a real Chromium, and every answer that comes on screen is timed.
+"""How fast the Try it page answers: a digit is drawn in a real Chromium, and every answer that
+comes on screen is timed.
 
     .venv/bin/python -m benchmarks.try_it --seconds 10
 
-Trains a small experiment on the digits in a store of its own, unless KD_STORE names one with a finished experiment.
+Trains a small experiment on the digits in a store of its own, unless KD_STORE names one with a
+finished experiment.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import kdcore
-from kdcore.engine import LocalEngine, terminate_group
-from kdcore.predictions import keep_warm, predict, ready, trained_models
-from kdcore.store import Store
-from tests.browser import QUIET, Server, find_browser, wait_for_app
+from kdcore.engine.jobs import terminate_group
+from kdcore.engine.local import LocalEngine
+from kdcore.engine.predictions import keep_warm, predict, ready, trained_models
+from kdcore.storage.store import Store
+from tests.support.browser import QUIET, Server, find_browser, wait_for_app
 
 # In the page: when what the models say changes, and when the pen was moved last.
 WATCH = """
@@ -68,7 +71,10 @@ def _round_trips(store: Store, questions: int = 200) -> dict[str, float]:
         began = time.perf_counter()
         predict(store, engine, runs, generator.random((1, 8, 8, 1), np.float32))
         took.append(1000 * (time.perf_counter() - began))
-    return {"median_milliseconds": statistics.median(took), "p95_milliseconds": float(np.quantile(took, 0.95))}
+    return {
+        "median_milliseconds": statistics.median(took),
+        "p95_milliseconds": float(np.quantile(took, 0.95)),
+    }
 
 
 def _in_the_browser(store: Store, seconds: float) -> dict[str, float]:

@@ -1,7 +1,9 @@
-"""Visitors whose browsers run on other computers: ``python -m benchmarks.visitors URL QUERY HOW_MANY SECONDS``.
+"""Visitors whose browsers run on other computers: ``python -m benchmarks.visitors URL QUERY
+HOW_MANY SECONDS``.
 
-They speak Streamlit's protocol as its browser part does, take all that the server sends, and ask for the next look when
-the page tells them to (see pages/components/following.py). Only the drawing is left out, which costs the server nothing.
+They speak Streamlit's protocol as its browser part does, take all that the server sends, and ask
+for the next look when the page tells them to (see pages/shared/following.py). Only the drawing is
+left out, which costs the server nothing.
 """
 
 from __future__ import annotations

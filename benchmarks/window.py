@@ -1,7 +1,8 @@
-"""A window of a real Chromium with tabs as people have them: one in view, the others in the background.
+"""A window of a real Chromium with tabs as people have them: one in view, the others in the
+background.
 
-Playwright keeps every page in view. Here the browser is driven over its DevTools protocol, so that tabs behind another
-are hidden and slowed down by the browser itself.
+Playwright keeps every page in view. Here the browser is driven over its DevTools protocol, so that
+tabs behind another are hidden and slowed down by the browser itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.browser import QUIET, find_browser, free_port
+from tests.support.browser import QUIET, find_browser, free_port
 
 
 class Tab:
@@ -65,7 +66,9 @@ class Window:
         program = find_browser()
         assert program is not None, "a Chromium on the PATH"
         command = [program, *QUIET, *size, f"--remote-debugging-port={self._port}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         self._browser = Tab(self._address())
         self._opened: list[tuple[str, Tab]] = []
 
@@ -97,7 +100,9 @@ class Window:
         deadline = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/json/version") as answer:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{self._port}/json/version"
+                ) as answer:
                     return json.load(answer)["webSocketDebuggerUrl"]
             except OSError:
                 if time.monotonic() > deadline:

@@ -1,4 +1,7 @@
-"""Take the README's pictures from the real app: ``make screenshots``. Trains the default experiment first."""
+"""Take the README's pictures from the real app: ``make screenshots``.
+
+Trains the default experiment first.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from kdcore import sweeps
-from kdcore.config import ExperimentConfig
-from kdcore.engine import LocalEngine
-from kdcore.store import Store
-from kdcore.sweep_config import Axis, SweepConfig
-from tests.browser import QUIET, Server, find_browser, wait_for_app
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
+from kdcore.engine.local import LocalEngine
+from kdcore.storage.store import Store
+from tests.support.browser import QUIET, Server, find_browser, wait_for_app
 
 FOLDER = Path(__file__).parent
 
@@ -36,7 +39,9 @@ def main() -> None:
         page.screenshot(path=FOLDER / "compare.png")
         swept(page, store, server.url)
         page.screenshot(path=FOLDER / "sweep.png")
-        dark = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
+        dark = browser.new_page(
+            viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
+        )
         dark.goto(f"{server.url}/?experiment={experiment}")
         wait_for_app(dark)
         dark.wait_for_timeout(1500)
@@ -57,7 +62,9 @@ def trained(page: Page, store: Store, url: str) -> str:
 
 
 def compared(page: Page, url: str, experiment: str) -> None:
-    """Open the Compare page on an experiment, have its models timed, and look at where they differ."""
+    """Open the Compare page on an experiment, have its models timed, and look at where they
+    differ.
+    """
     page.set_viewport_size({"width": 1440, "height": 1640})
     page.goto(f"{url}/compare?models={experiment}&section=differ&show=only-first")
     page.get_by_role("button", name="Measure speed").click()
@@ -68,7 +75,10 @@ def compared(page: Page, url: str, experiment: str) -> None:
 
 def swept(page: Page, store: Store, url: str) -> None:
     """Watch a sweep of five alphas and five temperatures to its end."""
-    axes = (Axis("alpha", (0.1, 0.3, 0.5, 0.7, 0.9)), Axis("temperature", (1.0, 2.0, 4.0, 8.0, 16.0)))
+    axes = (
+        Axis("alpha", (0.1, 0.3, 0.5, 0.7, 0.9)),
+        Axis("temperature", (1.0, 2.0, 4.0, 8.0, 16.0)),
+    )
     sweep_id = sweeps.create(store, SweepConfig(ExperimentConfig(seeds=2), axes))
     page.set_viewport_size({"width": 1440, "height": 1000})
     page.goto(f"{url}/sweep?sweep={sweep_id}")

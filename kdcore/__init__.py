@@ -1,7 +1,8 @@
-"""KD Lab's library: knowledge distillation with Keras, from a script, a notebook or ``python -m kdcore``.
+"""KD Lab's library: knowledge distillation with Keras, from a script, a notebook or ``python -m
+kdcore``.
 
-Importing the package is cheap: each public name loads its module when it is first used, so that neither Keras nor
-TensorFlow is imported before something is trained.
+Importing the package is cheap: each public name loads its module when it is first used, so that
+neither Keras nor TensorFlow is imported before something is trained.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kdcore.version import __version__
+
 if TYPE_CHECKING:
-    from kdcore.catalog import register_model
-    from kdcore.config import ExperimentConfig
-    from kdcore.distiller import Distiller
+    from kdcore.config.catalog import register_model
+    from kdcore.config.experiment import ExperimentConfig
     from kdcore.errors import (
         ClaimLost,
         ConfigError,
@@ -27,32 +29,31 @@ if TYPE_CHECKING:
         TransitionError,
     )
     from kdcore.losses import kd_loss, soften
-    from kdcore.outcome import Outcome, run
-    from kdcore.store import Store
+    from kdcore.storage.store import Store
+    from kdcore.training.distiller import Distiller
+    from kdcore.work.outcome import Outcome, run
 
-
-__version__ = "0.1.0"
 
 # Where each public name lives.
 _MODULES = {
     "ClaimLost": "kdcore.errors",
     "ConfigError": "kdcore.errors",
     "DatasetError": "kdcore.errors",
-    "Distiller": "kdcore.distiller",
+    "Distiller": "kdcore.training.distiller",
     "ExperimentConfig": "kdcore.config",
     "KDLabError": "kdcore.errors",
     "ModelError": "kdcore.errors",
-    "Outcome": "kdcore.outcome",
+    "Outcome": "kdcore.work.outcome",
     "Problem": "kdcore.errors",
     "StopRequested": "kdcore.errors",
-    "Store": "kdcore.store",
+    "Store": "kdcore.storage.store",
     "StoreError": "kdcore.errors",
     "StoreUnreachable": "kdcore.errors",
     "TrainingError": "kdcore.errors",
     "TransitionError": "kdcore.errors",
     "kd_loss": "kdcore.losses",
-    "run": "kdcore.outcome",
-    "register_model": "kdcore.catalog",
+    "run": "kdcore.work.outcome",
+    "register_model": "kdcore.config.catalog",
     "soften": "kdcore.losses",
 }
 

@@ -1,5 +1,5 @@
 """``python -m kdcore``."""
 
-from kdcore.cli import main
+from kdcore.cli.program import main
 
 main(prog_name="python -m kdcore")

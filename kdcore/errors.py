@@ -1,4 +1,6 @@
-"""Every error that KD Lab raises on purpose: one tree, messages written for the person who reads them."""
+"""Every error that KD Lab raises on purpose: one tree, messages written for the person who reads
+them.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ class Problem:
 
 
 class ConfigError(KDLabError):
-    """One or more settings break their rule; ``problems`` names each, in the one form of ``Problem``."""
+    """One or more settings break their rule.
+
+    ``problems`` names each, in the one form of ``Problem``.
+    """
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
@@ -57,7 +62,10 @@ class StoreError(KDLabError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's database does not answer, or no longer, or cannot be written; it is worth trying again."""
+    """The store's database does not answer, or no longer, or cannot be written.
+
+    It is worth trying again.
+    """
 
 
 class TransitionError(StoreError):

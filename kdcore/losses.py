@@ -1,4 +1,6 @@
-"""The mathematics of distillation: pure functions of logits, with nothing to configure and no state."""
+"""The mathematics of distillation: pure functions of logits, with nothing to configure and no
+state.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,13 @@ def soften(logits: Any, temperature: Any) -> Any:
 
 
 def kd_loss(teacher_logits: Any, student_logits: Any, temperature: Any) -> Any:
-    """Return the distillation loss of a batch, a scalar: the mean over its rows of :func:`kd_loss_per_example`.
+    """Return the distillation loss of a batch, a scalar: the mean over its rows of
+    :func:`kd_loss_per_example`.
 
     ``T² · mean over the batch of Σ_c p_t (log p_t - log p_s)`` with ``p = softmax(logits / T)``
-    (Hinton, Vinyals, Dean 2015, §2.1). It is zero where teacher and student agree and never negative. Its gradient
-    with respect to the student's logits is ``T (p_s - p_t) / batch``; none flows to the teacher.
+    (Hinton, Vinyals, Dean 2015, §2.1). It is zero where teacher and student agree and never
+    negative. Its gradient with respect to the student's logits is ``T (p_s - p_t) / batch``; none
+    flows to the teacher.
 
     Args:
         teacher_logits: shape [batch, classes].
@@ -52,14 +56,20 @@ def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: A
     Arguments and errors are those of :func:`kd_loss`, which is its mean.
     """
     check_temperature(temperature)
-    teacher_logits, student_logits = _at_least_float32(teacher_logits), _at_least_float32(student_logits)
+    teacher_logits, student_logits = (
+        _at_least_float32(teacher_logits),
+        _at_least_float32(student_logits),
+    )
     _check_same_shape(teacher_logits, student_logits)
     dtype = keras.backend.result_type(teacher_logits.dtype, student_logits.dtype)
-    # At a high temperature the divergence of two rows is a difference of nearly equal numbers, some 1/T² of the logits'
-    # variance, and T² then magnifies its rounding: in float32 a loss at T = 100 can be wrong in its first digit. Hence
-    # float64 inside. A row of logits is short, so it costs next to nothing beside the networks.
+    # At a high temperature the divergence of two rows is a difference of nearly equal numbers, some
+    # 1/T² of the logits' variance, and T² then magnifies its rounding: in float32 a loss at T = 100
+    # can be wrong in its first digit. Hence float64 inside. A row of logits is short, so it costs
+    # next to nothing beside the networks.
     temperature = ops.cast(temperature, "float64")
-    teacher = ops.log_softmax(ops.cast(ops.stop_gradient(teacher_logits), "float64") / temperature, axis=-1)
+    teacher = ops.log_softmax(
+        ops.cast(ops.stop_gradient(teacher_logits), "float64") / temperature, axis=-1
+    )
     student = ops.log_softmax(ops.cast(student_logits, "float64") / temperature, axis=-1)
     divergence = ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
     # Rounding can leave a row of equal distributions a hair below zero, which no divergence is.
@@ -67,18 +77,25 @@ def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: A
 
 
 def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: Any) -> Any:
-    """Return the total ``alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true labels.
+    """Return the total ``alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true
+    labels.
 
-    At the numbers 0 and 1 for alpha the other loss is left out altogether rather than multiplied by zero, so that it can
-    neither add rounding nor, where it is not finite, spoil the sum. A scalar tensor is taken as it is.
+    At the numbers 0 and 1 for alpha the other loss is left out altogether rather than multiplied by
+    zero, so that it can neither add rounding nor, where it is not finite, spoil the sum. A scalar
+    tensor is taken as it is.
 
     Raises:
         ConfigError: for an alpha outside 0 to 1.
     """
     check_alpha(alpha)
     if not _is_number(alpha):
-        alpha = ops.cast(alpha, "float64")  # so that each weight is rounded once, as those of a Python number are
-        return ops.cast(alpha, hard_loss.dtype) * hard_loss + ops.cast(1 - alpha, soft_loss.dtype) * soft_loss
+        alpha = ops.cast(
+            alpha, "float64"
+        )  # so that each weight is rounded once, as those of a Python number are
+        return (
+            ops.cast(alpha, hard_loss.dtype) * hard_loss
+            + ops.cast(1 - alpha, soft_loss.dtype) * soft_loss
+        )
     if alpha == 1:
         return hard_loss
     if alpha == 0:
@@ -87,7 +104,10 @@ def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: Any) -> Any:
 
 
 def check_temperature(temperature: Any) -> None:
-    """Raise ConfigError unless ``temperature`` is a finite number above 0; a tensor's value is not looked at."""
+    """Raise ConfigError unless ``temperature`` is a finite number above 0.
+
+    A tensor's value is not looked at.
+    """
     if not _is_number(temperature):
         return
     _check_number("temperature", temperature)
@@ -95,7 +115,10 @@ def check_temperature(temperature: Any) -> None:
 
 
 def check_alpha(alpha: Any) -> None:
-    """Raise ConfigError unless ``alpha`` is a number from 0 to 1; a tensor's value is not looked at."""
+    """Raise ConfigError unless ``alpha`` is a number from 0 to 1.
+
+    A tensor's value is not looked at.
+    """
     if not _is_number(alpha):
         return
     _check_number("alpha", alpha)
@@ -115,7 +138,11 @@ def _check_number(field: str, value: Any) -> None:
 
 def _at_least_float32(logits: Any) -> Any:
     logits = ops.convert_to_tensor(logits)
-    return logits if keras.backend.standardize_dtype(logits.dtype) == "float64" else ops.cast(logits, "float32")
+    return (
+        logits
+        if keras.backend.standardize_dtype(logits.dtype) == "float64"
+        else ops.cast(logits, "float32")
+    )
 
 
 def _check_same_shape(teacher_logits: Any, student_logits: Any) -> None:

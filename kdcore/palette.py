@@ -1,8 +1,9 @@
 """One colour a role, the same on every page, in a light and a dark variant.
 
-Figures are built with the light variants; the browser swaps in the dark ones when the visitor's theme is dark
-(see :func:`dark_variants`), so that a switch of theme needs no rerun. Contrast with the background is at least
-4.5 to 1 in both themes, and the roles stay apart for the common kinds of colour blindness (the tests hold both).
+Figures are built with the light variants; the browser swaps in the dark ones when the visitor's
+theme is dark (see :func:`dark_variants`), so that a switch of theme needs no rerun. Contrast with
+the background is at least 4.5 to 1 in both themes, and the roles stay apart for the common kinds of
+colour blindness (the tests hold both).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ TONES = {
     "baseline": Tone("#c22f7c", "#f472b6"),
     "right": Tone("#15803d", "#4ade80"),
     "wrong": Tone("#d0211c", "#ff7b72"),
-    # Further models of a role beside the first: of its family, and apart from it for colour-blind eyes as well.
+    # Further models of a role beside the first: of its family, and apart from it for colour-blind
+    # eyes as well.
     "teacher-2": Tone("#3f1500", "#e06a1a"),
     "teacher-3": Tone("#4d5200", "#eef08a"),
     "student-2": Tone("#0f766e", "#7df0dc"),
@@ -49,7 +51,9 @@ TONES_A_ROLE = 3
 
 
 class Look(NamedTuple):
-    """How one model is drawn wherever it appears: its name, tone (a key of ``TONES``), marker and dash."""
+    """How one model is drawn wherever it appears: its name, tone (a key of ``TONES``), marker and
+    dash.
+    """
 
     name: str
     tone: str
@@ -58,13 +62,17 @@ class Look(NamedTuple):
 
 
 # In the order of a legend. What comes first is drawn last, on top.
-ROLE_LOOKS = {role: Look(ROLE_NAMES[role], role, SYMBOLS[role]) for role in ("student", "baseline", "teacher")}
+ROLE_LOOKS = {
+    role: Look(ROLE_NAMES[role], role, SYMBOLS[role]) for role in ("student", "baseline", "teacher")
+}
 
 
 def look(role: str, name: str, index: int = 0) -> Look:
-    """Return the look of the ``index``-th model of a role among those on screen; the first has the role's own colour.
+    """Return the look of the ``index``-th model of a role among those on screen; the first has the
+    role's own colour.
 
-    The marker says the role. Three tones serve solid, then dashed with open markers, so that six of a role stay apart.
+    The marker says the role. Three tones serve solid, then dashed with open markers, so that six of
+    a role stay apart.
     """
     turn, tone = divmod(index, TONES_A_ROLE)
     return Look(
@@ -75,7 +83,8 @@ def look(role: str, name: str, index: int = 0) -> Look:
     )
 
 
-# What is not data. The browser replaces these by the visitor's own theme; here they are the light theme's.
+# What is not data. The browser replaces these by the visitor's own theme; here they are the light
+# theme's.
 INK = "#1e2430"
 MUTED = "#5b6472"
 GRID = "#e4e8ee"
@@ -86,7 +95,8 @@ NEUTRALS = {"ink": INK, "muted": MUTED, "grid": GRID, "surface": SURFACE}
 
 
 def colour(name: str, *, alpha: float = 1.0, dark: bool = False) -> str:
-    """Return a tone, such as a role's or that of "right" and "wrong", as ``#rrggbb``, or ``rgba(...)`` below ``alpha`` 1.
+    """Return a tone, such as a role's or that of "right" and "wrong", as ``#rrggbb``, or
+    ``rgba(...)`` below ``alpha`` 1.
 
     Raises ConfigError for an unknown name.
     """
@@ -96,7 +106,9 @@ def colour(name: str, *, alpha: float = 1.0, dark: bool = False) -> str:
 
 
 def dark_variants() -> dict[str, str]:
-    """Return what to replace in a figure's text for a dark page: hexadecimal colours and the heads of ``rgba(...)``."""
+    """Return what to replace in a figure's text for a dark page: hexadecimal colours and the heads
+    of ``rgba(...)``.
+    """
     swaps = {tone.light: tone.dark for tone in TONES.values()}
     return swaps | {_rgb_prefix(light): _rgb_prefix(dark) for light, dark in swaps.items()}
 

@@ -17,23 +17,29 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from kdcore.config import ExperimentConfig
-from kdcore.store import Store
-from tests.browser import QUIET, REPOSITORY, Complaints, Server, find_browser
-from tests.postgres import PostgresServer, find_program
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.store import Store
+from tests.support.browser import QUIET, REPOSITORY, Complaints, Server, find_browser
+from tests.support.postgres import PostgresServer, find_program
 
 expect.set_options(timeout=15_000)  # the machine may be busy
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An empty store of one test's own; modules that share one have a fixture of this name themselves."""
+    """An empty store of one test's own.
+
+    Modules that share one have a fixture of this name themselves.
+    """
     return Store(f"sqlite:///{tmp_path}/store.db")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium; without one the test is skipped, except where CI says that it must run."""
+    """A headless Chromium.
+
+    Without one the test is skipped, except where CI says that it must run.
+    """
     path = find_browser()
     if path is None:
         reason = "no chromium, chromium-browser or google-chrome on the PATH"
@@ -48,7 +54,10 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of the tests' own; without its programs the test is skipped, except where CI says otherwise."""
+    """A PostgreSQL server of the tests' own.
+
+    Without its programs the test is skipped, except where CI says otherwise.
+    """
     if find_program("initdb") is None:
         reason = "no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
         if os.environ.get("CI"):
@@ -62,7 +71,8 @@ def postgres() -> Iterator[PostgresServer]:
 def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     """``serve(script, environment)`` starts a Streamlit server and returns its address.
 
-    All end with the module. A traceback in a server's log is an error, and where a test failed the log is shown.
+    All end with the module. A traceback in a server's log is an error, and where a test failed the
+    log is shown.
     """
     servers: list[Server] = []
     failed_before = request.session.testsfailed
@@ -78,7 +88,9 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     if request.session.testsfailed > failed_before:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
-            print(*(f"\n--- end of the server's log\n{log[-2000:]}" for log in logs), file=sys.stderr)
+            print(
+                *(f"\n--- end of the server's log\n{log[-2000:]}" for log in logs), file=sys.stderr
+            )
     for log in logs:
         assert "Traceback (most recent call last)" not in log, log[-4000:]
 
@@ -134,14 +146,19 @@ def copy_of(file: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite store with two small finished experiments of one teacher, T = 10 and then T = 2; to be read only."""
+    """A SQLite store with two small finished experiments of one teacher, T = 10 and then T = 2.
+
+    To be read only.
+    """
     file = tmp_path_factory.mktemp("trained") / "store.db"
     url = f"sqlite:///{file}"
     store = Store(url)
     config = ExperimentConfig(**TRAINED)
     ids = [store.create(config), store.create(config.replace(temperature=2.0))]
-    script = "import sys; from kdcore.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
-    done = subprocess.run([sys.executable, "-c", script, url, *ids], capture_output=True, text=True, cwd=REPOSITORY)
+    script = "import sys; from kdcore.engine.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, url, *ids], capture_output=True, text=True, cwd=REPOSITORY
+    )
     assert done.stdout.split()[-2:] == ["finished", "finished"], done.stderr[-3000:]
     store.close()
     return file
@@ -163,10 +180,10 @@ def swept_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = (
         "import sys\n"
         "from kdcore import sweeps\n"
-        "from kdcore.config import ExperimentConfig\n"
-        "from kdcore.jobs import Pulse, run_claimed, this_worker\n"
-        "from kdcore.store import Store\n"
-        "from kdcore.sweep_config import Axis, SweepConfig\n"
+        "from kdcore.config.experiment import ExperimentConfig\n"
+        "from kdcore.engine.jobs import Pulse, run_claimed, this_worker\n"
+        "from kdcore.storage.store import Store\n"
+        "from kdcore.config.sweep import Axis, SweepConfig\n"
         f"base = ExperimentConfig(**{TINY_CELL!r})\n"
         f"axes = tuple(Axis(name, values) for name, values in {SWEPT!r}.items())\n"
         "store = Store(sys.argv[1])\n"
@@ -176,7 +193,9 @@ def swept_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "        print(run_claimed(store, job, pulse).value)\n"
     )
     url = f"sqlite:///{file}"
-    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, cwd=REPOSITORY)
+    done = subprocess.run(
+        [sys.executable, "-c", script, url], capture_output=True, text=True, cwd=REPOSITORY
+    )
     assert done.stdout.split() == ["finished"] * 6, done.stderr[-3000:]
     return file
 

@@ -15,20 +15,27 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kdcore.engine import terminate_group
-from kdcore.store import Store
-from tests.browser import free_port
-from tests.postgres import PASSWORD, PostgresServer
-from tests.ray_cluster import RayCluster
+from kdcore.engine.jobs import terminate_group
+from kdcore.storage.store import Store
+from tests.support.browser import free_port
+from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.ray_cluster import RayCluster
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for language, block in BLOCKS if language == "bash" for line in block.strip().splitlines()]
+COMMANDS = [
+    line for language, block in BLOCKS if language == "bash" for line in block.strip().splitlines()
+]
 KDCORE = [line for line in COMMANDS if "-m kdcore" in line]
-# The commands of the section on clusters; tests/ray_cluster.py starts the nodes of the tests with two of its lines.
+# The commands of the section on clusters; tests/ray_cluster.py starts the nodes of the tests with
+# two of its lines.
 BEYOND = README.partition("## Beyond one machine")[2].partition("\n## ")[0]
-CLUSTER = [line for block in re.findall(r"```bash\n(.*?)```", BEYOND, re.DOTALL) for line in block.strip().splitlines()]
+CLUSTER = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", BEYOND, re.DOTALL)
+    for line in block.strip().splitlines()
+]
 QUICK = " --training-examples 200 --epochs 2 --teacher-epochs 2"
 
 
@@ -40,8 +47,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_every_command_is_covered_by_a_test_here() -> None:
     assert len(KDCORE) >= 5
     assert {line for line in COMMANDS if line not in KDCORE} == {"make run", "make test", *CLUSTER}
-    kinds = ("sudo apt-get", "sudo -u postgres", "KD_STORE=", "python3 -m venv", ".venv/bin/pip", ".venv/bin/ray get",
-             "PATH=", "KD_ENGINE=ray")  # fmt: skip
+    kinds = (
+        "sudo apt-get",
+        "sudo -u postgres",
+        "KD_STORE=",
+        "python3 -m venv",
+        ".venv/bin/pip",
+        ".venv/bin/ray get",
+        "PATH=",
+        "KD_ENGINE=ray",
+    )
     assert all(line.startswith(kinds) for line in CLUSTER), "each kind has its test below"
 
 
@@ -55,23 +70,33 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
         Image.fromarray(digit.astype(np.uint8)).resize((80, 80)).save(tmp_path / "three.png")
         line = line.replace("three.png", str(tmp_path / "three.png"))
     if " data " in line:
-        np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
+        np.savez(
+            tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3
+        )
         line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
     if " model add" in line:
         import keras
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, where Keras reads variables
-            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
-                tmp_path / "own.keras"
-            )
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of NumPy, where Keras reads variables
+            keras.Sequential(
+                [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+            ).save(tmp_path / "own.keras")
         line = line.replace("FILE.keras", str(tmp_path / "own.keras"))
     line = line.replace(" NAME", " own")
     # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
-    command = re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
+    command = (
+        re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
+    )
     if " sweep " in line:
         command = (
-            re.sub(r"--alpha \S+ --temperature \S+ --seeds 3", "--alpha 0.1,0.9 --temperature 4 --seeds 1", line)
+            re.sub(
+                r"--alpha \S+ --temperature \S+ --seeds 3",
+                "--alpha 0.1,0.9 --temperature 4 --seeds 1",
+                line,
+            )
             + QUICK
         )
     command = command.replace(".venv/bin/python", sys.executable)
@@ -92,7 +117,9 @@ def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
 def test_a_python_example_runs(block: str) -> None:
-    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
 
@@ -103,13 +130,19 @@ def test_make_run_starts_the_dashboard(store: Store) -> None:
         pytest.skip("no .venv made by make: the tests run in another environment")
     port = free_port()
     process = subprocess.Popen(
-        ["make", "run", f"PORT={port}"], cwd=ROOT, env={**os.environ, "KD_STORE": store.url}, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["make", "run", f"PORT={port}"],
+        cwd=ROOT,
+        env={**os.environ, "KD_STORE": store.url},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for _ in range(120):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/_stcore/health", timeout=2
+                ) as answer:
                     assert answer.read() == b"ok"
                     break
             except OSError:
@@ -128,13 +161,19 @@ def test_make_run_starts_the_dashboard(store: Store) -> None:
 
 def test_make_test_runs_pytest_and_installs_the_requirements() -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--always-make", "test"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "-m pytest" in done.stdout
     assert "-r requirements.txt" in done.stdout
 
 
-def run_cluster_lines(start: str, environment: dict[str, str], changes: dict[str, str]) -> list[str]:
+def run_cluster_lines(
+    start: str, environment: dict[str, str], changes: dict[str, str]
+) -> list[str]:
     """Run the lines of the section on clusters that start like this; returns what they print."""
     lines = [line for line in CLUSTER if line.startswith(start)]
     assert lines
@@ -143,7 +182,12 @@ def run_cluster_lines(start: str, environment: dict[str, str], changes: dict[str
         for old, new in changes.items():
             line = line.replace(old, new)
         done = subprocess.run(
-            line, shell=True, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+            line,
+            shell=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
@@ -158,10 +202,17 @@ def test_the_store_on_a_database_server_is_made_as_written(postgres: PostgresSer
         "PGPASSWORD": PASSWORD,
         "PGDATABASE": "postgres",
     }
-    run_cluster_lines("sudo -u postgres", server, {"sudo -u postgres ": "", "'PASSWORD'": "'secret'"})
+    run_cluster_lines(
+        "sudo -u postgres", server, {"sudo -u postgres ": "", "'PASSWORD'": "'secret'"}
+    )
     (line,) = [line for line in CLUSTER if line.startswith("KD_STORE=")]
     assert line.endswith(" make run"), "which another test runs"
-    url = line.split()[0].partition("=")[2].replace("PASSWORD", "secret").replace("HOST", f"127.0.0.1:{postgres.port}")
+    url = (
+        line.split()[0]
+        .partition("=")[2]
+        .replace("PASSWORD", "secret")
+        .replace("HOST", f"127.0.0.1:{postgres.port}")
+    )
     store = Store(url)
     assert store.experiments() == []
     store.close()
@@ -169,9 +220,13 @@ def test_the_store_on_a_database_server_is_made_as_written(postgres: PostgresSer
 
 def test_what_a_node_needs_is_installed_as_written(tmp_path: Path) -> None:
     if shutil.which("apt-get"):
-        assert "postgresql" in "".join(run_cluster_lines("sudo apt-get", {}, {"sudo apt-get": "apt-get --simulate"}))
+        assert "postgresql" in "".join(
+            run_cluster_lines("sudo apt-get", {}, {"sudo apt-get": "apt-get --simulate"})
+        )
     run_cluster_lines(
-        "python3 -m venv", {}, {"python3": sys.executable, "venv .venv": f"venv --without-pip {tmp_path}/.venv"}
+        "python3 -m venv",
+        {},
+        {"python3": sys.executable, "venv .venv": f"venv --without-pip {tmp_path}/.venv"},
     )
     assert (tmp_path / ".venv" / "bin" / "python3").exists()
     if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):

@@ -1,7 +1,10 @@
-"""The Data page: bring data along. ``?job=<id>`` shows a check or what was stored, ``?dataset=<name@digest>`` a dataset."""
+"""The Data page: bring data along.
 
-from pages.components import data_view
-from pages.components.session import engine, store
+``?job=<id>`` shows a check or what was stored, ``?dataset=<name@digest>`` a dataset.
+"""
+
+from pages.data import view as data_view
+from pages.shared.session import engine, store
 
 engine()
 data_view.draw(store())

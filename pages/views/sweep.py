@@ -1,10 +1,14 @@
-"""The Sweep page: set a sweep up, watch its map fill. ``?sweep=<id>`` shows one, live or finished."""
+"""The Sweep page: set a sweep up, watch its map fill.
+
+``?sweep=<id>`` shows one, live or finished.
+"""
 
 import streamlit as st
 
 from kdcore.errors import StoreError
-from pages.components import sweep_setup, sweep_view
-from pages.components.session import engine, show_error, store
+from pages.shared.session import engine, show_error, store
+from pages.sweep import setup as sweep_setup
+from pages.sweep import view as sweep_view
 
 lab = store()
 engine()

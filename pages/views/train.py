@@ -1,10 +1,13 @@
-"""The Train page: set an experiment up, watch it learn. ``?experiment=<id>`` shows one, live or finished."""
+"""The Train page: set an experiment up, watch it learn.
+
+``?experiment=<id>`` shows one, live or finished.
+"""
 
 import streamlit as st
 
 from kdcore.errors import StoreError
-from pages.components import experiment, setup
-from pages.components.session import engine, show_error, store
+from pages.shared.session import engine, show_error, store
+from pages.train import experiment, setup
 
 lab = store()
 engine()

@@ -1,0 +1,1 @@
+"""What can be said of trained models, from what the store holds: NumPy, no Keras."""

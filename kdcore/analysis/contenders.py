@@ -1,0 +1,384 @@
+"""What can be compared: the runs of an experiment's role over its seeds, or a single run, by the id
+that names it.
+
+A contender is named in addresses and on the command line by ``EXPERIMENT:ROLE``
+("4f1c2a9e03:student") or by the id of one run. Choosing, naming and refusing happen here, for the
+page and the command alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import exists, select
+
+from kdcore.config.catalog import short_name
+from kdcore.config.experiment import (
+    BASELINE_FIELDS,
+    STUDENT_FIELDS,
+    TEACHER_FIELDS,
+    ExperimentConfig,
+)
+from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.palette import ROLE_NAMES, ROLES, Look, look
+from kdcore.storage.schema import (
+    Deletion,
+    Experiment,
+    ExperimentRun,
+    Job,
+    JobStatus,
+    Run,
+    is_deleted,
+)
+from kdcore.storage.store import Store
+
+FEWEST, MOST = 2, 6
+FIELDS_OF = {"teacher": TEACHER_FIELDS, "student": STUDENT_FIELDS, "baseline": BASELINE_FIELDS}
+# A run's own seed is told by its place, not by its settings.
+NOT_SETTINGS = {"seed"}
+SETTINGS_IN_A_NAME = 3
+
+# What names a model best comes first.
+_TELLING = ("student", "teacher", "temperature", "alpha", "labels", "epochs")
+_SHORT = {
+    "labels": lambda value: "all labels" if value is None else f"{value:,} labels",
+    "temperature": lambda value: f"T {value:g}",
+    "alpha": lambda value: f"α {value:g}",
+    "epochs": lambda value: f"{value:,} epochs",
+    "teacher": lambda value: f"{value}",
+    "student": lambda value: f"{value}",
+    "dataset": short_name,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A role of an experiment with its runs by seed, or a single one of them."""
+
+    id: str
+    role: str
+    experiment: Experiment
+    job: Job
+    runs: tuple[Run, ...]
+    teacher: Run | None
+    single: bool = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings it was made with: a single run's own, or its experiment's."""
+        return self.runs[0].config if self.single else self.experiment.config
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that its result depends on.
+
+        An experiment of before a setting existed had its default.
+        """
+        config = self.config
+        names = (name for name in FIELDS_OF[self.role] if name not in NOT_SETTINGS)
+        return {
+            name: config.get(name, ExperimentConfig.model_fields[name].default) for name in names
+        }
+
+    @property
+    def model(self) -> str:
+        """The name of its network."""
+        return str(self.config["teacher" if self.role == "teacher" else "student"])
+
+    @property
+    def trained(self) -> tuple[Run, ...]:
+        """Its finished runs, by seed."""
+        return tuple(run for run in self.runs if run.finished_at is not None)
+
+    @property
+    def expected(self) -> int:
+        """How many runs it has when all are trained."""
+        return 1 if self.single or self.role == "teacher" else int(self.config["seeds"])
+
+    @property
+    def status(self) -> JobStatus:
+        """Finished once all its runs are; before that, where its experiment is in its life."""
+        if len(self.trained) == self.expected:
+            return JobStatus.FINISHED
+        return JobStatus(self.job.status)
+
+    @property
+    def state(self) -> str:
+        """What there is of it, in words."""
+        if self.status is JobStatus.FINISHED:
+            return "finished"
+        so_far = (
+            f"{len(self.trained)} of {self.expected} trained"
+            if self.expected > 1
+            else "not trained to the end"
+        )
+        if self.status is JobStatus.RUNNING:
+            return f"in training, {so_far}" if self.runs else "not begun yet"
+        why = f": {self.job.error}" if self.job.error else ""
+        return f"{self.status.value}, {so_far}{why}"
+
+    def run(self, seed: int | None = None) -> Run | None:
+        """Return the trained run of ``seed``, else the first trained one, None while there
+        is none.
+        """
+        return next(
+            (run for run in self.trained if run.seed == seed), next(iter(self.trained), None)
+        )
+
+
+# --- From ids to contenders ---
+
+
+def find_contenders(store: Store, ids: Iterable[str]) -> list[Contender]:
+    """Return what ``ids`` name, each once, in their order.
+
+    An id is that of an experiment (all its roles), ``EXPERIMENT:ROLE``, or that of a run. Raises
+    StoreError for an unknown one, ConfigError unless there are 2 to 6 contenders with the same test
+    data.
+    """
+    contenders = once([each for name in ids for each in contenders_named(store, name)])
+    check_choice(contenders)
+    return contenders
+
+
+def once(contenders: Iterable[Contender]) -> list[Contender]:
+    """Return each contender once: two experiments that share a teacher bring it twice."""
+    different: dict[Any, Contender] = {}
+    for contender in contenders:
+        runs = tuple(run.id for run in contender.runs)
+        different.setdefault((contender.role, runs) if runs else contender.id, contender)
+    return list(different.values())
+
+
+def check_choice(contenders: Sequence[Contender]) -> None:
+    """Raise ConfigError unless these are 2 to 6 with the same test examples: only then their
+    answers belong together.
+    """
+    rule = f"from {FEWEST} to {MOST}, each another one"
+    require(FEWEST <= len(contenders) <= MOST, "models", rule, len(contenders))
+    first, *others = contenders
+    for other in others:
+        if test_data(other.config) != test_data(first.config):
+            one, two = (
+                f"{name}, split seed {seed}"
+                for name, seed in map(test_data, (first.config, other.config))
+            )
+            rule = f"of the same test data: {first.id} has {one}, so the others need it too"
+            raise ConfigError(Problem("models", rule, f"{other.id} with {two}"))
+
+
+def contenders_named(store: Store, name: str) -> list[Contender]:
+    """Return what one id names.
+
+    Raises StoreError for an unknown one, ConfigError for an unknown role.
+    """
+    experiment_id, colon, role = name.partition(":")
+    if colon:
+        require(role in ROLES, "role", f"one of {', '.join(ROLES)}", role)
+        return [_of_experiment(store, experiment_id, role)]
+    with store._read() as session:
+        is_experiment, run = session.get(Experiment, name) is not None, session.get(Run, name)
+    if is_experiment:
+        return [_of_experiment(store, name, role) for role in ROLES]
+    if run is None:
+        raise StoreError(f"there is no experiment or run {name!r} in {store.name}")
+    whole = _of_experiment(store, run.experiment_id, run.role)
+    return [
+        Contender(run.id, run.role, whole.experiment, whole.job, (run,), whole.teacher, single=True)
+    ]
+
+
+def _of_experiment(store: Store, experiment_id: str, role: str) -> Contender:
+    experiment, job = store.experiment(experiment_id), store.job(experiment_id)
+    links = store.runs_of(experiment_id)
+    runs = tuple(run for link, run in links if link.role == role)
+    teacher = next((run for link, run in links if link.role == "teacher"), None)
+    return Contender(f"{experiment_id}:{role}", role, experiment, job, runs, teacher)
+
+
+def test_data(config: Mapping[str, Any]) -> tuple[str, int]:
+    """Return what decides which test examples an experiment has, and in which order: dataset and
+    split seed.
+    """
+    return str(config["dataset"]), int(config.get("split_seed", 0))
+
+
+# --- Names and colours: one place for all pages ---
+
+
+def looks(contenders: Sequence[Contender]) -> list[Look]:
+    """Return name and colour of each contender: the role's own for the first of a role, its
+    family's for the others.
+    """
+    counted: Counter[str] = Counter()
+    found = []
+    for contender, name in zip(contenders, names(contenders), strict=True):
+        found.append(look(contender.role, name, counted[contender.role]))
+        counted[contender.role] += 1
+    return found
+
+
+def names(contenders: Sequence[Contender]) -> list[str]:
+    """Return a name for each contender: its role, and what tells it from others of that role on
+    screen.
+    """
+    found = []
+    for contender in contenders:
+        rivals = [other for other in contenders if other.role == contender.role]
+        parts = [ROLE_NAMES[contender.role]]
+        if len({other.experiment.id for other in rivals}) > 1:
+            apart = (
+                [contender.experiment.name]
+                if contender.experiment.name
+                else _told_apart(contender, rivals)
+            )
+            parts += apart or [contender.experiment.id]
+        if contender.single and contender.role != "teacher":
+            parts.append(f"seed {contender.runs[0].seed}")
+        found.append(" · ".join(parts))
+    counted = Counter(found)
+    return [
+        name if counted[name] == 1 else f"{name} · {contender.id.partition(':')[0]}"
+        for name, contender in zip(found, contenders, strict=True)
+    ]
+
+
+def _told_apart(contender: Contender, rivals: Sequence[Contender]) -> list[str]:
+    every = [other.settings for other in rivals]
+    telling = sorted(
+        contender.settings,
+        key=lambda name: _TELLING.index(name) if name in _TELLING else len(_TELLING),
+    )
+    differing = [name for name in telling if len({repr(settings[name]) for settings in every}) > 1]
+    return [short(name, contender.settings[name]) for name in differing[:SETTINGS_IN_A_NAME]]
+
+
+def short(field: str, value: Any) -> str:
+    """Say a setting and its value in two words: "T 10", "100 labels", "batch size 32"."""
+    if field in _SHORT:
+        return _SHORT[field](value)
+    title = (ExperimentConfig.model_fields[field].title or field).lower()
+    return (
+        f"{title} {'–' if value is None else f'{value:g}' if isinstance(value, float) else value}"
+    )
+
+
+# --- The table to choose from ---
+
+
+def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
+    """Return all that can be chosen, newest first: one row a role of an experiment, or with
+    ``by_seed`` one a run.
+
+    The columns are id, experiment, name, starred, role, model, accuracy (mean over seeds), seeds (a
+    number, with ``by_seed`` the seed itself), parameters, status, created_at, and every setting. No
+    metric is read: the cost grows with the runs, not with what was measured of them. A run that
+    several experiments share is listed once; what is in the trash is not.
+    """
+    columns = (
+        ExperimentRun.experiment_id,
+        ExperimentRun.role,
+        ExperimentRun.seed,
+        Run.id.label("run"),
+        Run.model,
+        Run.parameters,
+        Run.summary,
+        Run.finished_at,
+        Job.status,
+        Experiment.name,
+        Experiment.starred,
+        Experiment.config,
+        Experiment.created_at,
+    )
+    query = select(*columns).join(Run, Run.id == ExperimentRun.run_id)
+    query = query.join(Experiment, Experiment.id == ExperimentRun.experiment_id).join(
+        Job, Job.id == Experiment.id
+    )
+    query = query.where(~exists().where(Deletion.experiment_id == Experiment.id))
+    query = query.where(~is_deleted(Experiment.id))
+    query = query.order_by(
+        Experiment.created_at, Experiment.id, ExperimentRun.role.desc(), ExperimentRun.seed
+    )
+    with store._read() as session:
+        rows = session.execute(query).all()
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        place = (
+            (row.experiment_id, row.role, row.seed) if by_seed else (row.experiment_id, row.role)
+        )
+        groups.setdefault(place, []).append(row)
+    once: dict[tuple[str, ...], dict[str, Any]] = {}
+    for members in groups.values():
+        once.setdefault(tuple(row.run for row in members), _table_row(members, by_seed))
+    frame = pd.DataFrame(list(once.values())[::-1], columns=[*_TABLE_COLUMNS, *_setting_names()])
+    return frame.astype({"accuracy": float})
+
+
+_TABLE_COLUMNS = (
+    "id",
+    "experiment",
+    "name",
+    "starred",
+    "role",
+    "model",
+    "accuracy",
+    "seeds",
+    "parameters",
+    "status",
+    "created_at",
+)
+
+
+def _setting_names() -> list[str]:
+    return [name for name in ExperimentConfig.model_fields if name not in {*NOT_SETTINGS, "seeds"}]
+
+
+def _table_row(members: Sequence[Any], by_seed: bool) -> dict[str, Any]:
+    first = members[0]
+    accuracies = [row.summary["test_accuracy"] for row in members if row.finished_at is not None]
+    expected = 1 if by_seed or first.role == "teacher" else first.config.get("seeds", 1)
+    settings = {
+        name: first.config.get(name, ExperimentConfig.model_fields[name].default)
+        for name in _setting_names()
+    }
+    meant = set(FIELDS_OF[first.role])
+    return {
+        "id": first.run if by_seed else f"{first.experiment_id}:{first.role}",
+        "experiment": first.experiment_id,
+        "name": first.name,
+        "starred": first.starred,
+        "role": first.role,
+        "model": first.model,
+        "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "seeds": first.seed if by_seed else len(members),
+        "parameters": first.parameters,
+        "status": JobStatus.FINISHED.value if len(accuracies) == expected else first.status,
+        "created_at": first.created_at,
+        **{name: value if name in meant else None for name, value in settings.items()},
+    }
+
+
+def differing_settings(table: pd.DataFrame) -> list[str]:
+    """Return the settings in which rows of the table differ where they matter, in the config's
+    order.
+
+    "teacher" and "student" are left out: the column "model" says them.
+    """
+    return [
+        name
+        for name in _setting_names()
+        if name not in ("teacher", "student")
+        and len({repr(value) for value in _meant(table, name)}) > 1
+    ]
+
+
+def _meant(table: pd.DataFrame, name: str) -> list[Any]:
+    """The values of the rows whose role depends on the setting."""
+    matters = [name in FIELDS_OF[role] for role in table["role"]]
+    return (
+        table.loc[matters, name].astype(object).where(lambda column: column.notna(), None).tolist()
+    )

@@ -1,0 +1,351 @@
+"""What an experiment has to show: the same figures for the pages, the command line and the
+library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from kdcore.analysis.statistics import PairedGain, paired_gain
+from kdcore.analysis.temperature import soften_report
+from kdcore.config.catalog import dataset_card, own_model
+from kdcore.config.experiment import STUDENT_FIELDS, ExperimentConfig, stored_setting
+from kdcore.errors import StoreError, require
+from kdcore.storage.arrays import unpack, unpack_many
+from kdcore.storage.cursors import next_cursor
+from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
+from kdcore.storage.store import Store, current_points
+from kdcore.tasks.glyphs import features_in_words
+
+
+@dataclass
+class Results:
+    """An experiment as it stands in the store, live or finished."""
+
+    experiment: Experiment
+    job: Job
+    links: list[tuple[ExperimentRun, Run]]
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """What was asked for."""
+        return ExperimentConfig(**self.experiment.config)
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the experiment is in its life."""
+        return JobStatus(self.job.status)
+
+    def runs(self, role: str) -> list[Run]:
+        """Return the runs of a role, by seed."""
+        return [run for link, run in self.links if link.role == role]
+
+    def reused(self, role: str) -> bool:
+        """Return whether the runs of a role were found already trained."""
+        return any(link.reused for link, _ in self.links if link.role == role)
+
+    def accuracies(self, role: str) -> list[float]:
+        """Return test accuracies (fractions) of the finished runs of a role, by seed."""
+        return [
+            run.summary["test_accuracy"] for run in self.runs(role) if run.finished_at is not None
+        ]
+
+
+def load_results(store: Store, experiment_id: str) -> Results:
+    """Read an experiment; raises StoreError for an unknown id."""
+    return Results(
+        store.experiment(experiment_id), store.job(experiment_id), store.runs_of(experiment_id)
+    )
+
+
+def gain(store: Store, results: Results) -> PairedGain | None:
+    """Return the paired gain of student over baseline over the seeds that have both, None before
+    there is one.
+    """
+    students = {run.seed: run for run in results.runs("student") if run.finished_at is not None}
+    baselines = {run.seed: run for run in results.runs("baseline") if run.finished_at is not None}
+    seeds = sorted(students.keys() & baselines.keys())
+    if not seeds:
+        return None
+    pairs = [
+        [run[seed].summary["test_accuracy"] for seed in seeds] for run in (students, baselines)
+    ]
+    if len(seeds) > 1:
+        test_examples = students[seeds[0]].summary["test_examples"]
+        return paired_gain(pairs[0], pairs[1], test_examples=test_examples)
+    return paired_gain(
+        pairs[0],
+        pairs[1],
+        student_correct=correct(store, students[seeds[0]]),
+        baseline_correct=correct(store, baselines[seeds[0]]),
+    )
+
+
+def who_saw_what(config: ExperimentConfig) -> str:
+    """Say in a sentence or two what teacher, student and baseline learn from."""
+    examples = config.training_examples or dataset_card(config.dataset).training_examples
+    teacher = f"The teacher learns from all {examples:,} true labels."
+    brought = own_model(config.teacher)
+    if brought is not None and brought.kind == "file":
+        teacher = "The teacher was brought trained; if it was trained on the test data, its accuracy flatters it."
+    if config.labels is None or config.labels >= examples:
+        return (
+            f"{teacher} Student and baseline see the very same batches with every true label; "
+            "the student also sees the teacher's answers."
+        )
+    return (
+        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} "
+        f"examples; the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
+    )
+
+
+def logits(store: Store, run: Run, split: str) -> NDArray[np.float32]:
+    """Return a finished run's logits [examples, classes] of ``"validation"`` or ``"test"``."""
+    data = store.artifact(f"logits/{run.id}/{split}")
+    assert data is not None, f"run {run.id} is finished and so has {split} logits"
+    return unpack(data)
+
+
+def examples(store: Store, dataset_key: str, split: str) -> dict[str, NDArray]:
+    """Return ``labels`` and, for "probe" and "test", ``images`` of a dataset that a worker has
+    stored.
+
+    The images of a table are its rows drawn as bars; ``features`` [n, f] in their own units, their
+    ``centre`` and ``spread`` [f] are there too.
+    """
+    data = store.artifact(f"examples/{dataset_key}/{split}")
+    return {} if data is None else unpack_many(data)
+
+
+def example_in_words(shown: dict[str, NDArray], index: int, feature_names: Sequence[str]) -> str:
+    """Say what a row of a table holds where it is furthest from the middle; nothing for an image.
+
+    ``shown`` is what :func:`examples` returned, ``feature_names`` those of the dataset's card.
+    """
+    if "features" not in shown or index >= len(shown["features"]):
+        return ""
+    return features_in_words(
+        shown["features"][index], shown["centre"], shown["spread"], feature_names
+    )
+
+
+def correct(store: Store, run: Run) -> NDArray[np.bool_]:
+    """Return which test examples a finished run gets right."""
+    labels = examples(store, run.summary["dataset"], "test")["labels"]
+    return logits(store, run, "test").argmax(axis=1) == labels
+
+
+def summary(store: Store, experiment_id: str) -> dict[str, Any]:
+    """Return an experiment's result as one JSON-able object; see the README for its keys."""
+    results = load_results(store, experiment_id)
+    seconds = {
+        part: results.experiment.seconds.get(part, 0.0)
+        for part in ("teacher", "teacher_logits", "students")
+    }
+    found = gain(store, results)
+    answer: dict[str, Any] = {
+        "experiment": experiment_id,
+        "status": results.status.value,
+        "error": results.job.error,
+        "config": results.experiment.config,
+    }
+    for role in ROLES:
+        runs = results.runs(role)
+        accuracies = results.accuracies(role)
+        if role == "teacher":  # one teacher serves all seeds
+            accuracies = accuracies * results.config.seeds
+        answer[role] = {
+            "model": runs[0].model
+            if runs
+            else getattr(results.config, "student" if role == "baseline" else role),
+            "accuracy": accuracies,
+            "parameters": runs[0].parameters if runs else None,
+            "reused": results.reused(role),
+        }
+    answer["gain"] = found.to_dict() if found else None
+    answer["seconds"] = {**seconds, "total": sum(seconds.values())}
+    return answer
+
+
+@dataclass(frozen=True)
+class Pupils:
+    """A trained student, the experiment that trained it, and its trained baseline from the same
+    start, if there is one.
+    """
+
+    experiment_id: str
+    student: Run
+    baseline: Run | None
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at which the student was taught."""
+        return float(self.student.config["temperature"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of student and baseline."""
+        return self.student.seed
+
+    def recipe(self, *, with_seed: bool = True) -> tuple[Any, ...]:
+        """Return all that the student's training depends on but the temperature: equal recipes
+        differ in T alone.
+        """
+        left_out = {"temperature"} if with_seed else {"temperature", "seed"}
+        return tuple(
+            stored_setting(self.student.config, name)
+            for name in STUDENT_FIELDS
+            if name not in left_out
+        )
+
+
+def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
+    """Return the trained students of a teacher (by run id), the latest first.
+
+    Each once, however often it was reused.
+    """
+    use = ExperimentRun
+    experiments = select(use.experiment_id).where(
+        use.run_id == teacher_id, ~is_deleted(use.experiment_id)
+    )
+    query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
+    query = query.where(ExperimentRun.experiment_id.in_(experiments), Run.finished_at.is_not(None))
+    with store._read() as session:
+        rows = session.execute(query.order_by(Run.finished_at.desc(), Run.id)).all()
+    baselines = {
+        (link.experiment_id, run.seed): run for link, run in rows if run.role == "baseline"
+    }
+    pupils = [
+        Pupils(link.experiment_id, run, baselines.get((link.experiment_id, run.seed)))
+        for link, run in rows
+        if run.role == "student"
+    ]
+    first: dict[str, Pupils] = {}
+    for each in sorted(pupils, key=lambda each: each.experiment_id != each.student.experiment_id):
+        first.setdefault(each.student.id, each)
+    return [first[run_id] for run_id in dict.fromkeys(each.student.id for each in pupils)]
+
+
+def soften(
+    store: Store, experiment_id: str, temperature: float, seed: int | None = None
+) -> dict[str, Any]:
+    """Return the temperature page's figures for an experiment's models at T, ready for JSON.
+
+    The figures of :func:`~kdcore.analysis.temperature.soften_report` on test data, with
+    "experiment", "teacher_run" and "seed"; student and baseline are those of ``seed``, the
+    experiment's first by default, and None until they are trained. Raises StoreError for an unknown
+    experiment or one whose teacher is not trained, ConfigError for an unknown seed or a temperature
+    not above 0.
+    """
+    results = load_results(store, experiment_id)
+    config = results.config
+    seeds = range(config.seed, config.seed + config.seeds)
+    seed = config.seed if seed is None else seed
+    require(
+        seed in seeds,
+        "seed",
+        f"between {seeds[0]} and {seeds[-1]}, the seeds of the experiment",
+        seed,
+    )
+    trained = {
+        link.role: run
+        for link, run in results.links
+        if run.finished_at and (link.role == "teacher" or link.seed == seed)
+    }
+    if "teacher" not in trained:
+        raise StoreError(
+            f"the teacher of experiment {experiment_id} is not trained: the experiment is {results.status}"
+        )
+    teacher = trained["teacher"]
+    labels = {
+        split: examples(store, teacher.summary["dataset"], split)["labels"]
+        for split in ("test", "validation")
+    }
+    pupils = [
+        logits(store, trained[role], "test") if role in trained else None
+        for role in ("student", "baseline")
+    ]
+    report = soften_report(
+        logits(store, teacher, "test"),
+        labels["test"],
+        temperature,
+        dataset_card(config.dataset).class_names,
+        student_logits=pupils[0],
+        baseline_logits=pupils[1],
+        validation_logits=logits(store, teacher, "validation"),
+        validation_labels=labels["validation"],
+    )
+    return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
+
+
+# Of each run's points on one split, and of its snapshots, Curves holds at most twice as many: a
+# look costs the same, and the dashboard's memory stays the same, after hours of training.
+POINTS_KEPT = 2_000
+SNAPSHOTS_KEPT = 250
+
+
+@dataclass
+class Curves:
+    """The curves of an experiment's runs, read on from where the last look ended.
+
+    ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the
+    store has every point. ``probes`` holds logits [examples, classes] by role and seed, and then by
+    epoch; of many epochs some.
+    """
+
+    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    probes: dict[tuple[str, int], dict[int, NDArray]] = field(default_factory=dict)
+    _cursor: dict[str, int] = field(default_factory=dict)
+    _probe_cursor: dict[str, int] = field(default_factory=dict)
+
+    def read_on(self, store: Store, results: Results) -> bool:
+        """Fetch what is new; returns whether there was anything.
+
+        New runs are read from their beginning.
+        """
+        places = {run.id: (link.role, link.seed) for link, run in results.links}
+        new = store.metrics(places, after=self._cursor)
+        snapshots, self._probe_cursor = store.probes(places, after=self._probe_cursor)
+        if len(new):
+            self._cursor = next_cursor(new, self._cursor)
+            new["role"] = [places[run_id][0] for run_id in new["run_id"]]
+            new["seed"] = [places[run_id][1] for run_id in new["run_id"]]
+            self.metrics = thin(
+                current_points(
+                    pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new
+                )
+            )
+        for run_id, epoch, snapshot in snapshots:
+            self.probes.setdefault(places[run_id], {})[epoch] = snapshot
+        for place, taken in self.probes.items():
+            if len(taken) > 2 * SNAPSHOTS_KEPT:
+                epochs = sorted(taken)
+                chosen = np.unique(np.linspace(0, len(epochs) - 1, SNAPSHOTS_KEPT).astype(int))
+                self.probes[place] = {epochs[number]: taken[epochs[number]] for number in chosen}
+        return bool(len(new) or snapshots)
+
+
+def thin(metrics: pd.DataFrame, limit: int = POINTS_KEPT) -> pd.DataFrame:
+    """Cut runs of more than twice ``limit`` points on a split down to ``limit``; shorter ones come
+    back as they are.
+
+    Of each stretch of a curve the points of lowest and highest loss stay, so that spikes do, and
+    the first and last.
+    """
+    sizes = metrics.groupby(["run_id", "split"])["step"].transform("size")
+    if sizes.max() <= 2 * limit:
+        return metrics
+    kept = [metrics.index[sizes <= 2 * limit]]
+    for _, rows in metrics[sizes > 2 * limit].groupby(["run_id", "split"]):
+        stretches = (
+            rows["loss"].fillna(0.0).groupby(np.arange(len(rows)) * (limit // 2 - 1) // len(rows))
+        )
+        kept += [stretches.idxmin(), stretches.idxmax(), rows.index[[0, -1]]]
+    return metrics.loc[np.unique(np.concatenate(kept))].reset_index(drop=True)

@@ -1,0 +1,41 @@
+"""Tables and arrays in, Plotly figures out."""
+
+from kdcore.charts.figures import (
+    LOG_FLOOR,
+    MEASURES,
+    POINTS_PER_CURVE,
+    SPIKE,
+    X_HOVER,
+    X_TITLES,
+    Distribution,
+    Measure,
+    as_label,
+    base_axis,
+    base_layout,
+    distributions,
+    downsample,
+    learning_curves,
+    mean_and_band,
+    smooth,
+    style,
+)
+
+__all__ = [
+    "LOG_FLOOR",
+    "MEASURES",
+    "POINTS_PER_CURVE",
+    "SPIKE",
+    "X_HOVER",
+    "X_TITLES",
+    "Distribution",
+    "Measure",
+    "as_label",
+    "base_axis",
+    "base_layout",
+    "distributions",
+    "downsample",
+    "learning_curves",
+    "mean_and_band",
+    "smooth",
+    "style",
+]

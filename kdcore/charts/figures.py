@@ -1,0 +1,568 @@
+"""Tables and arrays in, Plotly figures out: pure functions, with no Streamlit and no state.
+
+Colours are the light theme's; the browser swaps them (see :mod:`kdcore.palette`). Every trace has a
+``uid``, so that a trace hidden by the visitor stays hidden when others come and go; Plotly makes
+selectors of it, so it has letters, digits and dashes only.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from kdcore.errors import require
+from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_LOOKS, SURFACE, Look, colour
+
+Array = NDArray[np.float64]
+# One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline
+# behind them.
+Distribution = tuple[str, str, Sequence[float] | Array, Sequence[float] | Array | None]
+
+POINTS_PER_CURVE = 1000  # two a pixel on a wide screen
+LOG_FLOOR = 1e-6
+
+
+class Measure(NamedTuple):
+    """How one measure is named and written: title of the chart, of its axis, number formats
+    (d3's).
+    """
+
+    title: str
+    axis: str
+    ticks: str
+    hover: str
+
+
+MEASURES = {
+    "accuracy": Measure("Accuracy: higher is better", "accuracy", ".4~%", ".2%"),
+    "loss": Measure("Loss: lower is better", "loss (nats)", "", ".4f"),
+    "hard_loss": Measure(
+        "Loss against the true labels: lower is better", "cross-entropy (nats)", "", ".4f"
+    ),
+    "soft_loss": Measure(
+        "Distance from the teacher: lower is closer", "T² × KL divergence (nats)", "", ".4f"
+    ),
+    "learning_rate": Measure("Learning rate", "learning rate", ".2~g", ".3~g"),
+    "examples_per_second": Measure(
+        "Training speed: higher is faster", "examples per second", ".3~s", ",.0f"
+    ),
+}
+X_TITLES = {"epoch": "epoch", "step": "training step", "seconds": "time (s)"}
+SPIKE = dict(
+    showspikes=True,
+    spikemode="across",
+    spikesnap="cursor",
+    spikethickness=1,
+    spikedash="dot",
+    spikecolor=MUTED,
+)
+X_HOVER = {"epoch": "epoch %{x:.2~f}", "step": "step %{x:,.0f}", "seconds": "%{x:.1f} s"}
+
+
+def style(
+    figure: go.Figure,
+    title: str,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    subtitle: str | None = None,
+    height: int = 320,
+) -> go.Figure:
+    """Give ``figure`` the look that all charts share, and return it: fonts, margins, grid, legend
+    below the title.
+    """
+    figure.layout.template = go.layout.Template()
+    figure.update_layout(base_layout(title, subtitle, height))
+    figure.update_xaxes(base_axis(x, horizontal=True))
+    figure.update_yaxes(base_axis(y, horizontal=False))
+    return figure
+
+
+def base_layout(title: str, subtitle: str | None = None, height: int = 320) -> dict[str, Any]:
+    """Return the layout that all charts share: fonts, margins, legend below the title.
+
+    Axes come on top.
+    """
+    return dict(
+        template={},
+        title=dict(
+            text=title,
+            subtitle=dict(text=subtitle, font=dict(size=13, color=MUTED)),
+            x=0,
+            xref="container",
+            xanchor="left",
+            pad=dict(l=4, t=4),
+            font=dict(size=15, color=INK, weight=600),
+        ),
+        height=height,
+        autosize=True,
+        margin=dict(l=8, r=12, t=64, b=8),
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font=dict(family="Source Sans, system-ui, sans-serif", size=13, color=INK),
+        legend=dict(
+            orientation="h",
+            x=0,
+            xanchor="left",
+            y=1.02,
+            yanchor="bottom",
+            font=dict(size=13, color=INK),
+        ),
+        hoverlabel=dict(
+            bgcolor=SURFACE, bordercolor=GRID, font=dict(size=13, color=INK), namelength=-1
+        ),
+        modebar=dict(bgcolor=CLEAR, color=MUTED, activecolor=INK),
+    )
+
+
+def base_axis(title: str | None, *, horizontal: bool) -> dict[str, Any]:
+    """Return the axis that all charts share; ``title`` names the quantity and its unit."""
+    return dict(
+        title=dict(text=title, font=dict(size=12, color=MUTED), standoff=10),
+        tickfont=dict(size=12, color=MUTED),
+        gridcolor=GRID,
+        linecolor=GRID,
+        zeroline=False,
+        automargin=True,
+        showgrid=not horizontal,
+        showline=horizontal,
+    )
+
+
+def downsample(x: Array, y: Array, limit: int = POINTS_PER_CURVE) -> tuple[Array, Array]:
+    """Thin a curve to at most ``limit`` points: the first, the last, and the lowest and highest of
+    each bin between.
+
+    Spikes survive, which plain striding loses. Curves that are short enough come back as they are.
+    """
+    require(limit >= 4, "limit", "at least 4", limit)
+    if len(x) <= limit:
+        return x, y
+    edges = np.linspace(1, len(x) - 1, (limit - 2) // 2 + 1).astype(int)
+    inner = [
+        start + np.array([np.argmin(y[start:stop]), np.argmax(y[start:stop])])
+        for start, stop in itertools.pairwise(edges)
+    ]
+    keep = np.unique(np.concatenate([[0], *inner, [len(x) - 1]]))
+    return x[keep], y[keep]
+
+
+def smooth(values: Array, weight: float) -> Array:
+    """Return the running mean with exponential weights: 0 leaves ``values``, towards 1 only the
+    trend stays.
+
+    m_i = w·m_(i-1) + (1 - w)·v_i, divided by 1 - w^i, so that the start is not pulled towards zero.
+    """
+    require(0 <= weight < 1, "smoothing", "at least 0 and below 1", weight)
+    if weight == 0 or len(values) == 0:
+        return values
+    return pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean().to_numpy(dtype=np.float64)
+
+
+def mean_and_band(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array, Array]:
+    """Average curves (x, y) that may differ in length; returns x, mean, lower, upper.
+
+    At each x the mean is over the curves that have got there. The band is the 95 % t interval of
+    the mean from three curves on, lowest to highest with two, and has no width with one.
+    """
+    grid = np.unique(np.concatenate([x for x, _ in curves]))
+    if len(grid) > POINTS_PER_CURVE:
+        grid = grid[np.linspace(0, len(grid) - 1, POINTS_PER_CURVE).astype(int)]
+    table = np.stack([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in curves])
+    present = ~np.isnan(table)
+    count = present.sum(axis=0)
+    mean = np.where(present, table, 0).sum(axis=0) / count
+    squares = np.where(present, (table - mean) ** 2, 0).sum(axis=0)
+    error = np.sqrt(squares / np.maximum(count - 1, 1) / count)
+    half = stdtrit(np.maximum(count - 1, 1), 0.975) * error
+    wide = count >= 3
+    lower = np.where(wide, mean - half, np.where(present, table, np.inf).min(axis=0))
+    upper = np.where(wide, mean + half, np.where(present, table, -np.inf).max(axis=0))
+    return grid, mean, lower, upper
+
+
+def learning_curves(
+    metrics: pd.DataFrame,
+    *,
+    measure: str,
+    x: str = "epoch",
+    teacher: float | None = None,
+    smoothing: float = 0.0,
+    log_y: bool = False,
+    show_seeds: bool = False,
+    end: float | None = None,
+    looks: Mapping[str, Look] = ROLE_LOOKS,
+) -> go.Figure:
+    """Draw one measure over the course of training: a bold line a role on validation data, a faint
+    one on training data.
+
+    Args:
+        metrics: one row a measurement, with columns role, seed, split ("train" or "validation"),
+            step, epoch, seconds, and the measures; NaN where a measure was not taken.
+        measure: a key of ``MEASURES``.
+        x: "epoch", "step" or "seconds".
+        teacher: the teacher's own value, drawn as a dashed line.
+        smoothing: weight of the running mean over what is measured on training batches, from 0 to
+            below 1. What is measured on validation data is always drawn as it is.
+        log_y: logarithmic vertical axis.
+        show_seeds: with several seeds, also draw each one's curve.
+        end: where the x axis ends, for a live run whose length is known; the curves then grow into
+            the chart.
+        looks: how to draw each value of the column role, in the legend's order; for models of
+            several experiments these are keys of letters, digits and dashes.
+
+    With several seeds a line is their mean, with a band (see :func:`mean_and_band`). Raises
+    ConfigError for an unknown measure or x.
+    """
+    require(measure in MEASURES, "measure", f"one of {', '.join(MEASURES)}", measure)
+    require(x in X_TITLES, "x", f"one of {', '.join(X_TITLES)}", x)
+    card = MEASURES[measure]
+    curves = _curves(metrics, measure, x, smoothing)
+    traces: list[dict[str, Any]] = []
+    seeds: set[int] = set()
+    for rank, (role, look) in reversed(list(enumerate(looks.items()))):
+        validation, training = curves.get((role, "validation"), {}), curves.get((role, "train"), {})
+        if validation and training:
+            traces.append(_training_line(role, look, training, card))
+        if validation or training:
+            seeds.add(len(validation or training))
+            traces += _bold_lines(role, look, rank, validation or training, card, show_seeds)
+    if any(trace["legendgroup"] == "training" for trace in traces):
+        traces.append(_training_legend(smoothing))
+    if teacher is not None:
+        traces.append(_teacher_line(teacher, *_extent(curves, end), card))
+
+    layout = base_layout(card.title, _about_seeds(seeds)) | dict(
+        hovermode="x unified", showlegend=True
+    )
+    across, up = base_axis(X_TITLES[x], horizontal=True), base_axis(card.axis, horizontal=False)
+    across |= SPIKE | dict(unifiedhovertitle=dict(text=X_HOVER[x]))
+    up["tickformat"] = card.ticks
+    if log_y:
+        up |= dict(type="log", dtick="D2", minorloglabels="complete")
+    if end is not None:
+        across["range"] = [0, end * 1.01]
+    if not curves:
+        layout["annotations"] = [_notice("No measurements yet")]
+        across["visible"] = up["visible"] = False
+    return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
+
+
+def _about_seeds(counts: set[int]) -> str | None:
+    if not counts or max(counts) == 1:
+        return None
+    fewest, most = min(counts), max(counts)
+    band = "95% interval of the mean" if most > 2 else "lowest to highest"
+    return f"Line: mean of {most if fewest == most else f'{fewest} to {most}'} seeds. Band: {band}."
+
+
+def _curves(
+    metrics: pd.DataFrame, measure: str, x: str, smoothing: float
+) -> dict[tuple[str, str], dict[int, tuple[Array, Array]]]:
+    """Sort the table into (role, split) -> seed -> (x, y), by rising x and without gaps."""
+    curves: dict[tuple[str, str], dict[int, tuple[Array, Array]]] = {}
+    if measure not in metrics.columns:
+        return curves
+    table = metrics.loc[
+        metrics[measure].notna() & metrics[x].notna(), ["role", "split", "seed", x, measure]
+    ]
+    for (role, split, seed), rows in table.groupby(
+        ["role", "split", "seed"], sort=True, dropna=False
+    ):
+        rows = rows.sort_values(x, kind="stable")
+        values = smooth(
+            rows[measure].to_numpy(dtype=np.float64), smoothing if split == "train" else 0
+        )
+        curves.setdefault((role, split), {})[seed] = (rows[x].to_numpy(dtype=np.float64), values)
+    return curves
+
+
+def _extent(
+    curves: dict[tuple[str, str], dict[int, tuple[Array, Array]]], end: float | None
+) -> tuple[float, float]:
+    every = [x for seeds in curves.values() for x, _ in seeds.values()]
+    start = min((float(x[0]) for x in every), default=0.0)
+    stop = max((float(x[-1]) for x in every), default=1.0)
+    return (start, stop) if end is None else (0.0, end)
+
+
+def _line(uid: str, x: Array, y: Array, group: str, tone: str, **extra: Any) -> dict[str, Any]:
+    x, y = downsample(x, y)
+    # Half the bytes of float64, and more digits than a screen has pixels; x may be a large step
+    # number.
+    line = dict(
+        type="scatter", mode="lines", uid=uid, x=x, y=y.astype(np.float32), legendgroup=group
+    )
+    return (
+        line
+        | dict(
+            line=dict(color=tone, width=extra.pop("width", 1.2)), showlegend=False, hoverinfo="skip"
+        )
+        | extra
+    )
+
+
+def _bold_lines(
+    role: str,
+    look: Look,
+    rank: int,
+    seeds: dict[int, tuple[Array, Array]],
+    card: Measure,
+    show_seeds: bool,
+) -> list[dict[str, Any]]:
+    """The role's main line, with its band and single seeds beneath."""
+    traces = []
+    if len(seeds) == 1:
+        ((x, y),) = seeds.values()
+    else:
+        x, y, lower, upper = mean_and_band(list(seeds.values()))
+        traces.append(_band(role, look, x, lower, upper))
+        if show_seeds:
+            tone = colour(look.tone, alpha=0.45)
+            traces += [
+                _line(f"{role}-seed-{seed}", *curve, role, tone) for seed, curve in seeds.items()
+            ]
+    main = _line(
+        role, x, y, role, colour(look.tone), width=2.6, showlegend=True, name=as_label(look.name)
+    )
+    main["legendrank"] = rank
+    main["line"]["dash"] = look.dash
+    main |= dict(
+        hoverinfo="all",
+        hovertemplate=f"{as_label(look.name)} <b>%{{y:{card.hover}}}</b><extra></extra>",
+    )
+    if len(x) <= 60:
+        marker = dict(size=6, symbol=look.symbol, color=colour(look.tone))
+        main |= dict(mode="lines+markers", marker=marker, cliponaxis=False)
+    return [*traces, main]
+
+
+def _band(role: str, look: Look, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
+    if len(x) > POINTS_PER_CURVE // 2:
+        keep = np.linspace(0, len(x) - 1, POINTS_PER_CURVE // 2).astype(int)
+        x, lower, upper = x[keep], lower[keep], upper[keep]
+    there_and_back = np.concatenate([upper, lower[::-1]]).astype(np.float32)
+    return dict(
+        type="scatter",
+        uid=f"{role}-band",
+        x=np.concatenate([x, x[::-1]]),
+        y=there_and_back,
+        fill="toself",
+        fillcolor=colour(look.tone, alpha=0.16),
+        mode="lines",
+        line=dict(width=0, color=colour(look.tone)),
+        legendgroup=role,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _training_line(
+    role: str, look: Look, seeds: dict[int, tuple[Array, Array]], card: Measure
+) -> dict[str, Any]:
+    x, y = (
+        next(iter(seeds.values())) if len(seeds) == 1 else mean_and_band(list(seeds.values()))[:2]
+    )
+    name = f"{as_label(look.name)}, training data"
+    line = _line(
+        f"{role}-train", x, y, "training", colour(look.tone, alpha=0.5), hoverinfo="all", name=name
+    )
+    return line | dict(hovertemplate=f"{name} %{{y:{card.hover}}}<extra></extra>")
+
+
+def _training_legend(smoothing: float) -> dict[str, Any]:
+    """One legend entry that shows and hides all faint lines."""
+    nothing = np.array([np.nan])
+    name = f"on training data, smoothed {smoothing:g}" if smoothing else "on training data"
+    return _line("training", nothing, nothing, "training", MUTED, showlegend=True, name=name)
+
+
+def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dict[str, Any]:
+    written = f"{value:.1%}" if card.hover.endswith("%") else f"{value:.4g}"
+    return dict(
+        type="scatter",
+        uid="teacher-reference",
+        name=f"teacher {written}",
+        legendrank=len(ROLE_LOOKS),
+        x=[start, stop],
+        y=[value, value],
+        mode="lines",
+        line=dict(color=colour("teacher"), width=2, dash="dash"),
+        legendgroup="teacher-reference",
+        hoverinfo="skip",  # the legend says it
+    )
+
+
+def as_label(text: str) -> str:
+    """Return user text as a chart shows it literally: Plotly reads a little HTML, and fills in
+    ``%{...}``.
+    """
+    return html.escape(text, quote=False).replace("%{", "%&#123;")
+
+
+def _notice(text: str) -> dict[str, Any]:
+    return dict(
+        text=text,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font=dict(color=MUTED, size=14),
+    )
+
+
+def distributions(
+    class_names: Sequence[str],
+    rows: Sequence[Distribution],
+    *,
+    label: int | None = None,
+    log: bool = False,
+) -> go.Figure:
+    """Draw probability distributions over the classes, one above the other, with bars in their
+    role's colour.
+
+    Args:
+        class_names: C names.
+        rows: (title, role, probabilities [C], ghost [C] or None) each; the ghost, usually the
+            teacher's softened distribution, is outlined behind the bars.
+        label: index of the true class, which is marked in every row.
+        log: logarithmic probabilities, from ``LOG_FLOOR`` up; shows the teacher's dark knowledge at
+            low temperatures.
+
+    Raises ConfigError where lengths or the label do not fit the classes.
+    """
+    count = len(class_names)
+    require(len(rows) > 0, "rows", "at least one distribution", rows)
+    for _, _, probabilities, ghost in rows:
+        require(len(probabilities) == count, "probabilities", f"{count} long", len(probabilities))
+        require(ghost is None or len(ghost) == count, "ghost", f"{count} long", ghost)
+    require(label is None or 0 <= label < count, "label", f"from 0 to {count - 1}", label)
+
+    names = [f"<b>{name}</b>" if index == label else name for index, name in enumerate(class_names)]
+    outlined = any(ghost is not None for *_, ghost in rows)
+    said = ["Outlined: the teacher's distribution."] * outlined + ["Shaded: the true class."] * (
+        label is not None
+    )
+    layout = base_layout(
+        "Probability of each class", " ".join(said) or None, height=110 + 112 * len(rows)
+    )
+    layout |= dict(
+        barmode="overlay", bargap=0, showlegend=False, hovermode="x unified", hoversubplots="axis"
+    )
+    layout["xaxis"] = base_axis(None, horizontal=True) | dict(
+        showspikes=False,
+        tickvals=list(range(count)),
+        ticktext=names,
+        tickfont=dict(size=12, color=INK),
+        autotickangles=[0, -45, -90],
+        range=[-0.6, count - 0.4],
+        fixedrange=True,
+        anchor="y" if len(rows) == 1 else f"y{len(rows)}",
+    )
+    layout["annotations"], bars = [], []
+    for index, row in enumerate(rows):
+        top = 1 - index / len(rows)
+        axis = "y" if index == 0 else f"y{index + 1}"
+        layout[f"yaxis{axis[1:]}"] = _probability_axis(
+            top - 1 / len(rows), top - 0.26 / len(rows), log
+        )
+        layout["annotations"].append(_row_title(row[0], row[1], top - 0.25 / len(rows)))
+        bars += _bars(index, axis, row, log)
+    if label is not None:
+        layout["shapes"] = [_true_class_band(label)]
+    return go.Figure(bars, layout)
+
+
+def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str, Any]]:
+    """One row's bars, with the ghost's outline drawn around them."""
+    title, role, probabilities, ghost = row
+    shown = np.asarray(probabilities, dtype=np.float64)
+    common = dict(type="bar", x=list(range(len(shown))), yaxis=axis)
+    bars: list[dict[str, Any]] = [
+        common
+        | dict(
+            uid=f"row-{index}",
+            y=np.maximum(shown, LOG_FLOOR) if log else shown,
+            width=0.62,
+            marker=dict(color=colour(role, alpha=0.85)),
+            customdata=shown,
+            name=title,
+            hovertemplate=f"{title} <b>%{{customdata:.3~%}}</b><extra></extra>",
+        )
+    ]
+    highest = shown
+    if ghost is not None:
+        outline = np.asarray(ghost, dtype=np.float64)
+        highest = np.maximum(shown, outline)
+        bars.append(
+            common
+            | dict(
+                uid=f"ghost-{index}",
+                y=np.maximum(outline, LOG_FLOOR) if log else outline,
+                width=0.84,
+                marker=dict(color=CLEAR, line=dict(color=colour("teacher"), width=1.6)),
+                customdata=outline,
+                name="teacher (outline)",
+                hovertemplate="teacher (outline) <b>%{customdata:.3~%}</b><extra></extra>",
+            )
+        )
+    return [*bars, common | _numbers(index, role, shown, highest, log)]
+
+
+def _numbers(index: int, role: str, shown: Array, highest: Array, log: bool) -> dict[str, Any]:
+    """Percentages from 1 % up, clear of both bar and outline."""
+    return dict(
+        type="scatter",
+        mode="text",
+        uid=f"numbers-{index}",
+        y=np.maximum(highest, LOG_FLOOR) * 1.2 if log else highest + 0.03,
+        text=[_percent(value) if value >= 0.01 else "" for value in shown],
+        textposition="top center",
+        textfont=dict(size=11, color=colour(role)),
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _probability_axis(bottom: float, top: float, log: bool) -> dict[str, Any]:
+    if log:
+        scale = dict(
+            type="log", range=[np.log10(LOG_FLOOR), 0.9], tickvals=[LOG_FLOOR, 1e-4, 1e-2, 1]
+        )
+        scale["ticktext"] = ["0.0001%", "0.01%", "1%", "100%"]
+    else:
+        scale = dict(range=[0, 1.25], tickvals=[0, 0.5, 1], ticktext=["0%", "50%", "100%"])
+    return (
+        base_axis(None, horizontal=False)
+        | scale
+        | dict(domain=[max(bottom, 0), top], anchor="x", fixedrange=True)
+    )
+
+
+def _row_title(title: str, role: str, y: float) -> dict[str, Any]:
+    place = dict(
+        x=0, xref="paper", xanchor="left", y=y, yref="paper", yanchor="bottom", showarrow=False
+    )
+    return place | dict(text=title, font=dict(size=13, color=colour(role), weight=600))
+
+
+def _true_class_band(label: int) -> dict[str, Any]:
+    """A quiet column behind the true class in every row; its name on the axis is bold as well."""
+    corners = dict(xref="x", x0=label - 0.5, x1=label + 0.5, yref="paper", y0=0, y1=1)
+    return corners | dict(
+        type="rect", fillcolor=GRID, opacity=0.6, line=dict(width=0), layer="below"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"

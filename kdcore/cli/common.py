@@ -1,0 +1,100 @@
+"""What all commands share: errors in one line, options made from the settings, a job followed on a
+progress bar.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.engine.base import Engine
+from kdcore.errors import ConfigError, KDLabError
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class Commands(click.Group):
+    """Turns every KD Lab error into one line on stderr and exit status 2 (bad input) or 1 (anything
+    else).
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and put a refusal in words."""
+        try:
+            return super().invoke(ctx)
+        except KDLabError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def _metavar(annotation: Any) -> str:
+    kinds = [
+        kind for kind in (typing.get_args(annotation) or (annotation,)) if isinstance(kind, type)
+    ]
+    names = {int: "INTEGER", float: "NUMBER"}
+    return names.get(kinds[0], "NAME") if kinds else "NAME"
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for every setting of ExperimentConfig."""
+    for name, field in reversed(ExperimentConfig.model_fields.items()):
+        option = f"--{name.replace('_', '-')}"
+        shown = "all" if field.default is None else field.default
+        help_text = f"{field.description} [default: {shown}]"
+        # Text as typed: the config reads the number, so that a bad one gets the same answer
+        # everywhere.
+        command = click.option(
+            option, name, default=None, metavar=_metavar(field.annotation), help=help_text
+        )(command)
+    return command
+
+
+def follow(store: Store, engine: Engine, experiment_id: str) -> JobStatus:
+    """Show a job's progress on stderr until it ends; Ctrl-C asks it to stop."""
+    bar = tqdm(
+        total=100,
+        file=sys.stderr,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+        leave=True,
+    )
+    with bar, _interrupt_stops(engine, experiment_id):
+        while True:
+            engine.tend()
+            job = store.job(experiment_id)
+            bar.n = round(100 * job.progress)
+            bar.set_description_str(job.phase)
+            bar.set_postfix_str(
+                f"{job.seconds_left:.0f} s left in this phase" if job.seconds_left else ""
+            )
+            if not (status := JobStatus(job.status)).live:
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    if job.error:
+        click.echo(f"{status}: {job.error}", err=True)
+    return status
+
+
+@contextlib.contextmanager
+def _interrupt_stops(engine: Engine, experiment_id: str) -> Iterator[None]:
+    import signal
+
+    def on_interrupt(_number: int, _frame: types.FrameType | None) -> None:
+        click.echo("stopping at the next batch", err=True)
+        engine.cancel(experiment_id)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,110 @@
+"""``python -m kdcore compare``: the figures of the Compare page, without a browser."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from kdcore.analysis.comparison import Comparison, Figures, compare, settings_in_words
+from kdcore.analysis.contenders import Contender, find_contenders
+from kdcore.analysis.temperature import format_percent
+from kdcore.cli.common import follow
+from kdcore.engine.choice import make_engine
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+
+
+@click.command(name="compare")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--temperature",
+    type=float,
+    default=None,
+    help="T at which the distance from the teacher is taken. [default: that of the first model's experiment]",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=None,
+    help="Whose runs meet in McNemar's test. [default: the first that all share]",
+)
+@click.option(
+    "--measure", is_flag=True, help="First measure on this machine how fast the models answer."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def compare_command(
+    store_url: str,
+    ids: tuple[str, ...],
+    temperature: float | None,
+    seed: int | None,
+    measure: bool,
+    as_json: bool,
+) -> None:
+    """Compare 2 to 6 models with the same test data.
+
+    ID is an experiment (all its roles, each over its seeds), EXPERIMENT:ROLE
+    ("4f1c2a9e03:student"), or one run.
+    """
+    store = Store(store_url)
+    if measure and not _measure(store, find_contenders(store, ids)):
+        raise SystemExit(1)
+    found = compare(store, ids, temperature=temperature, seed=seed)
+    click.echo(json.dumps(found.to_dict()) if as_json else in_words(found))
+
+
+def _measure(store: Store, contenders: list[Contender]) -> bool:
+    """Measure the trained ones in a worker; returns whether that went well."""
+    run_ids = [each.trained[0].id for each in contenders if each.trained]
+    engine = make_engine(store, idle_seconds=2.0)
+    job_id = store.add_job("measure", {"run_ids": run_ids})
+    engine.submit(job_id)
+    return follow(store, engine, job_id) is JobStatus.FINISHED
+
+
+def in_words(found: Comparison) -> str:
+    """Return a comparison as text for a terminal."""
+    lines = []
+    for contender, look, figures in zip(found.contenders, found.looks, found.figures, strict=True):
+        lines += _model_lines(contender, look.name, figures, found.temperature)
+    for pair in found.pairs:
+        answers = pair.answers
+        lines.append(f"{pair.verdict}.")
+        lines.append(
+            f"  seed {found.seed}: {answers.only_first} examples right only for the first, {answers.only_second} only for "
+            f"the second (McNemar's exact test: p = {answers.p_value:.2g})"
+        )
+    differing = settings_in_words(found.settings_that_differ())
+    lines += [f"{title}: {' | '.join(values)}" for title, values in differing]
+    return "\n".join(lines)
+
+
+def _model_lines(
+    contender: Contender, name: str, figures: Figures, temperature: float
+) -> list[str]:
+    state = "" if contender.status is JobStatus.FINISHED else f" ({contender.state})"
+    lines = [f"{contender.id}  {name}, {contender.model}{state}"]
+    if figures.accuracy is None or figures.interval is None:
+        return lines
+    low, high = figures.interval
+    lines.append(
+        f"  accuracy {figures.accuracy:.2%} (95 % CI {low:.2%} to {high:.2%}, {figures.interval_kind}), NLL "
+        f"{figures.negative_log_likelihood:.4f} nats, ECE {figures.expected_calibration_error:.2%}"
+    )
+    lines.append(
+        f"  {figures.parameters:,} parameters, {figures.multiply_accumulates or 0:,} multiply-accumulates, file "
+        f"{figures.file_bytes or 0:,} bytes"
+    )
+    if figures.latency is not None:
+        lines.append(
+            f"  {figures.latency['single_milliseconds']:.3g} ms for one example, "
+            f"{figures.latency['batch_milliseconds']:.3g} ms for {figures.latency['batch_size']}, on "
+            f"{figures.latency['machine']}"
+        )
+    if figures.agreement is not None and figures.kl is not None:
+        lines.append(
+            f"  names the teacher's class for {format_percent(figures.agreement)}, KL from it {figures.kl:.4f} nats at "
+            f"T = {temperature:g}"
+        )
+    return lines

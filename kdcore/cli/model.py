@@ -1,0 +1,118 @@
+"""``python -m kdcore model``: bring models of your own along, list and remove them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdcore.cli.common import follow
+from kdcore.config.catalog import APPLICATIONS
+from kdcore.engine.choice import make_engine
+from kdcore.storage import user_data, user_models
+from kdcore.storage.schema import JobStatus, UserModel
+from kdcore.storage.store import Store, new_id
+from kdcore.storage.user_models import INPUTS
+from kdcore.words import in_bytes
+
+
+@click.group()
+def model() -> None:
+    """Bring your own models: .keras files, to be used as teacher or student."""
+
+
+@model.command()
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--inputs",
+    type=click.Choice(INPUTS),
+    default="auto",
+    show_default=True,
+    help="The range of pixel values that it expects. auto: told by its first layers, else 0 to 1.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def add(store_url: str, name: str, path: Path, inputs: str, as_json: bool) -> None:
+    """Take in the .keras file at PATH as NAME.
+
+    It is loaded in a worker process only, in Keras' safe mode.
+    """
+    user_models.check_name(name)
+    user_models.check_file(path)
+    store = Store(store_url)
+    with path.open("rb") as file:
+        upload = user_data.put_upload(store, new_id(), file)
+    job_id = store.add_job(
+        "model", {"upload": upload, "file_name": path.name, "name": name, "inputs": inputs}
+    )
+    engine = make_engine(store, idle_seconds=2.0)
+    engine.submit(job_id)
+    if follow(store, engine, job_id) is not JobStatus.FINISHED:
+        raise SystemExit(1)
+    row = user_models.find(store, (store.artifact(f"model_report/{job_id}") or b"").decode())
+    assert row is not None, "a finished job has stored something"
+    click.echo(json.dumps(_summary(row)) if as_json else f"{_in_words(row)}\nstored as {row.key}")
+
+
+@model.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@click.pass_obj
+def list_(store_url: str, as_json: bool) -> None:
+    """List the models that were added, and the networks of keras.applications that can be named."""
+    rows = [row for row in user_data.versions(Store(store_url), table=UserModel)]
+    if as_json:
+        click.echo(json.dumps([_summary(row) for row in rows]))
+        return
+    for row in rows:
+        click.echo(_in_words(row))
+    click.echo(
+        "by name: "
+        + ", ".join(f"app-{slug}" for slug in APPLICATIONS)
+        + "; with -imagenet from its weights"
+    )
+
+
+@model.command()
+@click.argument("name")
+@click.pass_obj
+def remove(store_url: str, name: str) -> None:
+    """Remove a model, all versions of NAME or the one of name@digest.
+
+    Experiments made with it stay.
+    """
+    for row in user_data.remove(Store(store_url), name, UserModel):
+        click.echo(f"removed {row.key} ({in_bytes(row.size)})")
+
+
+def _summary(row: UserModel) -> dict[str, Any]:
+    return {
+        "model": row.name,
+        "key": row.key,
+        "bytes": row.size,
+        **{
+            name: row.card[name]
+            for name in (
+                "input_shape",
+                "classes",
+                "parameters",
+                "output",
+                "inputs",
+                "inputs_known",
+                "kind",
+            )
+        },
+    }
+
+
+def _in_words(row: UserModel) -> str:
+    card = user_models.to_card(row)
+    if card.kind == "function":
+        return f"{row.key:<28} a Python function"
+    shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
+    return (
+        f"{row.key:<28} {shape} → {card.classes} classes, {card.parameters:,} parameters; {card.output}; "
+        f"sees values {card.inputs} ({card.inputs_known})"
+    )

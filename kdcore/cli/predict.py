@@ -1,0 +1,76 @@
+"""``python -m kdcore predict``: ask teacher, student and baseline about a picture."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO
+
+import click
+import numpy as np
+
+from kdcore.analysis.statistics import softmax
+from kdcore.config.catalog import dataset_card
+from kdcore.engine.choice import make_engine
+from kdcore.engine.predictions import from_image, predict, trained_models
+from kdcore.errors import require
+from kdcore.storage.store import Store
+
+
+@click.command("predict")
+@click.argument("experiment_id")
+@click.argument("image", type=click.File("rb"))
+@click.option(
+    "--seed",
+    type=int,
+    default=None,
+    help="Seed of student and baseline. [default: the experiment's first]",
+)
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="T, above 0.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def predict_command(
+    store_url: str,
+    experiment_id: str,
+    image: BinaryIO,
+    seed: int | None,
+    temperature: float,
+    as_json: bool,
+) -> None:
+    """Ask the models of an experiment about a picture, as the Try it page does.
+
+    A digit is cut out and centred.
+    """
+    require(temperature > 0, "temperature", "above 0", temperature)
+    store = Store(store_url)
+    runs = trained_models(store, experiment_id, seed)
+    card = dataset_card(store.experiment(experiment_id).config["dataset"])
+    inputs = from_image(card, image.read())
+    answer = predict(
+        store,
+        make_engine(store, idle_seconds=2.0),
+        [run.id for run in runs.values()],
+        inputs,
+        idle_seconds=2.0,
+    )
+    answers: dict[str, dict[str, Any]] = {}
+    for role, run in runs.items():
+        probabilities = softmax(answer.logits[run.id][0], temperature)
+        answers[role] = {
+            "run": run.id,
+            "model": run.model,
+            "answer": card.class_names[int(np.argmax(probabilities))],
+            "probabilities": dict(zip(card.class_names, map(float, probabilities), strict=True)),
+            "milliseconds": answer.milliseconds[run.id],
+        }
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"experiment": experiment_id, "temperature": temperature, "answers": answers}
+            )
+        )
+        return
+    for role, said in answers.items():
+        sure = max(said["probabilities"].values())
+        click.echo(
+            f"{role:<9} {said['model']:<14} {said['answer']} ({sure:.1%} at T = {temperature:g}), {said['milliseconds']:.2f} ms"
+        )

@@ -1,0 +1,217 @@
+"""The command line: ``python -m kdcore``. The same configs, jobs and store as the dashboard."""
+
+from __future__ import annotations
+
+import json
+import typing
+from typing import Any
+
+import click
+
+from kdcore.analysis.results import soften as soften_figures
+from kdcore.analysis.results import summary
+from kdcore.analysis.temperature import format_percent
+from kdcore.cli import library as cli_library
+from kdcore.cli.candidates import candidates_command
+from kdcore.cli.common import Commands, config_options, follow
+from kdcore.cli.compare import compare_command
+from kdcore.cli.data import data
+from kdcore.cli.export import export_command
+from kdcore.cli.model import model
+from kdcore.cli.predict import predict_command
+from kdcore.cli.report import report
+from kdcore.cli.reproduce import reproduce_command
+from kdcore.cli.sweep import sweep
+from kdcore.config.catalog import load_plugins
+from kdcore.config.experiment import ExperimentConfig, read_setting
+from kdcore.engine.choice import make_engine
+from kdcore.errors import require
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store, default_url
+
+
+@click.group(cls=Commands)
+@click.option(
+    "--store",
+    "store_url",
+    default=default_url,
+    show_default="KD_STORE, or .kdlab/store.db",
+    help="Store URL.",
+)
+@click.pass_context
+def main(ctx: click.Context, store_url: str) -> None:
+    """Knowledge distillation with Keras: train experiments, look at them, and keep them in
+    order.
+    """
+    ctx.obj = store_url
+    load_plugins()
+    # Open from the first on: a config may name what its users brought along.
+    ctx.meta["kdcore.storage.store"] = store = Store(store_url)
+    ctx.call_on_close(store.close)
+
+
+@main.command()
+@config_options
+@click.option(
+    "--config",
+    "config_file",
+    type=click.File("rb"),
+    help="A JSON file of settings; options come on top.",
+)
+@click.option(
+    "--like", metavar="ID", help="Start from the settings of this experiment; options come on top."
+)
+@click.option("--name", default="", help="A name for lists.")
+@click.option(
+    "--reuse",
+    type=click.Choice(["none", "teacher", "all"]),
+    default="teacher",
+    show_default=True,
+    help="Which models that are trained already may serve again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def train(
+    store_url: str,
+    config_file: typing.BinaryIO | None,
+    like: str | None,
+    name: str,
+    reuse: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train teacher, student and baseline, and report what distillation gained.
+
+    Ctrl-C stops, and keeps the work.
+    """
+    require(not (config_file and like), "like", "left out where --config is given", like)
+    store = Store(store_url)
+    base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
+    if like is not None:
+        base = ExperimentConfig(**store.experiment(like).config)
+    config = base.replace(
+        **{key: read_setting(key, value) for key, value in given.items() if value is not None}
+    )
+    # The workers of a command leave when the command's work is done.
+    engine = make_engine(store, idle_seconds=2.0)
+    experiment_id = store.create(config, name=name, reuse=reuse)
+    engine.submit(experiment_id)
+    status = follow(store, engine, experiment_id)
+    result = summary(store, experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+    raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def show(store_url: str, experiment_id: str, as_json: bool) -> None:
+    """Show an experiment's result, or how far it is."""
+    result = summary(Store(store_url), experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+
+
+@main.command()
+@click.option(
+    "--experiment", "experiment_id", required=True, help="An experiment whose teacher is trained."
+)
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="T, above 0.")
+@click.option(
+    "--seed",
+    type=int,
+    default=None,
+    help="Seed of student and baseline. [default: the experiment's first]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def soften(
+    store_url: str, experiment_id: str, temperature: float, seed: int | None, as_json: bool
+) -> None:
+    """Show what a temperature does to a teacher's answers on test data: the figures of the
+    Temperature page.
+    """
+    figures = soften_figures(Store(store_url), experiment_id, temperature, seed)
+    click.echo(json.dumps(figures) if as_json else _softened_in_words(figures))
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.pass_obj
+def stop(store_url: str, experiment_id: str) -> None:
+    """Stop an experiment; what it has trained is kept, and resume goes on from there."""
+    store = Store(store_url)
+    make_engine(store).cancel(experiment_id)
+    click.echo(
+        f"{experiment_id}: {'stopping' if JobStatus(store.job(experiment_id).status).live else 'not running'}"
+    )
+
+
+@main.command()
+@click.argument("experiment_id")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
+    """Go on with a stopped, failed or interrupted experiment from its last checkpoint."""
+    store = Store(store_url)
+    engine = make_engine(store, idle_seconds=2.0)
+    store.requeue(experiment_id)
+    engine.submit(experiment_id)
+    status = follow(store, engine, experiment_id)
+    result = summary(store, experiment_id)
+    click.echo(json.dumps(result) if as_json else _in_words(result))
+    raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+def _softened_in_words(figures: dict[str, Any]) -> str:
+    calibration = figures["calibration"]
+    alike = ", ".join(
+        f"{pair['true']} → {pair['other']} ({format_percent(pair['probability'])})"
+        for pair in figures["confusions"]
+    )
+    lines = [
+        f"teacher {figures['teacher_run']} at T = {figures['temperature']:g} on {figures['examples']:,} test examples of "
+        f"{figures['classes']} classes, {figures['accuracy']:.2%} right at any T",
+        f"  entropy            {figures['entropy']:.4f} nats, as among {figures['effective_classes']:.2f} equal classes",
+        f"  top probability    {figures['top_probability']:.2%}, under 50 % for {figures['share_under_half']:.2%} of examples",
+        f"  calibration error  {figures['expected_calibration_error']:.2%}; {calibration['error_before']:.2%} at T = 1, "
+        f"{calibration['error_after']:.2%} where calibrated. {calibration['sentence']}",
+        f"  most alike         {alike}",
+    ]
+    for role in ("student", "baseline"):
+        if (part := figures[role]) is not None:
+            distance = (
+                "beyond measure" if part["mean_kl"] is None else f"{part['mean_kl']:.4f} nats"
+            )
+            words = f"{part['accuracy']:.2%} right, agrees on {part['agreement']:.2%}, mean KL from the teacher {distance}"
+            lines.append(f"  {role:<18} {words} (seed {figures['seed']})")
+    return "\n".join(lines)
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    lines = [f"experiment {result['experiment']}: {result['status']}"]
+    for role in ("teacher", "student", "baseline"):
+        part = result[role]
+        accuracies = (
+            ", ".join(f"{100 * accuracy:.2f} %" for accuracy in part["accuracy"])
+            or "not trained yet"
+        )
+        parameters = f"{part['parameters']:,} parameters" if part["parameters"] else ""
+        reused = ", reused" if part["reused"] else ""
+        lines.append(f"  {role:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
+    if result["gain"]:
+        lines.append(result["gain"]["verdict"])
+    return "\n".join(lines)
+
+
+main.add_command(compare_command)
+for command in cli_library.COMMANDS:
+    main.add_command(command)
+main.add_command(export_command)
+main.add_command(data)
+main.add_command(candidates_command)
+main.add_command(model)
+main.add_command(sweep)
+main.add_command(report)
+main.add_command(reproduce_command)
+main.add_command(predict_command)

@@ -1,0 +1,32 @@
+"""The command that writes experiments down as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from kdcore.storage.store import Store
+from kdcore.takeaway.report import html_report
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--html",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write it.",
+)
+@click.pass_obj
+def report(store_url: str, ids: Sequence[str], file: Path) -> None:
+    """Write experiments (or single runs, by id) as one HTML file with curves, table, verdict,
+    settings and versions.
+
+    It opens in any browser, without a network.
+    """
+    text = html_report(Store(store_url), ids)
+    file.write_text(text, encoding="utf-8")
+    click.echo(f"{file}: {len(text.encode()) / 1e6:.1f} MB, opens in any browser without a network")

@@ -1,0 +1,21 @@
+"""What can be asked for: the settings of experiments and sweeps, and the names that they
+may use.
+"""
+
+from kdcore.config.experiment import (
+    PRESETS,
+    ExperimentConfig,
+    digest,
+    read_setting,
+    starting_config,
+    stored_setting,
+)
+
+__all__ = [
+    "PRESETS",
+    "ExperimentConfig",
+    "digest",
+    "read_setting",
+    "starting_config",
+    "stored_setting",
+]

@@ -1,0 +1,393 @@
+"""Names that a config may use: datasets and model families. Adding one is one function and one line
+here.
+
+This module is free of Keras so that forms and the CLI can list and check names; ``builder`` says
+where the function lives that does the work ("module:function"), and only a worker ever calls it.
+
+What users bring along is known here too: every open store is a :class:`Source` of their datasets.
+Such a dataset has a key, ``name@digest``, that names its content: a key never changes its meaning,
+so its card is looked up once. The bare name stands for the version that was added last, and is
+looked up each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import re
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from kdcore.errors import require
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What is known about a dataset before it is loaded.
+
+    Shapes are one example's, channels last.
+    """
+
+    title: str
+    builder: str
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    training_examples: int
+    validation_examples: int
+    test_examples: int
+    key: str = ""  # name@digest of a user's dataset
+    kind: Literal["images", "table"] = "images"
+    feature_names: tuple[str, ...] = ()  # of a table
+    value_range: tuple[float, float] = (0.0, 1.0)  # of what models see, where it is images
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a model that a user brought, before it is loaded.
+
+    ``input_shape`` is one example's, None where any size will do. ``output`` says in words whether
+    the file gives logits or probabilities and what is done about it, ``inputs`` the range of values
+    that it expects ("0 to 1", "0 to 255", "-1 to 1", or "as they are"), ``inputs_known`` how that
+    is known.
+    """
+
+    title: str
+    key: str
+    input_shape: tuple[int | None, ...] | None
+    classes: int | None
+    parameters: int
+    output: str
+    inputs: str = "0 to 1"
+    inputs_known: str = "assumed"
+    kind: Literal["file", "function"] = "file"
+
+
+class Source(Protocol):
+    """Something that holds what users brought along: a store."""
+
+    def user_model(self, name: str) -> ModelCard | None:
+        """Return the card of a key, removed or not, or of the latest version of a bare name.
+
+        None if there is none.
+        """
+        ...
+
+    def user_models(self) -> dict[str, ModelCard]:
+        """Return the cards of the latest versions by key, without those removed."""
+        ...
+
+    def user_dataset(self, name: str) -> DatasetCard | None:
+        """Return the card of a key, removed or not, or of the latest version of a bare name.
+
+        None if there is none.
+        """
+        ...
+
+    def user_datasets(self) -> dict[str, DatasetCard]:
+        """Return the cards of the latest versions by key, without those removed."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A family of models named by a pattern; the pattern's numbers are the builder's arguments."""
+
+    title: str
+    builder: str
+    pattern: str
+    suggestions: tuple[str, ...]
+    needs_images: bool = True
+    by_name: bool = False  # the builder is given the whole name, not numbers
+
+
+DIGIT_NAMES = tuple("0123456789")
+
+DATASETS: dict[str, DatasetCard] = {
+    "digits": DatasetCard(
+        "Digits 8×8 (embedded)",
+        "kdcore.data.datasets:load_digits",
+        (8, 8, 1),
+        DIGIT_NAMES,
+        1078,
+        270,
+        449,
+    ),
+    "mnist": DatasetCard(
+        "MNIST", "kdcore.data.datasets:load_mnist", (28, 28, 1), DIGIT_NAMES, 55_000, 5_000, 10_000
+    ),
+    "fashion_mnist": DatasetCard(
+        "Fashion-MNIST",
+        "kdcore.data.datasets:load_fashion_mnist",
+        (28, 28, 1),
+        (
+            "T-shirt",
+            "trouser",
+            "pullover",
+            "dress",
+            "coat",
+            "sandal",
+            "shirt",
+            "sneaker",
+            "bag",
+            "ankle boot",
+        ),
+        55_000,
+        5_000,
+        10_000,
+    ),
+    "cifar10": DatasetCard(
+        "CIFAR-10",
+        "kdcore.data.datasets:load_cifar10",
+        (32, 32, 3),
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        45_000,
+        5_000,
+        10_000,
+    ),
+}
+
+MODEL_FAMILIES: dict[str, ModelFamily] = {
+    "conv": ModelFamily(
+        "Convolutional, two layers (the Keras example's network)",
+        "kdcore.models.families:build_conv",
+        r"conv-(\d+)-(\d+)",
+        ("conv-256-512", "conv-64-128", "conv-32-64", "conv-16-32", "conv-8-16", "conv-4-8"),
+    ),
+    "mlp": ModelFamily(
+        "Dense layers",
+        "kdcore.models.families:build_mlp",
+        r"mlp-(\d+(?:-\d+)*)",
+        ("mlp-512-256", "mlp-64", "mlp-16"),
+        needs_images=False,
+    ),
+    "resnet": ModelFamily(
+        "Residual network, CIFAR style (depth 6n+2, width)",
+        "kdcore.models.families:build_resnet",
+        r"resnet-(\d+)-(\d+)",
+        ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
+    ),
+}
+
+# Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
+# weights expect.
+APPLICATIONS: dict[str, tuple[str, int, str]] = {
+    "mobilenet": ("MobileNet", 32, "-1 to 1"),
+    "mobilenetv2": ("MobileNetV2", 32, "-1 to 1"),
+    "mobilenetv3small": ("MobileNetV3Small", 32, "0 to 255"),
+    "efficientnetb0": ("EfficientNetB0", 32, "0 to 255"),
+    "efficientnetv2b0": ("EfficientNetV2B0", 32, "0 to 255"),
+    "resnet50v2": ("ResNet50V2", 32, "-1 to 1"),
+    "inceptionv3": ("InceptionV3", 75, "-1 to 1"),
+}
+
+APPLICATION = ModelFamily(
+    "A network of keras.applications, with -imagenet from its ImageNet weights",
+    "kdcore.models.own:build_application",
+    rf"app-({'|'.join(APPLICATIONS)})(-imagenet)?",
+    ("app-mobilenetv2", "app-mobilenetv2-imagenet"),
+    by_name=True,
+)
+OWN = ModelFamily(
+    "A model of your own", "kdcore.models.own:build_own", "", (), needs_images=False, by_name=True
+)
+
+MODEL_SUGGESTIONS: tuple[str, ...] = tuple(
+    name for family in MODEL_FAMILIES.values() for name in family.suggestions
+)
+LARGEST_MODEL_NUMBER = 4096
+
+
+# What a user may call a dataset or a model, and what names one version of it.
+USER_NAME = r"[a-z0-9][a-z0-9_.-]{0,39}"
+USER_KEY = rf"({USER_NAME})(?:@[0-9a-f]{{10}})?"
+
+_sources: list[weakref.ref[Source]] = []
+_cards: dict[str, DatasetCard] = {}
+
+
+def add_source(source: Source) -> None:
+    """Make what users brought into ``source`` known by name, for as long as it lives.
+
+    The latest source comes first.
+    """
+    remove_source(source)
+    _sources.insert(0, weakref.ref(source))
+
+
+def remove_source(source: Source) -> None:
+    """Forget a source."""
+    _sources[:] = [known for known in _sources if known() not in (source, None)]
+
+
+def sources() -> list[Source]:
+    """Return the live sources, the latest first."""
+    return [source for known in list(_sources) if (source := known()) is not None]
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """Return the card of dataset ``name``; raises ConfigError for an unknown name."""
+    if card := DATASETS.get(name) or _cards.get(name):
+        return card
+    if re.fullmatch(USER_KEY, name):
+        for source in sources():
+            if card := source.user_dataset(name):
+                return _cards.setdefault(card.key, card)
+    require(False, "dataset", f"one of {', '.join(map(short_name, datasets()))}", name)
+    raise AssertionError("unreachable")
+
+
+def dataset_key(name: str) -> str:
+    """Return what names the content that ``name`` stands for now.
+
+    Raises ConfigError for an unknown name.
+    """
+    return dataset_card(name).key or name
+
+
+def datasets() -> dict[str, DatasetCard]:
+    """Return the cards of all datasets that can be chosen, by key: those built in, then the users'
+    latest versions.
+    """
+    return {
+        **DATASETS,
+        **{
+            key: card
+            for source in reversed(sources())
+            for key, card in source.user_datasets().items()
+        },
+    }
+
+
+def short_name(name: str) -> str:
+    """Return a dataset's or a model's name without the digest of its version."""
+    return name.partition("@")[0]
+
+
+def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
+    """Split ``"conv-16-32"`` into its family and numbers.
+
+    Raises ConfigError with the known forms otherwise.
+    """
+    for family in MODEL_FAMILIES.values():
+        if re.fullmatch(family.pattern, name):
+            numbers = tuple(int(digits) for digits in re.findall(r"\d+", name))
+            in_range = all(1 <= number <= LARGEST_MODEL_NUMBER for number in numbers)
+            require(
+                in_range, "model", f"a name with numbers from 1 to {LARGEST_MODEL_NUMBER}", name
+            )
+            if family is MODEL_FAMILIES["resnet"]:
+                require(
+                    numbers[0] >= 8 and (numbers[0] - 2) % 6 == 0,
+                    "model",
+                    "a resnet of depth 8, 14, 20, ... (6n+2)",
+                    name,
+                )
+            return family, numbers
+    if re.fullmatch(APPLICATION.pattern, name):
+        return APPLICATION, ()
+    if own_model(name) is not None:
+        return OWN, ()
+    forms = ", ".join(family.suggestions[-1] for family in MODEL_FAMILIES.values())
+    require(False, "model", f"a name such as {forms}", name)
+    raise AssertionError("unreachable")
+
+
+_functions: dict[str, tuple[ModelCard, Callable[..., Any]]] = {}
+_model_cards: dict[str, ModelCard] = {}
+
+
+def own_model(name: str) -> ModelCard | None:
+    """Return the card of a model that a user brought, by key or by name.
+
+    None for any other name.
+    """
+    if is_built_in(name):  # before any store is asked: configs are made at every tick
+        return None
+    if name in _functions:
+        return _functions[name][0]
+    if card := _model_cards.get(name):
+        return card
+    if re.fullmatch(USER_KEY, name):
+        for source in sources():
+            if card := source.user_model(name):
+                return _model_cards.setdefault(card.key, card)
+    return None
+
+
+def model_key(name: str) -> str:
+    """Return what names the content of model ``name``; raises ConfigError for an unknown name."""
+    parse_model_name(name)
+    card = own_model(name)
+    return name if card is None else card.key
+
+
+def models_of(kind: Literal["images", "table"] = "images") -> list[str]:
+    """Return the names of models to choose from for a kind of data: suggestions, then what users
+    brought.
+    """
+    fitting = [
+        family for family in MODEL_FAMILIES.values() if kind == "images" or not family.needs_images
+    ]
+    names = [name for family in fitting for name in family.suggestions]
+    if kind == "images":
+        names += APPLICATION.suggestions
+    yours = [key for source in sources() for key in source.user_models()]
+    return [*names, *(key for key, (card, _) in _functions.items() if key == card.key), *yours]
+
+
+def register_model(name: str, builder: Callable[..., Any]) -> str:
+    """Make a Python function known as a model: ``builder(input_shape, classes)`` returns a Keras
+    model.
+
+    The model may end in logits or in a softmax. Returns the key, ``name@digest``: the digest is
+    that of the function's source, so that a changed function is another model; what the function
+    itself calls is not in it. The function is known to this process; so that workers and the
+    command line know it too, name the module that registers it in ``KD_PLUGINS``. Raises
+    ConfigError for a name that is taken.
+    """
+    require(
+        bool(re.fullmatch(USER_NAME, name)), "name", "lower-case letters, digits, _ . or -", name
+    )
+    require(not is_built_in(name), "name", "other than those of the built-in models", name)
+    try:
+        text = inspect.getsource(builder)
+    except (OSError, TypeError):  # typed at a prompt
+        code = getattr(builder, "__code__", None)
+        text = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(builder)
+    key = f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    card = ModelCard(name, key, None, None, 0, "found out when it is built", kind="function")
+    _functions[name] = _functions[key] = (card, builder)
+    return key
+
+
+def registered_function(name: str) -> Callable[..., Any] | None:
+    """Return the function registered as ``name`` or under a key; None if there is none."""
+    return _functions[name][1] if name in _functions else None
+
+
+def load_plugins() -> None:
+    """Import the modules named in ``KD_PLUGINS`` (comma-separated), which register models.
+
+    Once a process.
+    """
+    for module in filter(None, os.environ.get("KD_PLUGINS", "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as error:
+            require(False, "KD_PLUGINS", f"modules that can be imported ({error})", module)
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether ``name`` is one of the families' names, or looks like it."""
+    heads = [*MODEL_FAMILIES, "app"]
+    return any(name == head or name.startswith(f"{head}-") for head in heads)
+
+
+def resolve(builder: str) -> Callable[..., Any]:
+    """Import the function behind a ``"module:function"`` reference."""
+    module, function = builder.split(":")
+    return getattr(importlib.import_module(module), function)

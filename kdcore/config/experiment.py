@@ -1,0 +1,506 @@
+"""The one description of an experiment: every setting's range, default, label and help text, and
+nothing else.
+
+Form, command line, URL and library all build an :class:`ExperimentConfig`; it checks itself, and
+answers bad values with a :class:`~kdcore.errors.ConfigError` in one form: "temperature must be
+above 0, got -1".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from kdcore.config.catalog import (
+    OWN,
+    dataset_card,
+    dataset_key,
+    model_key,
+    own_model,
+    parse_model_name,
+    short_name,
+)
+from kdcore.errors import ConfigError, Problem, Words
+
+Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
+StudentStart = Literal["fresh", "file"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def _known(check: Any) -> AfterValidator:
+    """Make a catalog look-up a field's validator, so that its refusal is listed with all the
+    others.
+
+    A look-up that returns text gives the name that the config keeps: of a user's data, the one that
+    names its content.
+    """
+
+    def validate(name: str) -> str:
+        try:
+            found = check(name)
+        except ConfigError as error:
+            raise PydanticCustomError("rule", "{rule}", {"rule": error.problems[0].rule}) from None
+        return found if isinstance(found, str) else name
+
+    return AfterValidator(validate)
+
+
+DatasetName = Annotated[str, _known(dataset_key)]
+ModelName = Annotated[str, _known(model_key)]
+
+# A trained model is the same model when these fields are the same: what each role's result depends
+# on.
+DATA_FIELDS = ("dataset", "training_examples", "split_seed")
+TEACHER_FIELDS = (
+    *DATA_FIELDS,
+    "teacher",
+    "teacher_epochs",
+    "teacher_batch_size",
+    "teacher_learning_rate",
+    "teacher_seed",
+    "precision",
+)
+BASELINE_FIELDS = (
+    *DATA_FIELDS,
+    "labels",
+    "student",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "augmentation",
+    "student_start",
+)
+STUDENT_FIELDS = (*dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)), "alpha", "temperature")
+
+
+# Settings that older experiments were made without, and the value that they were made with.
+LATER_FIELDS: dict[str, Any] = {"augmentation": "none", "student_start": "fresh"}
+NEVER = object()
+
+
+def setting(
+    default: Any,
+    title: str,
+    description: str,
+    group: str,
+    ends: tuple[str, str] | None = None,
+    **rules: Any,
+) -> Any:
+    """Declare one setting: pydantic's Field, the group it is drawn in, and what its low and high
+    end mean in words.
+    """
+    drawn = {"group": group, "ends": list(ends) if ends else []}
+    return Field(default, title=title, description=description, json_schema_extra=drawn, **rules)  # type: ignore[arg-type]
+
+
+class ExperimentConfig(BaseModel):
+    """One distillation experiment: data, teacher, student, and how the one teaches the other.
+
+    Frozen, hashable and validated on construction. Raises :class:`~kdcore.errors.ConfigError` that
+    names every refused field at once.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
+
+    dataset: DatasetName = setting(
+        "digits",
+        "Dataset",
+        "The images to learn. Digits are built in; others are fetched once.",
+        "data",
+    )
+    labels: int | None = setting(
+        100,
+        "Label budget",
+        "How many training examples come with their true label. The teacher labels all of them; "
+        "distillation pays when true labels are few. Empty: all.",
+        "data",
+        ge=1,
+    )
+    teacher: ModelName = setting(
+        "conv-64-128", "Teacher", "The large network, trained first on all true labels.", "teacher"
+    )
+    teacher_epochs: int = setting(
+        20,
+        "Teacher epochs",
+        "Passes over the training data for the teacher.",
+        "teacher",
+        ge=1,
+        le=10_000,
+    )
+    student: ModelName = setting(
+        "conv-8-16",
+        "Student",
+        "The small network, trained twice: with the teacher, and without it as baseline.",
+        "student",
+    )
+    epochs: int = setting(
+        20,
+        "Epochs",
+        "Passes over the training data for student and baseline alike.",
+        "student",
+        ge=1,
+        le=10_000,
+    )
+    alpha: float = setting(
+        0.1,
+        "Alpha: weight of the true labels",
+        "0 listens to the teacher only, 1 to the true labels only (the teacher is ignored).",
+        "distillation",
+        ends=("0: only the teacher", "only the true labels: 1"),
+        ge=0,
+        le=1,
+    )
+    temperature: float = setting(
+        10.0,
+        "Temperature T",
+        "Divides the logits before softmax. 1 keeps the teacher's probabilities; "
+        "higher shows more of how it ranks the wrong classes.",
+        "distillation",
+        ends=("1: as sure as the teacher is", "20: how it ranks what is wrong"),
+        gt=0,
+        le=1000,
+    )
+    batch_size: int = setting(
+        32, "Batch size", "Examples per training step.", "training", ge=1, le=65_536
+    )
+    learning_rate: float = setting(
+        3e-3, "Learning rate", "Adam's step size for student and baseline.", "training", gt=0, le=1
+    )
+    seed: int = setting(
+        0,
+        "Seed",
+        "Fixes initial weights, batch order and which examples keep their label.",
+        "training",
+        ge=0,
+        lt=2**31,
+    )
+    seeds: int = setting(
+        3,
+        "Seeds",
+        "How many paired repetitions to run, each from its own start. Five or more make a firm interval.",
+        "training",
+        ge=1,
+        le=100,
+    )
+    training_examples: int | None = setting(
+        None,
+        "Training examples",
+        "Use only this many training examples, drawn per class. Empty: all.",
+        "rare",
+        ge=1,
+    )
+    split_seed: int = setting(
+        0,
+        "Split seed",
+        "Fixes which examples are for training, validation and test.",
+        "rare",
+        ge=0,
+        lt=2**31,
+    )
+    teacher_batch_size: int = setting(
+        32,
+        "Teacher batch size",
+        "Examples per training step of the teacher.",
+        "rare",
+        ge=1,
+        le=65_536,
+    )
+    teacher_learning_rate: float = setting(
+        3e-3, "Teacher learning rate", "Adam's step size for the teacher.", "rare", gt=0, le=1
+    )
+    teacher_seed: int = setting(
+        0,
+        "Teacher seed",
+        "The teacher's own seed: one teacher serves all seeds.",
+        "rare",
+        ge=0,
+        lt=2**31,
+    )
+    augmentation: Augmentation = setting(
+        "none",
+        "Augmentation",
+        "Student and baseline see changed copies of the images. The teacher then answers for the very copy that the "
+        "student sees. A flipped digit is no digit: choose what keeps the class.",
+        "rare",
+    )
+    student_start: StudentStart = setting(
+        "fresh",
+        "Start of your own student",
+        "Of a student that you brought as a file: fresh weights by seed, or those of the file. The baseline starts alike.",
+        "rare",
+    )
+    precision: Precision = setting(
+        "auto",
+        "Teacher precision",
+        "auto uses bfloat16 where the hardware is built for it, float32 elsewhere.",
+        "rare",
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_one_form(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(values, dict):  # pydantic would read True as 1, and bytes as text
+            odd = {name: value for name, value in values.items() if isinstance(value, bool | bytes)}
+            kinds = {
+                name: "a number" if isinstance(odd[name], bool) else "a number or text"
+                for name in odd
+            }
+            problems = [
+                Problem(name, kinds[name], odd[name]) for name in odd if name in cls.model_fields
+            ]
+            if problems:
+                raise ConfigError(*problems)
+        try:
+            config = handler(values)
+        except ValidationError as error:
+            raise ConfigError(*(_problem(detail) for detail in error.errors())) from None
+        problems = config._cross_field_problems()
+        if problems:
+            raise ConfigError(*problems)
+        return config
+
+    def _cross_field_problems(self) -> list[Problem]:
+        problems: list[Problem] = []
+        card = dataset_card(self.dataset)
+        classes, available = len(card.class_names), card.training_examples
+        if (
+            self.training_examples is not None
+            and not classes <= self.training_examples <= available
+        ):
+            rule = f"from {classes} (one a class) to {available:,}, the training examples of {short_name(self.dataset)}"
+            problems.append(Problem("training_examples", rule, self.training_examples))
+        most = min(available, self.training_examples or available)
+        if self.labels is not None and not classes <= self.labels <= most:
+            rule = f"from {classes} (one a class) to {most:,}, the training examples in use"
+            problems.append(Problem("labels", rule, self.labels))
+        for role in ("teacher", "student"):
+            problems += [
+                Problem(role, rule, received)
+                for rule, received in _misfits(getattr(self, role), self.dataset)
+            ]
+        if self.augmentation != "none" and card.kind == "table":
+            problems.append(Problem("augmentation", "none for a table", self.augmentation))
+        elif self.augmentation == "randaugment" and card.input_shape[-1] != 3:
+            rule = f"flips, shifts or none for grey images ({short_name(self.dataset)}): RandAugment changes colours"
+            problems.append(Problem("augmentation", rule, self.augmentation))
+        own = own_model(self.student)
+        if self.student_start == "file" and (own is None or own.kind != "file"):
+            problems.append(
+                Problem(
+                    "student_start",
+                    "fresh, unless the student is a file of your own",
+                    self.student_start,
+                )
+            )
+        return problems
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with ``changes``, checked like any other config."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    def to_json(self) -> str:
+        """Return the config as JSON; ``from_json`` of it gives an equal config."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a config back.
+
+        Raises ConfigError for text that is no JSON object of known settings.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(Problem("config", f"valid JSON ({error})", text)) from None
+        return cls.model_validate(values)
+
+    def fingerprint(
+        self, role: Literal["teacher", "student", "baseline", "experiment"] = "experiment"
+    ) -> str:
+        """Return a hex digest of all that ``role``'s result depends on.
+
+        Equal digests mean the same training.
+        """
+        names = {
+            "teacher": TEACHER_FIELDS,
+            "student": STUDENT_FIELDS,
+            "baseline": BASELINE_FIELDS,
+            "experiment": tuple(type(self).model_fields),
+        }[role]
+        values = {name: getattr(self, name) for name in sorted(names)}
+        # A setting that came later, left at its default, is the experiment as it was before there
+        # was the setting.
+        counted = {
+            name: value for name, value in values.items() if LATER_FIELDS.get(name, NEVER) != value
+        }
+        return digest({"role": role, **counted})
+
+    def describe(self) -> str:
+        """Return one line that says what the experiment is."""
+        labels = "all labels" if self.labels is None else f"{self.labels:,} labels"
+        return (
+            f"{short_name(self.dataset)} · {short_name(self.teacher)} → {short_name(self.student)} · {labels} · "
+            f"α {self.alpha:g} · T {self.temperature:g} · {self.epochs} epochs"
+        )
+
+
+def stored_setting(stored: Mapping[str, Any], name: str) -> Any:
+    """Return a setting of a stored config, which may be older than the setting."""
+    return stored[name] if name in stored else LATER_FIELDS[name]
+
+
+def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
+    """Return why ``model`` does not fit ``dataset``, as far as can be said without loading either:
+    (rule, received).
+    """
+    card, name = dataset_card(dataset), short_name(dataset)
+    family, own, shape = parse_model_name(model)[0], own_model(model), card.input_shape
+    if card.kind == "table" and family.needs_images:
+        return [(f"a model of dense layers, such as mlp-64: {name} is a table, not images", model)]
+    if family is not OWN or own is None or own.kind == "function":
+        return []
+    found = []
+    title, classes = short_name(model), len(card.class_names)
+    if own.classes != classes:
+        found.append(
+            (
+                f"a model that answers for the {classes} classes of {name}",
+                f"{title}, for {own.classes} classes",
+            )
+        )
+    given = own.input_shape or ()
+    flat = len(given) == 1 and given[0] in (None, math.prod(shape))
+    if not (
+        flat
+        or (len(given) == 3 and len(shape) == 3 and given[2] in (None, 1, 3) and shape[2] in (1, 3))
+    ):
+        words = " × ".join("any" if side is None else str(side) for side in given)
+        found.append(
+            (
+                f"a model for examples of shape {' × '.join(map(str, shape))}, as {name} has",
+                f"{title}, for {words}",
+            )
+        )
+    return [(rule, Words(received)) for rule, received in found]
+
+
+PRESETS: dict[str, ExperimentConfig] = {
+    "Few labels (digits)": ExperimentConfig(),
+    "The Keras example (MNIST)": ExperimentConfig(
+        dataset="mnist",
+        labels=None,
+        teacher="conv-256-512",
+        teacher_epochs=5,
+        student="conv-16-32",
+        epochs=3,
+        alpha=0.1,
+        temperature=10,
+        batch_size=64,
+        learning_rate=1e-3,
+        teacher_batch_size=64,
+        teacher_learning_rate=1e-3,
+    ),
+}
+
+
+def read_setting(name: str, text: str) -> Any:
+    """Read a setting's text as the number it looks like.
+
+    What does not is left to the config to refuse.
+    """
+    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (
+        annotation,
+    )
+    if type(None) in kinds and text.lower() in ("all", "none", ""):
+        return None
+    if int in kinds or float in kinds:
+        for read in (int, float):
+            with contextlib.suppress(ValueError):
+                return read(text)
+    return text
+
+
+def starting_config(dataset: str) -> ExperimentConfig:
+    """Return settings to begin with on a dataset: a few labels of each class, networks that fit its
+    kind.
+
+    They are a start, not a recommendation. Raises ConfigError for an unknown dataset.
+    """
+    card = dataset_card(dataset)
+    classes, examples = len(card.class_names), card.training_examples
+    labels = min(examples, max(10 * classes, examples // 20))
+    models = ("mlp-64", "mlp-8") if card.kind == "table" else ("conv-64-128", "conv-8-16")
+    epochs = 20 if examples <= 5_000 else 5
+    return ExperimentConfig(
+        dataset=dataset,
+        labels=labels,
+        teacher=models[0],
+        student=models[1],
+        epochs=epochs,
+        teacher_epochs=epochs,
+        batch_size=32 if examples <= 5_000 else 64,
+        teacher_batch_size=32 if examples <= 5_000 else 64,
+    )
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return a short stable digest of JSON-able ``values``."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+_RULES = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "one of {expected}",
+    "finite_number": "a finite number",
+    "model_type": "a set of named values",
+    "rule": "{rule}",
+}
+
+
+def _problem(detail: Any) -> Problem:
+    """Translate one pydantic error into the one form."""
+    field = str(detail["loc"][0]) if detail["loc"] else "config"
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        nearest = difflib.get_close_matches(field, ExperimentConfig.model_fields, n=1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        return Problem("setting", f"one of the known settings{hint}", field)
+    if kind in _RULES:
+        numbers = {
+            name: f"{value:g}" if isinstance(value, float) else value
+            for name, value in context.items()
+        }
+        rule = _RULES[kind].format(**numbers)
+    elif kind.startswith("int"):
+        rule = "a whole number"
+    elif kind.startswith("float"):
+        rule = "a number"
+    elif kind.startswith("string"):
+        rule = "text"
+    else:
+        rule = detail["msg"]
+    return Problem(field, rule, detail["input"])

@@ -1,0 +1,247 @@
+"""The one description of a sweep: the experiment that its cells share, what varies between them,
+how they are chosen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from kdcore.config.experiment import ExperimentConfig, digest, read_setting
+from kdcore.errors import ConfigError, Problem, require
+
+Strategy = Literal["grid", "tpe"]
+STRATEGIES = typing.get_args(Strategy)
+MOST_CELLS = 1000
+# Cells are compared with each other: on the same validation data, over the same seeds.
+NOT_VARIED = ("dataset", "split_seed", "seed", "seeds")
+VARIABLE_FIELDS = tuple(name for name in ExperimentConfig.model_fields if name not in NOT_VARIED)
+# Twice as much of these is a step like any other.
+LOG_FIELDS = ("temperature", "learning_rate", "teacher_learning_rate")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One varied setting: either its ``values``, or for a sampler the range from ``low`` to
+    ``high``.
+    """
+
+    field: str
+    values: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def parse(cls, field: str, text: str) -> Axis:
+        """Read ``"1,2,4"``, ``"0.1:0.9:5"`` (5 values, evenly spaced), ``"1:16:5:log"`` or the
+        range ``"0.1:0.9"``.
+
+        Raises ConfigError for anything else.
+        """
+        require(
+            field in VARIABLE_FIELDS,
+            "varied setting",
+            f"one of {', '.join(VARIABLE_FIELDS)}",
+            field,
+        )
+        if ":" not in text:
+            return cls(
+                field,
+                tuple(_read_value(field, part.strip()) for part in text.split(",") if part.strip()),
+            )
+        rule = (
+            "values such as 1,2,4 or low:high:count such as 0.1:0.9:5 (or low:high, for a sampler)"
+        )
+        parts = text.split(":")
+        try:
+            low, high, count = (
+                float(parts[0]),
+                float(parts[1]),
+                int(parts[2]) if len(parts) > 2 else 0,
+            )
+        except ValueError:
+            raise ConfigError(Problem(field, rule, text)) from None
+        log = parts[3:] == ["log"]
+        require(len(parts) <= 3 or (log and len(parts) == 4), field, rule, text)
+        require(is_number(field), field, "a list of names: ranges are for numbers", text)
+        whole = is_whole(field)
+        if len(parts) == 2:
+            return cls(field, low=int(low) if whole else low, high=int(high) if whole else high)
+        require(2 <= count <= MOST_CELLS, field, f"a range with 2 to {MOST_CELLS} values", text)
+        require(not log or 0 < low <= high, field, "a range above 0, to be spaced by ratio", text)
+        spaced = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
+        values = [round(value) if whole else float(f"{value:.6g}") for value in spaced.tolist()]
+        return cls(field, tuple(dict.fromkeys(values)))
+
+    def __str__(self) -> str:
+        """Return the text that ``parse`` reads."""
+        if self.low is not None:
+            return f"{self.low:g}:{self.high:g}"
+        return ",".join(value_text(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A sweep: the experiment that all cells have in common, which settings vary and how, and how
+    cells are chosen.
+
+    ``base.seeds`` are trained in each cell. Strategy "grid" trains every combination; "tpe" lets
+    Optuna's tree-structured Parzen estimator choose ``trials`` cells, the later ones where the
+    earlier did well. With ``prune``, successive halving ends cells early that do badly against the
+    others after as many epochs. Raises :class:`~kdcore.errors.ConfigError` that names every refused
+    value.
+    """
+
+    base: ExperimentConfig
+    axes: tuple[Axis, ...]
+    strategy: Strategy = "grid"
+    trials: int = 25
+    prune: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            self.strategy in STRATEGIES,
+            "strategy",
+            f"one of {', '.join(STRATEGIES)}",
+            self.strategy,
+        )
+        require(len(self.axes) > 0, "varied settings", "at least one", 0)
+        problems = [problem for axis in self.axes for problem in self._problems_of(axis)]
+        fields = [axis.field for axis in self.axes]
+        problems += [
+            Problem(name, "varied once", name)
+            for name in {name for name in fields if fields.count(name) > 1}
+        ]
+        if not problems and self.strategy == "grid":
+            count = self.count
+            if count > MOST_CELLS:
+                problems.append(Problem("cells", f"at most {MOST_CELLS:,}", count))
+        whole = isinstance(self.trials, int) and not isinstance(self.trials, bool)
+        if self.strategy == "tpe" and not (whole and 2 <= self.trials <= MOST_CELLS):
+            problems.append(
+                Problem("trials", f"a whole number from 2 to {MOST_CELLS:,}", self.trials)
+            )
+        if problems:
+            raise ConfigError(*problems)
+        for (
+            values
+        ) in self.combinations():  # what a value is refused for may depend on another one's
+            self.cell(values)
+
+    def _problems_of(self, axis: Axis) -> Iterator[Problem]:
+        if axis.field not in VARIABLE_FIELDS:
+            yield Problem("varied setting", f"one of {', '.join(VARIABLE_FIELDS)}", axis.field)
+            return
+        bounds = [] if axis.low is None else [axis.low, axis.high]
+        if not bounds and not axis.values:
+            yield Problem(axis.field, "at least one value", str(axis))
+        if len(set(axis.values)) < len(axis.values):
+            yield Problem(axis.field, "a list of different values", str(axis))
+        if bounds and self.strategy == "grid":
+            yield Problem(axis.field, f"values for a grid, such as {axis}:5", str(axis))
+        if bounds and not bounds[0] < bounds[1]:  # type: ignore[operator]
+            yield Problem(axis.field, "a range from low to high", str(axis))
+        for value in [*axis.values, *bounds]:
+            try:
+                self.base.replace(**{axis.field: value})
+            except ConfigError as error:
+                yield from (problem for problem in error.problems if problem.field == axis.field)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the varied settings."""
+        return tuple(axis.field for axis in self.axes)
+
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        if self.strategy == "tpe":
+            return self.trials
+        return int(np.prod([len(axis.values) for axis in self.axes]))
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return the varied settings of every cell of a grid.
+
+        For a sampler, of the corners that it may reach.
+        """
+        ends = [axis.values or (axis.low, axis.high) for axis in self.axes]
+        combined = itertools.islice(itertools.product(*ends), MOST_CELLS)
+        return [dict(zip(self.fields, values, strict=True)) for values in combined]
+
+    def cell(self, values: Mapping[str, Any]) -> ExperimentConfig:
+        """Return the experiment of a cell.
+
+        Raises ConfigError where its values do not fit together.
+        """
+        return self.base.replace(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config for JSON; ``from_dict`` of it gives an equal config."""
+        return {**asdict(self), "base": self.base.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> SweepConfig:
+        """Read a config back."""
+        axes = tuple(Axis(**{**axis, "values": tuple(axis["values"])}) for axis in given["axes"])
+        return cls(**{**given, "base": ExperimentConfig(**given["base"]), "axes": axes})
+
+    def describe(self) -> str:
+        """Return one line that says what the sweep is."""
+        varied = " × ".join(short_title_of(name) for name in self.fields)
+        cells = (
+            f"{self.count} cells"
+            if self.strategy == "grid"
+            else f"{self.trials} trials chosen by TPE"
+        )
+        seeds = "" if self.base.seeds == 1 else f" · {self.base.seeds} seeds each"
+        pruned = " · bad ones pruned" if self.prune else ""
+        return f"{self.base.dataset} · {varied} · {cells}{seeds}{pruned}"
+
+
+def _read_value(field: str, text: str) -> Any:
+    value = read_setting(field, text)
+    return float(value) if float in _kinds(field) and isinstance(value, int) else value
+
+
+def is_number(field: str) -> bool:
+    """Return whether a setting is a number."""
+    return bool({int, float} & set(_kinds(field)))
+
+
+def is_whole(field: str) -> bool:
+    """Return whether a setting is a whole number."""
+    return int in _kinds(field)
+
+
+def _kinds(field: str) -> tuple[Any, ...]:
+    annotation = ExperimentConfig.model_fields[field].annotation
+    return typing.get_args(annotation) or (annotation,)
+
+
+def title_of(field: str) -> str:
+    """Return the short name of a setting, for axes and tables."""
+    return {"alpha": "Alpha", "temperature": "Temperature T"}.get(field) or (
+        ExperimentConfig.model_fields[field].title or field
+    )
+
+
+def short_title_of(field: str) -> str:
+    """Return a setting's name as it stands in a sentence or beside its value."""
+    return {"alpha": "α", "temperature": "T"}.get(field) or title_of(field).lower()
+
+
+def value_text(value: Any) -> str:
+    """Return a setting's value as it is typed."""
+    return "all" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """Return what tells cells with different values apart."""
+    return digest(
+        {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
+    )

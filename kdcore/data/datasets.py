@@ -1,0 +1,310 @@
+"""Datasets by name: loaded once, split by seed, the same arrays for every worker.
+
+``KD_DATA_DIR`` is looked in first (for example ``mnist.npz`` with x_train, y_train, x_test,
+y_test); then ``keras.datasets`` fetches, checks and caches the files. To add a dataset: one
+function that returns a :class:`RawData`, and one line in :data:`kdcore.config.catalog.DATASETS`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.config.catalog import dataset_card, resolve, short_name, sources
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.errors import DatasetError
+from kdcore.storage import user_data
+from kdcore.storage.arrays import unpack
+from kdcore.storage.store import Store
+
+PROBE_EXAMPLES = 64
+
+# keras.datasets downloads these four without a checksum; the numbers are the ones that their
+# authors publish.
+FASHION_MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+FASHION_MNIST_MD5 = {
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+}
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A dataset as its source gives it. Inputs [n, ...] times ``scale`` lie in 0 to 1; no test
+    part: it is drawn.
+
+    ``per_feature`` says how the features of a table are scaled by what the training part shows:
+    "unit" to 0 to 1, "standard" to mean 0 and deviation 1, "none" not at all.
+    """
+
+    inputs: NDArray
+    labels: NDArray
+    scale: float
+    test_inputs: NDArray | None = None
+    test_labels: NDArray | None = None
+    per_feature: str = "none"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one part of a dataset: inputs [n, height, width, channels] as stored, labels [n]
+    int32.
+    """
+
+    inputs: NDArray
+    labels: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset split three ways. Models see ``inputs * scale`` as float32.
+
+    The features of a table are ``inputs * spread + centre`` in their own units.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    scale: float
+    train: Split
+    validation: Split
+    test: Split
+    probe: Split
+    fingerprint: str
+    centre: NDArray | None = None
+    spread: NDArray | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.train.inputs.shape[1:]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+def load(config: ExperimentConfig) -> Dataset:
+    """Return the dataset of a config, split by its seeds; raises DatasetError with the way out."""
+    return _load(config.dataset, config.split_seed, config.training_examples)
+
+
+@functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
+def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
+    card = dataset_card(name)
+    raw: RawData = resolve(card.builder)(card.key) if card.key else resolve(card.builder)()
+    order = stratified_order(raw.labels, split_seed)
+    if raw.test_inputs is None or raw.test_labels is None:
+        test_rows, order = order[: card.test_examples], order[card.test_examples :]
+        test = _take(raw.inputs, raw.labels, test_rows)
+    else:
+        test = _take(raw.test_inputs, raw.test_labels, np.arange(len(raw.test_labels)))
+    validation = _take(raw.inputs, raw.labels, order[: card.validation_examples])
+    rest = order[card.validation_examples :]
+    train = _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)])
+    centre, spread = (
+        _feature_scaling(train.inputs, raw.per_feature) if card.kind == "table" else (None, None)
+    )
+    if centre is not None and spread is not None:
+        train, validation, test = (
+            Split(((split.inputs - centre) / spread).astype(np.float32), split.labels)
+            for split in (train, validation, test)
+        )
+    probe_rows = np.sort(stratified_order(validation.labels, split_seed)[:PROBE_EXAMPLES])
+    probe = _take(validation.inputs, validation.labels, probe_rows)
+    fingerprint = hashlib.sha256(repr((name, raw.scale)).encode())
+    for split in (train, validation, test):
+        fingerprint.update(np.ascontiguousarray(split.inputs).data)
+        fingerprint.update(split.labels.tobytes())
+    return Dataset(
+        name,
+        card.class_names,
+        raw.scale,
+        train,
+        validation,
+        test,
+        probe,
+        fingerprint.hexdigest()[:32],
+        centre,
+        spread,
+    )
+
+
+def _feature_scaling(inputs: NDArray, how: str) -> tuple[NDArray, NDArray]:
+    """Return what to subtract from each feature and what to divide it by, learnt from the training
+    part alone.
+    """
+    if how == "standard":
+        centre, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
+    elif how == "unit":
+        centre = inputs.min(axis=0).astype(np.float64)
+        spread = inputs.max(axis=0) - centre
+    else:
+        centre, spread = np.zeros(inputs.shape[1:]), np.ones(inputs.shape[1:])
+    return centre, np.where(spread == 0, 1.0, spread)
+
+
+def stratified_order(labels: NDArray, seed: int) -> NDArray[np.int64]:
+    """Return a seeded order of all examples in which every beginning has the classes in their
+    proportions.
+
+    The first examples are one of each class. Beginnings are nested: the first 50 are among the
+    first 100.
+    """
+    generator = np.random.default_rng(seed)
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        position[generator.permutation(members)] = (
+            np.arange(len(members)) + generator.random()
+        ) / len(members)
+        first = members[np.argmin(position[members])]
+        position[first] -= 1.0
+    return np.argsort(position, kind="stable")
+
+
+def labelled_rows(dataset: Dataset, labels: int | None, seed: int) -> NDArray[np.int64]:
+    """Return which training examples keep their true label under a budget (all of them for None),
+    in rising order.
+    """
+    if labels is None or labels >= len(dataset.train):
+        return np.arange(len(dataset.train))
+    return np.sort(stratified_order(dataset.train.labels, seed)[:labels])
+
+
+def load_stored(key: str) -> RawData:
+    """Return a user's dataset from the open store that holds it.
+
+    Raises DatasetError where its data is gone.
+    """
+    for source in sources():
+        if not isinstance(source, Store):
+            continue
+        row = user_data.find(source, key)
+        if row is not None and row.removed_at is None:
+            parts = {
+                part: _read_part(source, row.manifest["prefix"], part, of)
+                for part, of in row.manifest["parts"].items()
+            }
+            inputs, labels = parts["all"] if "all" in parts else parts["train"]
+            test_inputs, test_labels = parts.get("test", (None, None))
+            scaling = row.manifest["scaling"] if row.card["kind"] == "table" else "none"
+            return RawData(inputs, labels, row.manifest["scale"], test_inputs, test_labels, scaling)
+    raise DatasetError(
+        f"the data of {key} has been removed from the store: add the same file again "
+        f"(python -m kdcore data add {short_name(key)} FILE), and resume"
+    )
+
+
+def _read_part(
+    store: Store, prefix: str, part: str, about: dict[str, int]
+) -> tuple[NDArray, NDArray]:
+    """Return inputs and labels of a part.
+
+    The inputs lie in a file without a name: not in memory until they are used.
+    """
+    labels = store.artifact(f"{prefix}/{part}/labels")
+    if labels is None:
+        raise DatasetError(f"the labels of {prefix}/{part} are no longer in the store")
+    inputs: NDArray | None = None
+    done = 0
+    for piece in map(unpack, user_data.read_pieces(store, f"{prefix}/{part}", about["pieces"])):
+        if inputs is None:
+            with tempfile.TemporaryFile(prefix="kdlab-") as file:
+                inputs = np.memmap(
+                    file, piece.dtype, "w+", shape=(about["examples"], *piece.shape[1:])
+                )
+        inputs[done : done + len(piece)] = piece
+        done += len(piece)
+    assert inputs is not None, "a stored part has examples"
+    return inputs, unpack(labels)
+
+
+def load_digits() -> RawData:
+    """Return scikit-learn's 1,797 handwritten digits of 8x8 pixels, which need no download."""
+    from sklearn.datasets import load_digits as load
+
+    bunch = load()
+    return RawData(bunch.images.astype(np.uint8)[..., np.newaxis], bunch.target, 1 / 16)
+
+
+def load_mnist() -> RawData:
+    """Return MNIST: 60,000 and 10,000 digits of 28x28 pixels (LeCun et al. 1998)."""
+    return _images("mnist")
+
+
+def load_fashion_mnist() -> RawData:
+    """Return Fashion-MNIST: 60,000 and 10,000 pictures of clothes, 28x28 pixels (Xiao et al.
+
+    2017).
+    """
+    return _images("fashion_mnist")
+
+
+def load_cifar10() -> RawData:
+    """Return CIFAR-10: 50,000 and 10,000 colour pictures of 32x32 pixels (Krizhevsky 2009)."""
+    return _images("cifar10")
+
+
+def _images(name: str) -> RawData:
+    folder = os.environ.get("KD_DATA_DIR")
+    local = Path(folder) / f"{name}.npz" if folder else None
+    arrays = _read_npz(local) if local is not None and local.exists() else _download(name)
+    (train_inputs, train_labels), (test_inputs, test_labels) = arrays
+    if train_inputs.ndim == 3:
+        train_inputs, test_inputs = train_inputs[..., np.newaxis], test_inputs[..., np.newaxis]
+    return RawData(
+        train_inputs, train_labels.reshape(-1), 1 / 255, test_inputs, test_labels.reshape(-1)
+    )
+
+
+Arrays = tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]
+
+
+def _read_npz(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            f"{path} is not a dataset of arrays x_train, y_train, x_test, y_test: {error}. "
+            "Replace or remove it, or point KD_DATA_DIR elsewhere."
+        ) from error
+
+
+def _download(name: str) -> Arrays:
+    import keras
+
+    try:
+        if name == "fashion_mnist":
+            for file, md5 in FASHION_MNIST_MD5.items():
+                keras.utils.get_file(
+                    file,
+                    FASHION_MNIST_URL + file,
+                    cache_subdir="datasets/fashion-mnist",
+                    file_hash=md5,
+                )
+        return getattr(keras.datasets, name).load_data()
+    except Exception as error:  # get_file raises bare Exception when there is no network
+        raise DatasetError(
+            f"{name} cannot be downloaded: {error}. Without a network, put {name}.npz (arrays x_train, y_train, "
+            "x_test, y_test) into a folder and start with KD_DATA_DIR set to that folder; "
+            "or choose digits, which are built in."
+        ) from error
+
+
+def _take(inputs: NDArray, labels: NDArray, rows: NDArray) -> Split:
+    return Split(inputs[rows], labels[rows].astype(np.int32))

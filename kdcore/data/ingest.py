@@ -1,0 +1,235 @@
+"""Putting a user's data into the store: the same functions for the command line and for workers.
+
+After the check (:mod:`kdcore.data.check`) comes a second reading that writes what the report
+announced, piece by piece. Neither needs the whole in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.config.catalog import DatasetCard
+from kdcore.data.check import (
+    DEFAULTS,
+    Checked,
+    DataOptions,
+    Report,
+    Told,
+    check,
+    check_name,
+    fit_images,
+)
+from kdcore.data.readers.common import Source
+from kdcore.data.readers.opening import open_source
+from kdcore.errors import ConfigError, Problem, Words
+from kdcore.storage import user_data
+from kdcore.storage.arrays import pack, pack_many
+from kdcore.storage.schema import Job, UserDataset
+from kdcore.storage.store import Store, new_id
+
+SECONDS_BETWEEN_REPORTS = 0.25
+
+
+def add(
+    store: Store,
+    name: str,
+    path: Path,
+    options: DataOptions = DEFAULTS,
+    tell: Told = lambda *_: None,
+) -> UserDataset:
+    """Check the data at ``path`` and put it into the store as ``name``; returns the stored version.
+
+    Raises ConfigError for data that is refused; then nothing is stored.
+    """
+    check_name(name)
+    checked = check(path, options, lambda fraction, words: tell(fraction / 2, words))
+    if checked.report.problems:
+        raise ConfigError(
+            *(Problem(what, rule, Words(got)) for what, rule, got in checked.report.problems)
+        )
+    source = open_source(path, options.label)
+    prefix = f"dataset/{new_id()}"
+    try:
+        return _write(
+            store,
+            name,
+            prefix,
+            source,
+            checked,
+            lambda fraction, words: tell(0.5 + fraction / 2, words),
+        )
+    except (
+        BaseException
+    ):  # also where the work was ended: pieces without a row would never be found again
+        user_data.drop_pieces(store, prefix)
+        raise
+
+
+# Second reading
+
+
+def _write(
+    store: Store, name: str, prefix: str, source: Source, checked: Checked, tell: Told
+) -> UserDataset:
+    report, manifest, size = checked.report, {}, 0
+    digest = hashlib.sha256(
+        json.dumps(
+            [
+                report.class_names,
+                report.shape,
+                report.dtype,
+                report.scale,
+                report.scaling,
+                list(report.feature_names),
+            ]
+        ).encode()
+    )
+    done, total = 0, sum(report.parts.values())
+    labels_to_store: dict[str, bytes] = {}
+    for part in source.parts:
+        labels: list[NDArray] = []
+
+        def pieces(part: str = part, labels: list[NDArray] = labels) -> Iterator[bytes]:
+            nonlocal done
+            seen = 0
+            for batch in source.batches(part):
+                kept = ~checked.leave_out[part][seen : seen + len(batch.names)]
+                seen += len(batch.names)
+                done += len(batch.names)
+                tell(done / total, f"storing {done:,} of {total:,} examples")
+                if not kept.any():
+                    continue
+                chosen = [example for example, keep in zip(batch.inputs, kept, strict=True) if keep]
+                labels.append(batch.labels[kept])
+                data = np.ascontiguousarray(_fit(chosen, report))
+                digest.update(data.data)
+                yield pack(data)
+
+        count = user_data.write_pieces(store, f"{prefix}/{part}", pieces())
+        stored = np.concatenate(labels).astype(np.int32)
+        digest.update(part.encode() + stored.tobytes())
+        labels_to_store[f"{prefix}/{part}/labels"] = pack(stored)
+        manifest[part] = {"examples": len(stored), "pieces": count}
+        size += len(stored) * int(np.prod(report.shape)) * np.dtype(report.dtype).itemsize
+    images, shown = checked.preview
+    store.put_artifacts(
+        {
+            **labels_to_store,
+            f"{prefix}/preview": pack_many({"images": images, "labels": shown}, compress=True),
+        }
+    )
+    key = f"{name}@{digest.hexdigest()[:10]}"
+    card = DatasetCard(
+        title=name,
+        builder="kdcore.data.datasets:load_stored",
+        input_shape=tuple(report.shape),
+        class_names=tuple(report.class_names),
+        training_examples=report.division["train"],
+        validation_examples=report.division["validation"],
+        test_examples=report.division["test"],
+        key=key,
+        kind="images" if report.kind == "images" else "table",
+        feature_names=tuple(report.feature_names),
+        value_range=_value_range(report),
+    )
+    about = {"prefix": prefix, "parts": manifest, "scale": report.scale, "scaling": report.scaling}
+    row = UserDataset(
+        key=key,
+        name=name,
+        digest=digest.hexdigest(),
+        card=user_data.card_to_json(card),
+        manifest=about,
+        report=report.to_json(),
+        size=size,
+    )
+    return user_data.add(store, row)
+
+
+def _value_range(report: Report) -> tuple[float, float]:
+    """The range of what models see: 0 to 1 for bytes divided by their largest, otherwise as far as
+    the values reach.
+    """
+    if report.kind == "table":
+        return (0.0, 1.0)
+    if report.dtype == "uint8":
+        bytes_as_they_are = report.scale == 1.0 and report.highest > 1
+        return (
+            (0.0, 255.0 if report.highest > 128 else report.highest)
+            if bytes_as_they_are
+            else (0.0, 1.0)
+        )
+    return (report.lowest * report.scale, report.highest * report.scale)
+
+
+def _fit(examples: list[NDArray], report: Report) -> NDArray:
+    if report.kind == "table":
+        return np.stack(examples).astype(np.float32)
+    return fit_images(examples, report)
+
+
+# Jobs for workers
+
+
+def data_job(store: Store, job: Job, check_stop: Callable[[], None]) -> None:
+    """Check an uploaded file, and where the job has a name also store it.
+
+    The payload is that of :func:`data_payload`. What was found is then under ``data_report/<job
+    id>``, see :func:`get_report`; of a stored dataset, its key under ``data_report/<job id>/key``.
+    """
+    reported_at = 0.0
+
+    def tell(fraction: float, words: str) -> None:
+        nonlocal reported_at
+        check_stop()
+        if time.monotonic() - reported_at > SECONDS_BETWEEN_REPORTS:
+            reported_at = time.monotonic()
+            store.report(job.id, words, fraction)
+
+    upload, name = job.payload["upload"], job.payload["name"]
+    options = DataOptions(**job.payload["options"])
+    with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
+        path = Path(folder) / Path(job.payload["file_name"].replace("\\", "/")).name
+        tell(0.0, "fetching the upload")
+        user_data.fetch_upload(store, upload, path)
+        if name is None:
+            put_report(store, job.id, check(path, options, tell))
+        else:
+            row = add(store, name, path, options, tell)
+            store.put_artifact(f"data_report/{job.id}/key", row.key.encode())
+            user_data.drop_upload(store, upload["upload"])
+
+
+def data_payload(
+    upload: dict[str, Any], file_name: str, options: DataOptions, name: str | None = None
+) -> dict[str, Any]:
+    """Return the payload of a "data" job: check an upload, and with a ``name`` store it."""
+    return {"upload": upload, "file_name": file_name, "options": asdict(options), "name": name}
+
+
+def put_report(store: Store, job_id: str, found: Checked) -> None:
+    """Store what a check found, for the page that waits for it."""
+    images, labels = found.preview
+    store.put_artifacts(
+        {
+            f"data_report/{job_id}/report": json.dumps(found.report.to_json()).encode(),
+            f"data_report/{job_id}/preview": pack_many(
+                {"images": images, "labels": labels}, compress=True
+            ),
+        }
+    )
+
+
+def get_report(store: Store, job_id: str) -> Report | None:
+    """Return the report of a finished check, None before."""
+    data = store.artifact(f"data_report/{job_id}/report")
+    return None if data is None else Report(**json.loads(data))

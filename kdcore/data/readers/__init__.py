@@ -1,0 +1,1 @@
+"""Reading what a user brings: arrays, folders and zips of images, tables."""

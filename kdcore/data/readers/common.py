@@ -1,0 +1,167 @@
+"""What the readers of users' data share: limits, batches, labels as class numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.errors import Words, require
+
+MOST_BYTES = 8 * 2**30  # unpacked
+MOST_BYTES_OF_A_TABLE = 2 * 2**30  # in memory
+MOST_BYTES_OF_AN_IMAGE = 128 * 2**20  # as a file
+MOST_PIXELS = 64_000_000
+MOST_EXAMPLES = 2_000_000
+MOST_CLASSES = 1000
+MOST_FEATURES = 10_000
+MOST_COMPRESSION = 1000  # a member of a zip over a megabyte that is packed tighter is no image
+BATCH_BYTES = 8 * 2**20
+IMAGES_A_BATCH = 256
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+PART_OF_FOLDER = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+}
+LABEL_COLUMNS = ("label", "target", "class", "y")
+
+
+class Batch(NamedTuple):
+    """Some examples: values as the source has them (images may differ in size), class numbers, and
+    their names.
+    """
+
+    inputs: Sequence[NDArray] | NDArray
+    labels: NDArray[np.int64]
+    names: list[str]
+    corrupt: list[str]
+
+
+class Source(Protocol):
+    """A dataset where the user has it.
+
+    Parts are "train" and "test", or "all", which is then to be divided.
+    """
+
+    kind: Literal["images", "table"]
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    parts: dict[str, int]
+    notes: list[str]
+    ignored: list[str]
+
+    def batches(self, part: str) -> Iterator[Batch]:
+        """Read a part from its beginning."""
+        ...
+
+
+def number_labels(
+    raw: dict[str, NDArray], names: list[str] | None, notes: list[str]
+) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
+    """Return the labels of each part as class numbers from 0, and the names of the classes.
+
+    ``raw`` holds numbers, texts or one-hot rows; ``names`` are the classes' names where the source
+    gives them: labels must then be their numbers. What is learnt on the way goes into ``notes``.
+    Raises ConfigError.
+    """
+    flat: dict[str, NDArray] = {}
+    for part, values in raw.items():
+        field = "labels" if part == "all" else f"{part} labels"
+        if values.ndim == 2 and values.shape[1] > 1:
+            one_hot = values.dtype.kind in "buif" and bool(np.all((values == 0) | (values == 1)))
+            require(
+                one_hot and bool(np.all(values.sum(axis=1) == 1)),
+                field,
+                "one class each, as a number or one-hot",
+                Words(values.shape),
+            )
+            values = values.argmax(axis=1)
+            notes.append("One-hot labels are read as class numbers.")
+        values = values.reshape(len(values), -1)
+        require(values.shape[1] == 1, field, "one class each", values.shape)
+        values = values[:, 0]
+        if values.dtype.kind == "f":
+            require(
+                bool(np.all(np.isfinite(values))),
+                field,
+                "without NaN",
+                Words(f"{int(np.sum(~np.isfinite(values)))} NaN"),
+            )
+            whole = np.all(values == np.rint(values))
+            require(
+                bool(whole),
+                field,
+                "classes, not a quantity (whole numbers or text)",
+                float(values[values != np.rint(values)][0]) if not whole else None,
+            )
+            values = values.astype(np.int64)
+        require(values.dtype.kind in "buiUS", field, "whole numbers or text", Words(values.dtype))
+        if values.dtype.kind in "bui":
+            values = values.astype(np.int64)
+            require(
+                int(values.min(initial=0)) >= 0, field, "class numbers from 0", int(values.min())
+            )
+        else:
+            values = values.astype(str)
+            require(
+                not np.any(np.char.strip(values) == ""),
+                field,
+                "filled in everywhere",
+                Words("an empty label"),
+            )
+        flat[part] = values
+    first = next(iter(flat))
+    as_text = flat[first].dtype.kind == "U"
+    alike = all((values.dtype.kind == "U") == as_text for values in flat.values())
+    require(alike, "labels", "of one kind in all parts", Words("text and numbers"))
+    known = np.unique(flat[first])
+    if names is not None and not as_text:
+        for part, values in flat.items():
+            require(
+                int(values.max()) < len(names),
+                f"{part} labels",
+                f"from 0 to {len(names) - 1}, the numbers of class_names",
+                int(values.max()),
+            )
+        return flat, tuple(names)
+    for part, values in flat.items():
+        strange = np.setdiff1d(np.unique(values), known)
+        require(
+            not len(strange),
+            f"{part} labels",
+            "among the classes of the training part",
+            strange[0] if len(strange) else None,
+        )
+    if not as_text and (known[0] != 0 or known[-1] != len(known) - 1):
+        notes.append(
+            f"Labels {', '.join(map(str, known[:12]))} are numbered 0 to {len(known) - 1} and named as they were."
+        )
+    return {part: np.searchsorted(known, values) for part, values in flat.items()}, tuple(
+        map(str, known)
+    )
+
+
+def refuse_what_is_not_finite(
+    values: NDArray, field: str, columns: Sequence[str] | None = None
+) -> None:
+    """Raise ConfigError where ``values`` [n, ...] hold NaN, infinity or what float32 cannot hold,
+    and say where.
+    """
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(values.astype(np.float32, copy=False))
+    if bad.any():
+        rule = "without NaN or infinity"
+        if columns is not None:
+            which = int(bad.any(axis=0).argmax())
+            require(
+                False,
+                f"{field} {columns[which]!r}",
+                rule,
+                Words(f"{int(bad[:, which].sum()):,} such values"),
+            )
+        require(False, field, rule, Words(f"{int(bad.sum()):,} such values"))

@@ -1,0 +1,45 @@
+"""Reading what a user brings: arrays, folders and zips of images, tables. Batch by batch, nothing
+unpacked on disk.
+
+A file comes from anywhere, so nothing in it is trusted: no pickle, no path that leads out, no more
+bytes or pixels than a limit, and only the image formats named here are decoded. What breaks a rule
+is refused in the one form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdcore.data.readers.arrays import NamedArrays
+from kdcore.data.readers.common import MOST_BYTES, Source
+from kdcore.data.readers.images import Folder, ImageFiles, Zip
+from kdcore.data.readers.tables import Table, read_table
+from kdcore.errors import Words, require
+from kdcore.words import in_bytes
+
+
+def open_source(path: Path, label: str | None = None) -> Source:
+    """Open what ``path`` is: ``.npz``, ``.zip`` or a folder of images, ``.csv`` or ``.parquet``.
+
+    ``label`` names the column of a table that holds the classes. Raises ConfigError, which says
+    what is not as it must be.
+    """
+    require(path.exists(), "path", "a file or folder that exists", str(path))
+    if path.is_dir():
+        return ImageFiles(Folder(path))
+    kind = path.suffix.lower()
+    require(path.stat().st_size > 0, "file", "not empty", path.name)
+    require(
+        path.stat().st_size <= MOST_BYTES,
+        "file",
+        f"at most {in_bytes(MOST_BYTES)}",
+        Words(in_bytes(path.stat().st_size)),
+    )
+    if kind == ".npz":
+        return NamedArrays(path)
+    if kind == ".zip":
+        return ImageFiles(Zip(path))
+    if kind in (".csv", ".parquet"):
+        return Table(read_table(path), label)
+    require(False, "file", "a .npz, a .zip or folder of images, a .csv or a .parquet", path.name)
+    raise AssertionError("unreachable")

@@ -1,0 +1,1 @@
+"""Jobs, and who runs them: local worker processes or a Ray cluster."""

@@ -1,0 +1,123 @@
+"""Worker processes on this machine.
+
+An engine starts and ends the processes; what they do and how it went is in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+
+from kdcore.engine.base import PACKAGE_ROOT
+from kdcore.engine.workers import is_alive, kill_overdue, mark_interrupted, threads_of
+from kdcore.storage.schema import Worker
+from kdcore.storage.store import Store, new_id
+
+# However many tabs and commands tend an engine, it looks no more often than this.
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class LocalEngine:
+    """Worker processes on this machine; they outlive the process that started them.
+
+    ``workers`` is how many there may be of each kind: those that use the whole machine, for a
+    teacher or an experiment that somebody watches, and those that compute on one thread, for the
+    cells of a sweep. Side by side, one thread a process is what the cores are used best with:
+    ``benchmarks/threads.py`` measures it.
+    """
+
+    def __init__(
+        self, store: Store, *, workers: int | None = None, idle_seconds: float = 600.0
+    ) -> None:
+        self.store = store
+        self.most_workers = workers or max(1, os.cpu_count() or 1)
+        self.idle_seconds = idle_seconds
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._looked_at = float("-inf")
+
+    def submit(self, job_id: str) -> None:
+        """See to it that a queued job gets a worker."""
+        self._looked_at = float("-inf")
+        self.tend()
+
+    def warm(self) -> None:
+        """Keep one worker ready, so that the next job starts without waiting for the import of
+        Keras.
+        """
+        if not any(threads_of(worker) == 0 for worker in self._live_workers()):
+            self._start_worker(0)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job: at once if queued, at the next batch if running, by force after a grace
+        period (see ``tend``).
+        """
+        self.store.request_stop(job_id)
+
+    def tend(self) -> None:
+        """Look after what nobody else can: dead workers, stops not heeded, queued jobs without a
+        worker.
+
+        Called by whoever looks at the store; cheap enough for every poll, because not every call
+        looks.
+        """
+        if time.monotonic() - self._looked_at < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked_at = time.monotonic()
+        for process in self._started:
+            process.poll()  # collect exit codes: a killed child is a zombie until then
+        self._started = [process for process in self._started if process.returncode is None]
+        kill_overdue(self.store)
+        mark_interrupted(self.store)
+        live = self._live_workers()
+        for threads, jobs in self.store.waiting().items():
+            alike = [worker for worker in live if threads_of(worker) == threads]
+            idle = sum(worker.state != "busy" for worker in alike)
+            for _ in range(min(jobs - idle, self.most_workers - len(alike))):
+                self._start_worker(threads)
+
+    def close(self) -> None:
+        """Nothing to let go of: workers leave by themselves when they have been idle for long."""
+
+    def _live_workers(self) -> list[Worker]:
+        return [worker for worker in self.store.workers() if is_alive(worker)]
+
+    def _start_worker(self, threads: int) -> None:
+        worker_id = f"{new_id()}-{threads}" if threads else new_id()
+        log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "kdcore.work.worker", "--worker-id", worker_id]
+        python_path = os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--idle-seconds", str(self.idle_seconds), "--threads", str(threads)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # The URL may hold a password, which a list of processes must not show.
+                env={**os.environ, "PYTHONPATH": python_path, "KD_STORE": self.store.url},
+            )
+        self._started.append(process)
+        # Registered here already: until the process registers itself, nobody must start another in
+        # its place.
+        now = time.time()
+        self.store.put_worker(
+            Worker(
+                id=worker_id,
+                host=socket.gethostname(),
+                pid=process.pid,
+                process_started=psutil.Process(process.pid).create_time(),
+                state="starting",
+                heartbeat_at=now,
+                created_at=now,
+            )
+        )
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -1,0 +1,368 @@
+"""Models that are not of the catalog's families: users' files and functions, and networks of
+``keras.applications``.
+
+Whatever they are, what comes out is a plain Keras model from a dataset's examples to logits: inputs
+are resized and scaled to what the model expects, and a softmax at its end is cut off or undone, so
+that no loss softens it twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kdcore.config.catalog import (
+    APPLICATIONS,
+    ModelCard,
+    own_model,
+    registered_function,
+    short_name,
+    sources,
+)
+from kdcore.errors import ConfigError, ModelError
+from kdcore.models.families import all_layers
+from kdcore.storage import user_data, user_models
+from kdcore.storage.schema import Job, UserModel
+from kdcore.storage.store import Store, new_id
+from kdcore.words import first_line
+
+RANGES = {"0 to 1": (0.0, 1.0), "0 to 255": (0.0, 255.0), "-1 to 1": (-1.0, 1.0)}
+SMALLEST_IMAGENET_SIDE = 96  # below, the weights' features are blurs of blurs
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+SMALLEST_PROBABILITY = 1e-7  # float32's softmax has no smaller ones worth the name
+TESTED_EXAMPLES = 16
+
+
+# Files
+
+
+def load_file(path: Path) -> keras.Model:
+    """Load a ``.keras`` file in safe mode.
+
+    Raises ConfigError or ModelError for what cannot be trusted or loaded.
+    """
+    user_models.check_file(path)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the file makes its layers raise
+        raise ModelError(f"the model cannot be loaded: {first_line(error)}") from error
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise ModelError(
+            f"a model must have one input and give one row of numbers an example, but {path.name} has "
+            f"{len(model.inputs)} inputs and outputs of shape {[tuple(output.shape) for output in model.outputs]}"
+        )
+    return _functional(model)
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """Return a sequential model as a functional one of the same layers: all that follows treats one
+    kind.
+    """
+    return (
+        keras.Model(model.inputs[0], model.outputs[0])
+        if isinstance(model, keras.Sequential)
+        else model
+    )
+
+
+def describe(name: str, key: str, model: keras.Model, inputs: str = "auto") -> ModelCard:
+    """Return the card of a loaded model: its shapes, whether it gives logits, and what values it
+    expects.
+    """
+    shape = tuple(model.inputs[0].shape[1:])
+    classes = model.outputs[0].shape[-1]
+    if classes is None or classes < 2:
+        raise ModelError(
+            f"a model must answer with one number for each of at least 2 classes, but this one gives {classes}: "
+            "replace a single sigmoid by two outputs"
+        )
+    _, output = to_logits(model)
+    if inputs != "auto":
+        known = "as you said"
+    elif len(shape) == 3:
+        inputs, known = _expected_values(model)
+    else:
+        inputs, known = "as they are", "a table is scaled as its dataset says"
+    return ModelCard(name, key, shape, int(classes), model.count_params(), output, inputs, known)
+
+
+def to_logits(model: keras.Model) -> tuple[keras.Model, str]:
+    """Return the model with logits at its end, and in words how that was brought about.
+
+    A softmax that ends the last layer is cut off; one that cannot be cut is undone through its
+    logarithm. Whether there is one is also measured on random examples, and so is that the outcome
+    is right. Raises ModelError for a sigmoid head.
+    """
+    inputs = _random_inputs(model)
+    before = np.asarray(model(inputs, training=False), np.float64)
+    last = model.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    ends_model = getattr(last, "output", None) is model.outputs[0]
+    if activation == "sigmoid" and ends_model:
+        raise ModelError(
+            "the model ends in a sigmoid, which judges each class by itself: distillation needs a choice among classes "
+            "(a softmax, or logits)"
+        )
+    if ends_model and (
+        isinstance(last, layers.Softmax)
+        or (isinstance(last, layers.Activation) and activation == "softmax")
+    ):
+        logits, words = (
+            keras.Model(model.inputs[0], last.input, name=model.name),
+            "its softmax layer is cut off",
+        )
+    elif ends_model and activation == "softmax" and isinstance(last, layers.Dense):
+        last.activation = keras.activations.linear
+        logits, words = model, "the softmax of its last layer is cut off"
+    elif _are_probabilities(before):
+        undone = ops.log(ops.maximum(model.outputs[0], SMALLEST_PROBABILITY))
+        logits, words = (
+            keras.Model(model.inputs[0], undone),
+            "it gives probabilities, which the logarithm turns into logits",
+        )
+    else:
+        return model, "it gives logits"
+    after = _softmax(np.asarray(logits(inputs, training=False), np.float64))
+    exact = last.compute_dtype == "float32"  # bfloat16 has three digits
+    if not np.allclose(after, before, atol=1e-4 if exact else 2e-2):
+        raise ModelError("the model's softmax cannot be undone: its probabilities do not come back")
+    return logits, words
+
+
+def _are_probabilities(outputs: np.ndarray) -> bool:
+    return bool(
+        np.all(outputs >= 0)
+        and np.all(outputs <= 1 + 1e-6)
+        and np.allclose(outputs.sum(axis=1), 1, atol=1e-3)
+    )
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _random_inputs(model: keras.Model) -> np.ndarray:
+    shape = [32 if side is None else side for side in model.inputs[0].shape[1:]]
+    return np.random.default_rng(0).random((TESTED_EXAMPLES, *shape)).astype(np.float32)
+
+
+def _expected_values(model: keras.Model) -> tuple[str, str]:
+    """Return the range of values that a model for images expects, told by its first layers, and how
+    that is known.
+    """
+    for layer in all_layers(model):
+        if isinstance(layer, layers.Rescaling):
+            scale = float(np.max(np.abs(layer.scale)))
+            return ("0 to 255" if scale < 0.1 else "0 to 1"), "told by its own Rescaling layer"
+        if isinstance(layer, layers.Normalization) and layer.built:
+            mean = float(np.max(np.abs(np.asarray(layer.mean))))
+            return ("0 to 255" if mean > 2 else "0 to 1"), "told by its own Normalization layer"
+        if layer.weights:
+            break
+    return "0 to 1", "assumed: say otherwise when you add it"
+
+
+# Fitting a model to data
+
+
+def adapt(
+    model: keras.Model, input_shape: tuple[int, ...], value_range: tuple[float, float], inputs: str
+) -> keras.Model:
+    """Put around ``model`` what takes examples of ``input_shape`` with values in ``value_range`` to
+    what it expects.
+
+    Images are resized bilinearly, grey is repeated or colour turned to grey, values are mapped
+    linearly to the range named ``inputs``. Raises ModelError where shapes cannot be brought
+    together.
+    """
+    wanted = tuple(model.inputs[0].shape[1:])
+    outside = keras.Input(input_shape)
+    x: Any = outside
+    grey: keras.Layer | None = None
+    if len(wanted) == 1 and wanted[0] in (None, math.prod(input_shape)):
+        x = layers.Flatten()(x) if len(input_shape) > 1 else x
+    elif len(wanted) == 3 and len(input_shape) == 3:
+        height, width, channels = wanted
+        if None not in (height, width) and (height, width) != input_shape[:2]:
+            x = layers.Resizing(height, width)(x)
+        if channels == 3 and input_shape[2] == 1:
+            x = layers.Concatenate()([x, x, x])
+        elif channels == 1 and input_shape[2] == 3:
+            grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="to_grey")
+            x = grey(x)
+        elif channels not in (None, input_shape[2]):
+            raise ModelError(
+                f"the model wants {channels} channels, the images have {input_shape[2]}"
+            )
+        if inputs in RANGES and RANGES[inputs] != value_range:
+            (low, high), (from_low, from_high) = RANGES[inputs], value_range
+            scale = (high - low) / (from_high - from_low)
+            x = layers.Rescaling(scale, low - from_low * scale)(x)
+    else:
+        raise ModelError(f"the model wants examples of shape {wanted}, the data has {input_shape}")
+    if grey is not None:
+        grey.set_weights([GREY_WEIGHTS.reshape(1, 1, 3, 1)])
+    # float32 whatever the policy, as all logits here.
+    return keras.Model(
+        outside, layers.Activation("linear", dtype="float32", name="logits")(model(x))
+    )
+
+
+def build_own(
+    input_shape: tuple[int, ...],
+    classes: int,
+    name: str,
+    value_range: tuple[float, float],
+    start: str,
+) -> keras.Model:
+    """Build a user's model for data: of a function, or of a file with its weights or with fresh
+    ones ("fresh").
+
+    Raises ModelError where model and data do not fit, or the file is gone.
+    """
+    card = own_model(name)
+    if card is not None and (function := registered_function(card.key)) is not None:
+        return _of_function(function, name, input_shape, classes)
+    if card is not None and card.kind == "function":
+        raise ModelError(
+            f"the function of {short_name(name)} is not known here, or has changed: name the module that registers it "
+            "in KD_PLUGINS where workers and commands start"
+        )
+    model, card = fetch(name)
+    logits, _ = to_logits(model)
+    if start == "fresh":
+        logits = keras.models.clone_model(logits)
+    if logits.outputs[0].shape[-1] != classes:
+        raise ModelError(
+            f"{short_name(name)} answers for {logits.outputs[0].shape[-1]} classes, the data has {classes}"
+        )
+    return adapt(logits, input_shape, value_range, card.inputs)
+
+
+def _of_function(
+    function: Callable[..., Any], name: str, input_shape: tuple[int, ...], classes: int
+) -> keras.Model:
+    model = function(input_shape, classes)
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"the function of {short_name(name)} must return a Keras model, got {type(model).__name__}"
+        )
+    if tuple(model.outputs[0].shape[1:]) != (classes,):
+        raise ModelError(
+            f"the function of {short_name(name)} must return a model of {classes} outputs, got {tuple(model.outputs[0].shape)}"
+        )
+    return adapt(to_logits(_functional(model))[0], input_shape, (0.0, 1.0), "as they are")
+
+
+def fetch(name: str) -> tuple[keras.Model, ModelCard]:
+    """Return a user's model with its weights from the open store that holds it.
+
+    Raises ModelError where it is gone.
+    """
+    for source in sources():
+        row = user_models.find(source, name) if isinstance(source, Store) else None
+        if row is not None and row.removed_at is None and isinstance(source, Store):
+            with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
+                path = Path(folder) / "model.keras"
+                with path.open("wb") as file:
+                    file.writelines(
+                        user_data.read_pieces(
+                            source, row.manifest["prefix"], row.manifest["pieces"]
+                        )
+                    )
+                return load_file(path), user_models.to_card(row)
+    raise ModelError(
+        f"the model {name} has been removed from the store: add the same file again "
+        f"(python -m kdcore model add {short_name(name)} FILE), and resume"
+    )
+
+
+# Networks of keras.applications
+
+
+def build_application(
+    input_shape: tuple[int, ...],
+    classes: int,
+    name: str,
+    value_range: tuple[float, float],
+    start: str,
+) -> keras.Model:
+    """Build a network of ``keras.applications`` with a new head: "app-mobilenetv2", or
+    "app-mobilenetv2-imagenet".
+
+    Small images are enlarged to what the network needs at least; to 96 pixels where it starts from
+    ImageNet weights. Raises ModelError where the data is no images, or the weights cannot be
+    downloaded.
+    """
+    slug, _, weights = name.removeprefix("app-").partition("-")
+    called, smallest, inputs = APPLICATIONS[slug]
+    if len(input_shape) != 3 or input_shape[2] not in (1, 3):
+        raise ModelError(
+            f"{name} needs images of one or three channels, but one example has shape {input_shape}"
+        )
+    least = max(smallest, SMALLEST_IMAGENET_SIDE) if weights else smallest
+    height, width = (max(least, side) for side in input_shape[:2])
+    try:
+        base = getattr(keras.applications, called)(
+            include_top=False,
+            weights=weights or None,
+            input_shape=(height, width, 3),
+            pooling="avg",
+        )
+    except Exception as error:  # get_file raises bare Exception when there is no network
+        raise ModelError(
+            f"the ImageNet weights of {called} cannot be downloaded: {first_line(error)}. Without a network use "
+            f"app-{slug}, which starts from fresh weights, or put the file into ~/.keras/models"
+        ) from error
+    head = layers.Dense(classes, dtype="float32", name="head")(base.output)
+    return adapt(keras.Model(base.input, head, name=slug), input_shape, value_range, inputs)
+
+
+# The job that takes a file in
+
+
+def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
+    """Load an uploaded ``.keras`` file, find out what it is, and store it under its name; refused
+    in words otherwise.
+
+    The payload: ``upload``, ``file_name``, ``name``, ``inputs``. Its key is then under
+    ``model_report/<job id>``.
+    """
+    name, inputs, upload = job.payload["name"], job.payload["inputs"], job.payload["upload"]
+    user_models.check_name(name)
+    with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
+        path = Path(folder) / "model.keras"
+        store.report(job.id, "loading the model, in safe mode", 0.2)
+        user_data.fetch_upload(store, upload, path)
+        check()
+        digest = hashlib.sha256(path.read_bytes() + inputs.encode()).hexdigest()
+        key = f"{name}@{digest[:10]}"
+        try:
+            card = describe(name, key, load_file(path), inputs)
+        except (ConfigError, ModelError):
+            user_data.drop_upload(store, upload["upload"])
+            raise
+        check()
+        prefix = f"own_model/{new_id()}"
+        with path.open("rb") as file:
+            pieces = user_data.write_pieces(store, prefix, file)
+        row = UserModel(
+            key=key,
+            name=name,
+            digest=digest,
+            card=user_models.card_to_json(card),
+            manifest={"prefix": prefix, "pieces": pieces},
+            size=path.stat().st_size,
+        )
+        user_data.add(store, row)
+    user_data.drop_upload(store, upload["upload"])
+    store.put_artifact(f"model_report/{job.id}", key.encode())

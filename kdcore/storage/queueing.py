@@ -1,0 +1,58 @@
+"""Which queued job comes next: by rank, then by age.
+
+Not while it is held, nor before what it needs is finished.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, func, literal_column, select
+from sqlalchemy.orm import aliased
+
+from kdcore.storage.schema import Job, JobNeed, JobStatus, Queueing, is_deleted
+
+# A person waits for a single experiment; what a sweep's cells share comes before the cells.
+RANK_OF_SHARED, RANK_OF_CELLS = 1, 2
+
+
+def next_ready(threads: int | None = None) -> Select[Any]:
+    """Return the query for the id of the job that a worker should take now.
+
+    ``threads``: only jobs for that kind of worker (see :class:`~kdcore.storage.schema.Queueing`);
+    None takes any.
+    """
+    query = _queued(Job.id).where(~_has_need((JobStatus.FINISHED,)))
+    if threads is not None:
+        query = query.where(func.coalesce(Queueing.threads, 0) == threads)
+    return query.order_by(func.coalesce(Queueing.rank, 0), Job.created_at, Job.id).limit(1)
+
+
+def waiting() -> Select[Any]:
+    """Return the query for (threads, number) of jobs that are ready, or will be without anybody's
+    doing.
+    """
+    hopeful = (JobStatus.FINISHED, JobStatus.QUEUED, JobStatus.RUNNING)
+    threads = func.coalesce(
+        Queueing.threads, literal_column("0")
+    )  # no parameter: PostgreSQL groups by its text
+    return _queued(threads, func.count()).where(~_has_need(hopeful)).group_by(threads)
+
+
+def _queued(*columns: Any) -> Select[Any]:
+    query = select(*columns).select_from(Job).outerjoin(Queueing, Queueing.job_id == Job.id)
+    return query.where(
+        Job.status == JobStatus.QUEUED.value, Queueing.held.is_not(True), ~is_deleted(Job.id)
+    )
+
+
+def _has_need(satisfied: tuple[JobStatus, ...]) -> ColumnElement[bool]:
+    """Whether a job needs another one that is in none of the given states.
+
+    A need that was deleted counts as met.
+    """
+    needed = aliased(Job)
+    query = exists().where(
+        JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id, ~is_deleted(needed.id)
+    )
+    return query.where(needed.status.not_in([status.value for status in satisfied])).correlate(Job)

@@ -1,0 +1,180 @@
+"""The models that users brought along as ``.keras`` files, as they lie in the store.
+
+A file is looked at here without opening it as a model: its architecture is JSON inside a zip, and
+only layers of Keras itself are let through. It is loaded in a worker, in safe mode, and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdcore.config.catalog import USER_NAME, DatasetCard, ModelCard, is_built_in, own_model
+from kdcore.errors import Words, require
+from kdcore.storage import user_data
+from kdcore.storage.schema import UserModel
+from kdcore.words import in_bytes
+
+if TYPE_CHECKING:
+    from kdcore.storage.store import Store
+
+LARGEST_MODEL_BYTES = 500 * 10**6
+LARGEST_ARCHITECTURE_BYTES = 50 * 10**6
+INPUTS = ("auto", "0 to 1", "0 to 255", "-1 to 1", "as they are")
+
+
+def find(store: Store, name: str) -> UserModel | None:
+    """Return a version by its key, removed or not, or the latest version of a bare name that is not
+    removed.
+    """
+    return user_data.find(store, name, UserModel)
+
+
+def latest(store: Store) -> list[UserModel]:
+    """Return the latest version of every name, by name."""
+    return user_data.latest(store, UserModel)
+
+
+def to_card(row: UserModel) -> ModelCard:
+    """Return what the catalog needs to know of a version."""
+    known = {field.name for field in fields(ModelCard)}
+    lists: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.card.items()
+    }
+    return ModelCard(**{name: value for name, value in lists.items() if name in known})
+
+
+def card_to_json(card: ModelCard) -> dict[str, Any]:
+    """Return a card as what a row holds."""
+    return asdict(card)
+
+
+def remember_functions(store: Store, *names: str) -> None:
+    """Note the registered functions among ``names``, so that processes without them still know what
+    was trained.
+    """
+    for name in names:
+        card = own_model(name)
+        if card is not None and card.kind == "function" and find(store, card.key) is None:
+            digest = card.key.partition("@")[2]
+            row = UserModel(
+                key=card.key,
+                name=card.title,
+                digest=digest,
+                card=card_to_json(card),
+                manifest={},
+                size=0,
+                created_at=time.time(),
+                removed_at=None,
+            )
+            with store._write() as session:
+                session.merge(row)
+
+
+def check_name(name: str) -> str:
+    """Return ``name``, which must do for a user's model; raises ConfigError."""
+    rule = "lower-case letters, digits, _ . or -, at most 40, beginning with a letter or digit"
+    require(bool(re.fullmatch(USER_NAME, name)), "name", rule, name)
+    require(not is_built_in(name), "name", "other than those of the built-in models", name)
+    return name
+
+
+def check_file(path: Path) -> None:
+    """Look at a ``.keras`` file without loading it.
+
+    Raises ConfigError for what is none, too large, or not Keras alone.
+    """
+    require(path.is_file(), "path", "a file that exists", str(path))
+    size = path.stat().st_size
+    require(
+        size <= LARGEST_MODEL_BYTES,
+        "file",
+        f"at most {in_bytes(LARGEST_MODEL_BYTES)}",
+        Words(in_bytes(size)),
+    )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+            most = 2 * LARGEST_MODEL_BYTES
+            require(
+                unpacked <= most,
+                "file",
+                f"at most {in_bytes(most)} unpacked",
+                Words(in_bytes(unpacked)),
+            )
+            about = archive.getinfo("config.json")
+            small = about.file_size <= LARGEST_ARCHITECTURE_BYTES
+            require(
+                small,
+                "architecture",
+                f"at most {in_bytes(LARGEST_ARCHITECTURE_BYTES)}",
+                Words(in_bytes(about.file_size)),
+            )
+            architecture = json.loads(archive.read(about))
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, OSError):
+        require(False, "file", "a .keras file, as model.save('name.keras') writes it", path.name)
+    for part in _objects(architecture):
+        name, module = str(part.get("class_name")), part.get("module")
+        require(
+            name != "Lambda" and name != "__lambda__",
+            "layer",
+            "without Python code: a Lambda layer runs whatever is in the file",
+            Words("a Lambda layer"),
+        )
+        of_keras = (
+            module is None or module in ("builtins", "keras") or str(module).startswith("keras.")
+        )
+        foreign = not of_keras or (
+            part.get("registered_name") and ">" in str(part["registered_name"])
+        )
+        require(
+            not foreign,
+            "layer",
+            "of Keras itself, not a class of your own (export the model with Keras' own layers)",
+            name,
+        )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Walk through all serialised objects of an architecture."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def fit_in_words(card: ModelCard, data: DatasetCard) -> str:
+    """Say what is put around a model so that it fits a dataset: what it sees, and what is done with
+    its answer.
+    """
+    if card.kind == "function":
+        return "Built by your function for this data."
+    parts = []
+    wanted = card.input_shape or ()
+    if len(wanted) == 3 and len(data.input_shape) == 3:
+        height, width, channels = wanted
+        if height is not None and width is not None and (height, width) != data.input_shape[:2]:
+            parts.append(
+                f"images are resized from {data.input_shape[0]} × {data.input_shape[1]} to {height} × {width}"
+            )
+        if channels is not None and channels != data.input_shape[2]:
+            parts.append(
+                "grey is repeated as colour" if channels == 3 else "colour is turned to grey"
+            )
+        if card.inputs != "as they are":
+            parts.append(f"it sees values {card.inputs} ({card.inputs_known})")
+    elif len(wanted) == 1 and len(data.input_shape) == 3:
+        parts.append("images are flattened")
+    return "; ".join([*parts, card.output]).capitalize() + "."

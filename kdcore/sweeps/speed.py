@@ -1,0 +1,189 @@
+"""How many models a sweep trains and how long that takes, said before it starts: from what was
+measured, not guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import select
+
+from kdcore.config.experiment import ExperimentConfig, digest
+from kdcore.config.sweep import SweepConfig
+from kdcore.storage.schema import JobStatus, Run
+from kdcore.storage.store import Store
+from kdcore.words import duration
+
+# Besides its steps a run is built, compiled, measured and stored.
+SECONDS_BESIDES_TRAINING = 1.5
+# What an epoch's time depends on; the number of threads does not make enough of a difference to
+# measure it twice.
+SPEED_FIELDS = {
+    "teacher": ("dataset", "training_examples", "teacher", "teacher_batch_size", "precision"),
+    "student": ("dataset", "training_examples", "student", "batch_size"),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep costs: models to train by role, and seconds, None where no speed has been
+    measured yet.
+
+    ``trained`` of the models are there already; ``unknown`` holds a (role, config) for each speed
+    to be measured.
+    """
+
+    cells: int
+    models: dict[str, int]
+    trained: int
+    seconds: float | None
+    unknown: list[tuple[str, ExperimentConfig]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return the estimate in words."""
+        counted = [
+            f"{count} {role}{'s' if count > 1 else ''}"
+            for role, count in self.models.items()
+            if count
+        ]
+        there = f" ({self.trained} more are trained already)" if self.trained else ""
+        words = f"{self.cells} cells: {', '.join(counted) or 'no model'} to train{there}"
+        return words if self.seconds is None else f"{words}, about {duration(self.seconds)}"
+
+
+def estimate(store: Store, config: SweepConfig, workers: int | None = None) -> Estimate:
+    """Return what a sweep would cost with so many workers (default: as many as there are cores).
+
+    Seconds come from earlier runs of the same networks on the same data, or from ``measure``. For a
+    sampler, whose cells are not known, the first corner of its space stands for all of them.
+    """
+    combinations = config.combinations()
+    configs = [config.cell(values) for values in combinations]
+    if config.strategy == "tpe":
+        configs = [
+            configs[0].replace(seed=number) for number in range(config.trials)
+        ]  # none of them trained yet
+    seeds = range(config.base.seed, config.base.seed + config.base.seeds)
+    wanted: dict[str, dict[str, ExperimentConfig]] = {"teacher": {}, "baseline": {}, "student": {}}
+    for cell in configs:
+        wanted["teacher"].setdefault(cell.fingerprint("teacher"), cell)
+        for seed in (
+            seeds if config.strategy == "grid" else range(cell.seed, cell.seed + len(seeds))
+        ):
+            one = cell.model_copy(update={"seed": seed, "seeds": 1})
+            wanted["student"].setdefault(one.fingerprint("student"), one)
+            if config.strategy == "grid" or cell is configs[0]:
+                wanted["baseline"].setdefault(one.fingerprint("baseline"), one)
+    finished = _finished(
+        store, [fingerprint for of_role in wanted.values() for fingerprint in of_role]
+    )
+    to_train = {
+        role: [one for key, one in of_role.items() if key not in finished]
+        for role, of_role in wanted.items()
+    }
+    speeds = _Speeds(store)
+    seconds = {role: [speeds.seconds(role, one) for one in ones] for role, ones in to_train.items()}
+    total: float | None = None
+    if not speeds.unknown:
+        side_by_side = sum(seconds["student"]) + sum(seconds["baseline"])
+        total = sum(seconds["teacher"]) + side_by_side / (workers or os.cpu_count() or 1)
+    return Estimate(
+        config.count,
+        {role: len(ones) for role, ones in to_train.items()},
+        sum(map(len, wanted.values())) - sum(map(len, to_train.values())),
+        total,
+        list(speeds.unknown.values()),
+    )
+
+
+def measure(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> list[str]:
+    """Queue short measurements of speed for what an estimate lacks.
+
+    Returns their jobs' ids, none for those under way.
+    """
+    live = {
+        job.payload.get("speed")
+        for job in store.jobs(JobStatus.QUEUED, JobStatus.RUNNING)
+        if job.kind == "speed"
+    }
+    jobs = []
+    for role, config in needed:
+        key = _key(role, config)
+        if key in live:
+            continue
+        payload = {"speed": key, "role": role, "config": config.model_dump(mode="json")}
+        job_id = store.add_job("speed", payload)
+        jobs.append(job_id)
+    return jobs
+
+
+def put_speed(store: Store, config: ExperimentConfig, role: str, seconds: float) -> None:
+    """Store how many seconds an epoch of a role takes."""
+    store.put_artifact(_key(role, config), json.dumps({"seconds": seconds}).encode())
+
+
+def _key(role: str, config: ExperimentConfig) -> str:
+    kind = "teacher" if role == "teacher" else "student"
+    return f"speed/{kind}/{digest({name: getattr(config, name) for name in SPEED_FIELDS[kind]})}"
+
+
+class _Speeds:
+    """Looks the seconds of an epoch up, each kind once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.unknown: dict[str, tuple[str, ExperimentConfig]] = {}
+        self._known: dict[str, float] = {}
+
+    def seconds(self, role: str, config: ExperimentConfig) -> float:
+        """Return how long a run will take, 0 where that is not known."""
+        kind = "teacher" if role == "teacher" else "student"
+        key = _key(kind, config)
+        if key not in self._known and key not in self.unknown:
+            found = _from_runs(self.store, kind, config)
+            if found is None and (stored := self.store.artifact(key)) is not None:
+                found = float(json.loads(stored)["seconds"])
+            if found is None:
+                self.unknown[key] = (kind, config)
+            else:
+                self._known[key] = found
+        epochs = config.teacher_epochs if role == "teacher" else config.epochs
+        return self._known.get(key, 0.0) * epochs + SECONDS_BESIDES_TRAINING
+
+
+def _from_runs(store: Store, kind: str, config: ExperimentConfig) -> float | None:
+    """Return the median seconds an epoch of the latest runs like this one, None if there
+    are none.
+    """
+    roles = ["teacher"] if kind == "teacher" else ["student", "baseline"]
+    model = config.teacher if kind == "teacher" else config.student
+    query = select(Run.config, Run.summary).where(
+        Run.role.in_(roles), Run.model == model, Run.finished_at.is_not(None)
+    )
+    epochs = "teacher_epochs" if kind == "teacher" else "epochs"
+    with store._read() as session:
+        rows = session.execute(query.order_by(Run.finished_at.desc()).limit(50)).all()
+    alike = [
+        summary["seconds"] / trained[epochs]
+        for trained, summary in rows
+        if summary.get("seconds")
+        and all(trained.get(name) == getattr(config, name) for name in SPEED_FIELDS[kind])
+    ]
+    return float(np.median(alike[:9])) if alike else None
+
+
+def _finished(store: Store, fingerprints: list[str]) -> set[str]:
+    """Return those fingerprints of which a run is trained."""
+    found: set[str] = set()
+    with store._read() as session:
+        for start in range(0, len(fingerprints), 500):
+            some = fingerprints[start : start + 500]
+            query = select(Run.fingerprint).where(
+                Run.fingerprint.in_(some), Run.finished_at.is_not(None)
+            )
+            found |= set(session.scalars(query))
+    return found

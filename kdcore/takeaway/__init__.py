@@ -1,0 +1,1 @@
+"""What one leaves with: reports, model cards, scripts, files."""

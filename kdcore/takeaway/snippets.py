@@ -1,0 +1,137 @@
+"""Ready scripts that run an exported model without KD Lab: what goes with each download. The tests
+run every one.
+
+Each defines ``logits(example)`` and prints what the model says to the test examples that come with
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SCRIPT = '''"""Runs {file} on the examples that come with it: pip install numpy {packages}
+
+One example is {input}.
+"""
+
+import numpy as np
+{imports}
+
+LABELS = {labels}
+
+{body}
+
+
+def probabilities(answer):
+    """Turn logits [classes] into probabilities that sum to 1."""
+    exponentials = np.exp(answer - answer.max())
+    return exponentials / exponentials.sum()
+
+
+if __name__ == "__main__":
+    with np.load("examples.npz") as examples:
+        for example, label in zip(examples["inputs"], examples["labels"]):
+            answer = probabilities(logits(example))
+            best = int(answer.argmax())
+            print(f"{{LABELS[best]}} ({{answer[best]:.1%}}), the true label is {{LABELS[label]}}")
+'''
+
+_KERAS = '''
+model = keras.saving.load_model("model.keras", compile=False)
+
+
+def logits(example):
+    """Return the logits [classes] of one example."""
+    return keras.ops.convert_to_numpy(model(example[np.newaxis], training=False))[0]
+'''
+
+_SAVED_MODEL = '''
+with zipfile.ZipFile("saved_model.zip") as archive:
+    archive.extractall("saved_model")
+model = tf.saved_model.load("saved_model")
+
+
+def logits(example):
+    """Return the logits [classes] of one example."""
+    return model.serve(tf.constant(example[np.newaxis])).numpy()[0]
+'''
+
+_LITERT = '''
+interpreter = Interpreter("model.tflite", num_threads=1)
+interpreter.allocate_tensors()
+source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+
+def logits(example):
+    """Return the logits [classes] of one example."""
+    interpreter.set_tensor(source["index"], example[np.newaxis])
+    interpreter.invoke()
+    return interpreter.get_tensor(target["index"])[0]
+'''
+
+_LITERT_INT8 = '''
+interpreter = Interpreter("model.tflite", num_threads=1)
+interpreter.allocate_tensors()
+source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+(scale_in, zero_in), (scale_out, zero_out) = source["quantization"], target["quantization"]
+
+
+def logits(example):
+    """Return the logits [classes] of one example; the model itself takes and gives whole numbers, -128 to 127.
+    """
+    whole = np.clip(np.rint(example / scale_in) + zero_in, -128, 127).astype(np.int8)
+    interpreter.set_tensor(source["index"], whole[np.newaxis])
+    interpreter.invoke()
+    answer = interpreter.get_tensor(target["index"])[0]
+    return (answer.astype(np.float32) - zero_out) * scale_out
+'''
+
+_ONNX = '''
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+
+
+def logits(example):
+    """Return the logits [classes] of one example."""
+    return session.run(None, {session.get_inputs()[0].name: example[np.newaxis]})[0][0]
+'''
+
+_LITERT_IMPORT = "from ai_edge_litert.interpreter import Interpreter"
+
+# By format: what to install, what to import, and the code.
+_PARTS = {
+    "keras": ("keras tensorflow", "import keras", _KERAS),
+    "saved-model": ("tensorflow", "import zipfile\n\nimport tensorflow as tf", _SAVED_MODEL),
+    "litert-float32": ("ai-edge-litert", _LITERT_IMPORT, _LITERT),
+    "litert-float16": ("ai-edge-litert", _LITERT_IMPORT, _LITERT),
+    "litert-int8": ("ai-edge-litert", _LITERT_IMPORT, _LITERT_INT8),
+    "onnx": ("onnxruntime", "import onnxruntime", _ONNX),
+}
+
+
+def input_words(report: Mapping[str, Any]) -> str:
+    """Return what one example is, for people: its shape and type, and how stored values become what
+    a model takes.
+    """
+    words, scale = f"float32 of shape {tuple(report['input_shape'])}", report["input_scale"]
+    if report["features_scaled"]:
+        return f"{words}: each feature less its centre, divided by its spread (both are in examples.npz)"
+    if scale == 1:
+        return f"{words}, the values as they are"
+    return f"{words}, from 0 to 1: pixel values (0 to {1 / scale:g}) divided by {1 / scale:g}"
+
+
+def snippet(format_name: str, file: str, report: Mapping[str, Any]) -> str:
+    """Return a script that runs ``file`` as a download of ``format_name`` has it.
+
+    ``report`` is what was measured.
+    """
+    packages, imports, body = _PARTS[format_name]
+    return _SCRIPT.format(
+        file=file,
+        packages=packages,
+        input=input_words(report),
+        imports=imports,
+        labels=repr(list(report["labels"])),
+        body=body.strip(),
+    )

@@ -1,0 +1,426 @@
+"""The training step of distillation: a Keras model that trains a student on labels and on a
+teacher's logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kdcore.errors import ModelError
+from kdcore.losses import (
+    check_alpha,
+    check_temperature,
+    distillation_loss,
+    kd_loss_per_example,
+    soften,
+)
+
+if keras.config.backend() != "tensorflow":
+    raise ModelError(
+        f"kdcore.Distiller trains with TensorFlow, but Keras runs on {keras.config.backend()}: "
+        "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
+    )
+
+TARGET_KEYS = {"labels", "teacher_logits"}
+# Here the total is one of the two losses alone.
+ONE_LOSS_ALPHAS = {0.0, 1.0}
+
+
+class _Mix(NamedTuple):
+    """How the two losses are mixed: scalar float64 variables."""
+
+    alpha: Any
+    temperature: Any
+
+
+class _Losses(NamedTuple):
+    """One batch's losses, and how many of its rows the hard one is the mean of."""
+
+    total: Any
+    hard: Any
+    soft: Any
+    labelled: Any
+
+
+@keras.saving.register_keras_serializable(package="kdcore")
+class Distiller(keras.Model):
+    """Trains ``student`` on the true labels and on the softened outputs of ``teacher``; used like
+    any Keras model.
+
+    ``total = alpha · hard_loss + (1 - alpha) · soft_loss``: alpha weights the true labels. The soft
+    loss is :func:`kdcore.kd_loss` (Hinton, Vinyals, Dean 2015). Scripts written for the Keras
+    knowledge distillation example run unchanged::
+
+        distiller = Distiller(student=student, teacher=teacher)
+        distiller.compile(optimizer="adam", metrics=["accuracy"], alpha=0.1, temperature=3)
+        distiller.fit(x_train, y_train, epochs=3)
+        distiller.evaluate(x_test, y_test)
+
+    Both models give logits of shape [batch, classes]. The teacher is frozen (``teacher.trainable =
+    False``) and always called with ``training=False``: no weight and no BatchNorm statistic of it
+    changes. Set ``teacher.trainable = True`` and compile it again to train it later. As a model, a
+    distiller is its student: ``predict`` gives the student's logits. Saved as ``.keras`` it can be
+    reloaded, after ``from kdcore import Distiller``, and trained on; its teacher comes back without
+    an optimizer.
+
+    **Targets.** ``y`` is the labels, or a dict ``{"labels": ..., "teacher_logits": ...}`` of labels
+    and the teacher's logits computed beforehand; then the teacher is never called and may be None.
+    Labels are class numbers of shape [batch] or [batch, 1], or one-hot rows of shape [batch,
+    classes]. A class number of -1 says that the row has no true label: the hard loss is the mean
+    over the labelled rows of the batch (0 if there are none), the soft loss runs over all rows,
+    metrics see only the labelled ones.
+
+    **Sample weights** multiply each row's hard and soft loss before the mean, and weight the
+    metrics.
+
+    **Logs.** ``loss``, ``hard_loss`` and ``soft_loss`` are means over the epoch's examples, for
+    ``hard_loss`` over the labelled ones, however large the batches are.
+
+    Args:
+        student: the model to train.
+        teacher: the model to learn from, or None where all targets carry its logits.
+        **kwargs: ``name``, ``trainable`` and ``dtype`` of :class:`keras.Model`.
+
+    Raises:
+        ModelError: where teacher and student are the same object.
+    """
+
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model | None = None, **kwargs: Any
+    ) -> None:
+        # The student's policy, whatever the global one is: inputs are cast to what the student
+        # computes in, and mixed_float16 gets its loss scaling.
+        super().__init__(**{"dtype": student.dtype_policy, **kwargs})
+        if teacher is student:
+            raise ModelError(
+                "teacher and student are the same model object: give the student a copy of its own"
+            )
+        self.student = student
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self.built = student.built
+        self.hard_loss_tracker = keras.metrics.Mean(name="hard_loss")
+        self.soft_loss_tracker = keras.metrics.Mean(name="soft_loss")
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        metrics: Any = None,
+        student_loss_fn: Any = None,
+        distillation_loss_fn: Any = None,
+        alpha: float = 0.1,
+        temperature: float = 3,
+        **kwargs: Any,
+    ) -> None:
+        """Configure the training.
+
+        Args:
+            optimizer: updates the student's weights.
+            metrics: are given the labels and the student's logits, over the labelled rows only.
+            student_loss_fn: the hard loss of (labels, student logits): a Keras loss, its name, or a
+                function that returns one value a row. None: sparse categorical cross-entropy from
+                logits.
+            distillation_loss_fn: the soft loss of (softened teacher, softened student), multiplied
+                by temperature² as in the Keras example. None or ``keras.losses.KLDivergence()``:
+                :func:`kdcore.kd_loss`, the same quantity from logits, without the clipping of
+                probabilities that makes gradients vanish.
+            alpha: weight of the hard loss, from 0 to 1; at 0 the labels do not matter, at 1 the
+                teacher does not.
+            temperature: above 0.
+            **kwargs: ``jit_compile``, ``steps_per_execution``, ``run_eagerly``, ``auto_scale_loss``
+                and ``weighted_metrics`` of :meth:`keras.Model.compile`.
+
+        Raises:
+            ConfigError: for an alpha or a temperature out of range.
+            ModelError: under a distribution strategy of several replicas.
+        """
+        check_alpha(alpha)
+        check_temperature(temperature)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ModelError(
+                "a distiller trains on one device: its means do not reach over several replicas"
+            )
+        # As weighted metrics, so that sample weights and missing labels reach them; without either
+        # nothing changes.
+        given = keras.tree.flatten([metrics, kwargs.pop("weighted_metrics", None)])
+        super().compile(
+            optimizer=optimizer, weighted_metrics=[m for m in given if m is not None], **kwargs
+        )
+        self._alpha, self._temperature = float(alpha), float(temperature)
+        # What compiled training steps read, so that another alpha or T takes effect in them;
+        # tensors of TensorFlow's because they are settings and not among the model's weights.
+        with tf.init_scope():
+            self._mix = _Mix(
+                tf.Variable(alpha, dtype=tf.float64), tf.Variable(temperature, dtype=tf.float64)
+            )
+        self.student_loss_fn = keras.losses.get(
+            student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        )
+        self.distillation_loss_fn = keras.losses.get(distillation_loss_fn)
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the hard loss.
+
+        May be set between batches, for a schedule say: compiled training steps take it up. Raises
+        ConfigError for one out of range, and ModelError for a change to or from 0 or 1, where the
+        other loss is not computed at all: compile anew for that.
+        """
+        return self._alpha
+
+    @alpha.setter
+    def alpha(self, alpha: float) -> None:
+        check_alpha(alpha)
+        if alpha != self._alpha and {alpha, self._alpha} & ONE_LOSS_ALPHAS:
+            raise ModelError(
+                f"alpha must not change to or from 0 or 1 without compile, got {alpha:g} after {self._alpha:g}"
+            )
+        self._alpha = float(alpha)
+        self._mix.alpha.assign(alpha)
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of the soft loss; may be set between batches.
+
+        Raises ConfigError unless it is above 0.
+        """
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        check_temperature(temperature)
+        self._temperature = float(temperature)
+        self._mix.temperature.assign(temperature)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Return the student's logits, shape [batch, classes]."""
+        return self.student(inputs, training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train the student on one batch; return the logs so far.
+
+        Free of Python side effects, so that a ``tf.function`` of one's own may loop over it. Such a
+        function may create no variables: build the optimizer and call ``test_step`` on a batch
+        beforehand, then ``reset_metrics``.
+        """
+        x, y, sample_weight = _unpack(data)
+        labels, teacher_logits = self._targets(x, y)
+        with tf.GradientTape() as tape:
+            student_logits = self(x, training=True)
+            losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
+            scaled_loss = self.optimizer.scale_loss(losses.total)
+        variables = self.student.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._logs(x, labels, student_logits, sample_weight, losses)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Evaluate the student on one batch; return the logs so far."""
+        x, y, sample_weight = _unpack(data)
+        labels, teacher_logits = self._targets(x, y)
+        student_logits = self(x, training=False)
+        losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
+        return self._logs(x, labels, student_logits, sample_weight, losses)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Update the compiled metrics over the labelled rows; return all logs."""
+        labels = _unpack_targets(y)[0]
+        mask = _labelled_rows(labels, y_pred)
+        if mask is not None:
+            labels = ops.maximum(labels, 0)
+            mask = ops.cast(mask, keras.config.floatx())
+            sample_weight = mask if sample_weight is None else mask * _per_row(sample_weight, mask)
+        return super().compute_metrics(x, labels, y_pred, sample_weight)
+
+    def _targets(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return labels and the teacher's logits, cached or computed.
+
+        Call it outside of any gradient tape.
+        """
+        labels, teacher_logits = _unpack_targets(y)
+        if teacher_logits is None:
+            if self.teacher is None:
+                raise ModelError(
+                    "this distiller has no teacher: give it one, or give the teacher's logits with the labels, "
+                    'y={"labels": ..., "teacher_logits": ...} (for evaluation and validation data too)'
+                )
+            teacher_logits = self.teacher(x, training=False)
+        return labels, teacher_logits
+
+    def _batch_losses(
+        self, labels: Any, teacher_logits: Any, student_logits: Any, sample_weight: Any
+    ) -> _Losses:
+        hard, labelled = self._hard_loss(labels, student_logits, sample_weight)
+        soft = self._soft_loss(teacher_logits, student_logits, sample_weight)
+        total = distillation_loss(
+            hard, soft, self.alpha if self.alpha in ONE_LOSS_ALPHAS else self._mix.alpha
+        )
+        regularisation = self.student.losses
+        if regularisation:
+            total = ops.sum(
+                [total, *(ops.sum(ops.cast(loss, total.dtype)) for loss in regularisation)]
+            )
+        return _Losses(total, hard, soft, labelled)
+
+    def _hard_loss(self, labels: Any, student_logits: Any, sample_weight: Any) -> tuple[Any, Any]:
+        """Return the mean loss over the labelled rows, and their number."""
+        rows = ops.cast(ops.shape(student_logits)[0], keras.config.floatx())
+        mask = _labelled_rows(labels, student_logits)
+        weights, labelled = sample_weight, rows
+        if mask is not None:
+            mask = ops.cast(mask, keras.config.floatx())
+            labelled = ops.sum(mask)
+            # Keras divides the weighted sum by all rows; rows / labelled makes of it the mean over
+            # the labelled ones. Where all are labelled the weights are exactly 1, and the loss is
+            # plain training's to the bit.
+            weights = mask * ops.divide_no_nan(rows, labelled)
+            if sample_weight is not None:
+                weights = weights * _per_row(sample_weight, mask)
+            labels = ops.maximum(labels, 0)
+        hard = _reduce(self.student_loss_fn, "student_loss_fn", labels, student_logits, weights)
+        return ops.cast(hard, keras.config.floatx()), labelled
+
+    def _soft_loss(self, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> Any:
+        temperature = self._mix.temperature
+        if _is_plain_divergence(self.distillation_loss_fn):
+            rows = kd_loss_per_example(teacher_logits, student_logits, temperature)
+            if sample_weight is not None:
+                rows = rows * _per_row(sample_weight, rows)
+            return ops.cast(ops.mean(rows), keras.config.floatx())
+        # The teacher's distribution is a constant: nothing in it depends on the student's
+        # variables.
+        teacher, student = soften(teacher_logits, temperature), soften(student_logits, temperature)
+        soft = _reduce(
+            self.distillation_loss_fn, "distillation_loss_fn", teacher, student, sample_weight
+        )
+        return ops.cast(soft, keras.config.floatx()) * ops.cast(
+            temperature**2, keras.config.floatx()
+        )
+
+    def _logs(
+        self, x: Any, labels: Any, student_logits: Any, sample_weight: Any, losses: _Losses
+    ) -> dict[str, Any]:
+        rows = ops.shape(student_logits)[0]
+        self._loss_tracker.update_state(losses.total, sample_weight=rows)
+        self.hard_loss_tracker.update_state(losses.hard, sample_weight=losses.labelled)
+        self.soft_loss_tracker.update_state(losses.soft, sample_weight=rows)
+        return self.compute_metrics(x, labels, student_logits, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return student and teacher, serialised, with the model's own settings."""
+        serialize = keras.saving.serialize_keras_object
+        teacher = None
+        if self.teacher is not None:
+            # Without its optimizer, which Keras would build for no variable at all, frozen as the
+            # teacher is.
+            teacher = {**serialize(self.teacher), "compile_config": None}
+        return {**super().get_config(), "student": serialize(self.student), "teacher": teacher}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
+        """Build the distiller anew from :meth:`get_config`."""
+        models = {
+            role: keras.saving.deserialize_keras_object(config[role], custom_objects=custom_objects)
+            for role in ("student", "teacher")
+            if config[role] is not None
+        }
+        return cls(**{**config, **models})
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return the arguments of :meth:`compile`, serialised, and whether the optimizer has its
+        variables yet.
+        """
+        config = super().get_compile_config()
+        if not config:  # not compiled
+            return config
+        for of_base_class in ("loss", "loss_weights", "metrics"):
+            config.pop(of_base_class, None)
+        names = ("student_loss_fn", "distillation_loss_fn", "alpha", "temperature")
+        own = {name: getattr(self, name) for name in names}
+        return {
+            **config,
+            **keras.saving.serialize_keras_object(own),
+            "optimizer_built": self.optimizer.built,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with what :meth:`get_compile_config` returned, ready to go on training."""
+        arguments = keras.saving.deserialize_keras_object(config)
+        optimizer_built = arguments.pop("optimizer_built")
+        self.compile(**arguments)
+        if optimizer_built:  # only then were its variables saved
+            self.optimizer.build(self.student.trainable_variables)
+
+
+def _unpack(data: Any) -> tuple[Any, Any, Any]:
+    """Split a batch into inputs, targets and sample weights of shape [batch]."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(
+        sample_weight, Mapping
+    ):  # fit and evaluate repeat the weights for each entry of the targets
+        sample_weight = sample_weight["labels"]
+    return x, y, sample_weight
+
+
+def _unpack_targets(y: Any) -> tuple[Any, Any]:
+    """Split targets into labels and cached teacher logits.
+
+    The latter are None where they are not given.
+    """
+    if isinstance(y, Mapping):
+        if set(y) != TARGET_KEYS:
+            raise ModelError(
+                f'targets as a dict must have the keys "labels" and "teacher_logits", got {sorted(y)}'
+            )
+        return y["labels"], y["teacher_logits"]
+    if y is None:
+        raise ModelError("distillation needs labels: give -1 for each row that has no true label")
+    return y, None
+
+
+def _labelled_rows(labels: Any, logits: Any) -> Any:
+    """Return which rows have a true label, in the labels' shape.
+
+    None where they are one-hot, so that all have.
+    """
+    one_hot = len(labels.shape) == len(logits.shape) and (
+        labels.shape[-1] != 1 or logits.shape[-1] == 1
+    )
+    return None if one_hot else labels >= 0
+
+
+def _per_row(sample_weight: Any, rows: Any) -> Any:
+    return ops.reshape(ops.cast(sample_weight, rows.dtype), ops.shape(rows))
+
+
+def _reduce(loss_fn: Any, field: str, targets: Any, outputs: Any, weights: Any) -> Any:
+    """Return the weighted mean over the rows of a Keras loss or of a function that gives one value
+    a row.
+    """
+    if isinstance(loss_fn, keras.losses.Loss):
+        return ops.mean(loss_fn(targets, outputs, sample_weight=weights))
+    values = loss_fn(targets, outputs)
+    if weights is not None:
+        if len(values.shape) == 0:
+            raise ModelError(
+                f"{field} must return one value a row, so that rows can be weighted or left out, "
+                "but it returned a single number"
+            )
+        values = values * _per_row(weights, values)
+    return ops.mean(values)
+
+
+def _is_plain_divergence(loss_fn: Callable[..., Any] | None) -> bool:
+    if isinstance(loss_fn, keras.losses.KLDivergence):
+        return loss_fn.reduction in ("sum_over_batch_size", "mean")
+    return loss_fn is None or loss_fn is keras.losses.kl_divergence

@@ -1,0 +1,3 @@
+"""The version of KD Lab."""
+
+__version__ = "0.1.0"

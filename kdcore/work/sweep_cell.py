@@ -1,0 +1,177 @@
+"""What workers do for a sweep: train one cell of it, and measure beforehand how fast its networks
+train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from sqlalchemy import update
+
+from kdcore import models
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import SweepConfig
+from kdcore.data import datasets
+from kdcore.engine.jobs import Interrupted
+from kdcore.errors import ClaimLost, StopRequested
+from kdcore.models.precision import policy_scope, resolve_precision
+from kdcore.storage.schema import Experiment, Job, Sweep, SweepCell, Tag
+from kdcore.storage.store import Store
+from kdcore.sweeps.planning import tag_of
+from kdcore.sweeps.speed import put_speed
+from kdcore.sweeps.study import Study
+from kdcore.training.distiller import Distiller
+from kdcore.training.loop import Learner, Loop, Network, student_order
+from kdcore.work.experiment import run_experiment
+
+SECONDS_TO_MEASURE = 1.5
+
+
+class Pruned(StopRequested):
+    """Raised inside a cell that does badly against the others.
+
+    What it trained is kept, as after a stop.
+    """
+
+
+def cell_job(store: Store, job: Job, check: Callable[[], None]) -> None:
+    """Train one cell of a sweep, chosen beforehand or by the sweep's sampler now, and tell the
+    study how it did.
+    """
+    with store._read() as session:
+        cell = session.get_one(SweepCell, job.id)
+        config = SweepConfig.from_dict(session.get_one(Sweep, cell.sweep_id).config)
+    study = Study(store.url, cell.sweep_id, config, seed=config.base.seed + cell.number)
+    trial_id, values = _begin(store, study, cell)
+    epochs = config.cell(values).epochs
+    hopeless = False
+
+    def watch(seed: int, epoch: int, accuracy: float) -> None:
+        nonlocal hopeless
+        # A cell is judged by its first seed, and not at its end any more.
+        if seed == config.base.seed and epoch < epochs:
+            hopeless = hopeless or study.report(trial_id, epoch, accuracy)
+
+    def check_all() -> None:
+        check()
+        if hopeless:
+            raise Pruned("this cell does worse than the others after as many epochs")
+
+    try:
+        run_experiment(
+            store, job.id, reuse="all", check=check_all, watch=watch if config.prune else None
+        )
+    except Pruned:
+        study.prune(trial_id)
+        _update(store, job.id, pruned=True)
+        raise
+    except (StopRequested, ClaimLost, Interrupted):
+        raise  # the trial goes on when the cell does
+    except Exception:
+        study.fail(trial_id)
+        _update(store, job.id, trial_id=None)  # if it is tried again, then as another trial
+        raise
+    accuracies = [
+        run.summary["validation_accuracy"]
+        for link, run in store.runs_of(job.id)
+        if link.role == "student"
+    ]
+    study.finish(trial_id, sum(accuracies) / len(accuracies))
+    if cell.pruned:  # somebody wanted to see it trained to its end
+        _update(store, job.id, pruned=False)
+
+
+def _begin(store: Store, study: Study, cell: SweepCell) -> tuple[int, dict[str, Any]]:
+    """Return the cell's trial, the one that it had before an interruption or a new one, and its
+    varied settings.
+    """
+    if cell.values is None:
+        trial_id, values = study.ask(cell.job_id)
+        config = study.config.cell(values)
+        with store._write() as session:
+            session.add(
+                Experiment(
+                    id=cell.job_id,
+                    fingerprint=config.fingerprint(),
+                    config=config.model_dump(mode="json"),
+                    created_at=time.time(),
+                )
+            )
+            session.flush()
+            session.add(Tag(experiment_id=cell.job_id, tag=tag_of(cell.sweep_id)))
+            session.execute(
+                update(SweepCell)
+                .where(SweepCell.job_id == cell.job_id)
+                .values(values=values, trial_id=trial_id)
+            )
+        return trial_id, values
+    if cell.trial_id is not None:
+        return cell.trial_id, cell.values
+    trial_id = study.begin(cell.job_id, cell.values)
+    _update(store, cell.job_id, trial_id=trial_id)
+    return trial_id, cell.values
+
+
+def _update(store: Store, job_id: str, **values: object) -> None:
+    with store._write() as session:
+        session.execute(update(SweepCell).where(SweepCell.job_id == job_id).values(**values))
+
+
+def speed_job(store: Store, job: Job, check: Callable[[], None]) -> None:
+    """Train a teacher or a student for a moment, to know how long a sweep will take.
+
+    Nothing of it is kept but the time.
+    """
+    role, config = job.payload["role"], ExperimentConfig(**job.payload["config"])
+    dataset = datasets.load(config)
+    name, batch_size = (
+        (config.teacher, config.teacher_batch_size)
+        if role == "teacher"
+        else (config.student, config.batch_size)
+    )
+    policy = resolve_precision(config.precision).policy if role == "teacher" else "float32"
+    with policy_scope(policy):
+        network = Network(
+            models.build(name, dataset.input_shape, dataset.classes, seed=0), dataset.scale
+        )
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        targets: Any = dataset.train.labels
+        trainer: keras.Model = network.model
+        if role == "teacher":
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            trainer.compile(keras.optimizers.Adam(), loss=loss, metrics=metrics)
+        else:
+            trainer = Distiller(student=network.model)
+            trainer.compile(keras.optimizers.Adam(), metrics=metrics)
+            logits = np.zeros((len(dataset.train), dataset.classes), np.float32)
+            targets = {"labels": targets, "teacher_logits": logits}
+        order = partial(student_order, len(dataset.train), 0)
+        steps_per_epoch = -(-len(dataset.train) // batch_size)
+        learner = Learner(
+            job.id,
+            Loop(trainer, network.scale),
+            network,
+            dataset.train.inputs,
+            targets,
+            order,
+            batch_size,
+            steps_per_epoch,
+        )
+        for _ in range(2):  # the first calls compile
+            learner.advance(learner.next_batches(2))
+        began, first, steps = time.perf_counter(), learner.step, 2
+        while time.perf_counter() - began < SECONDS_TO_MEASURE:
+            check()
+            learner.advance(learner.next_batches(steps))
+            steps = min(2 * steps, 32)
+    put_speed(
+        store,
+        config,
+        role,
+        (time.perf_counter() - began) / (learner.step - first) * steps_per_epoch,
+    )

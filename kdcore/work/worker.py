@@ -1,0 +1,79 @@
+"""A worker process, ``python -m kdcore.work.worker``: imports Keras once, then runs one queued job
+after another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+# Before TensorFlow is imported: no banner, and memory on a GPU as needed, so that two workers can
+# share one.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+import click
+
+from kdcore.engine.jobs import (
+    SECONDS_OF_PATIENCE,
+    Pulse,
+    end_gracefully,
+    limit_threads,
+    run_claimed,
+    this_worker,
+)
+from kdcore.storage.store import Store, default_url
+
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_UNTIL_PLACE_IS_LEFT = 2.0
+
+
+@click.command()
+@click.option("--store", "store_url", default=default_url, help="URL of the store.")
+@click.option("--worker-id", default=None, help="Id to register under; a fresh one if left out.")
+@click.option(
+    "--host",
+    default=None,
+    help="Where it runs, for a worker that a cluster tends; this machine if left out.",
+)
+@click.option("--idle-seconds", default=600.0, help="Leave after this long without work.")
+@click.option(
+    "--threads",
+    default=0,
+    help="Compute on this many threads, and take only jobs that want so; 0: all.",
+)
+def main(
+    store_url: str, worker_id: str | None, host: str | None, idle_seconds: float, threads: int
+) -> None:
+    """Run queued jobs until there have been none for a while."""
+    limit_threads(threads)
+    store = Store(store_url, patience=SECONDS_OF_PATIENCE)
+    with Pulse(store, this_worker(worker_id, host)) as pulse:
+        end_gracefully(pulse)
+        import kdcore.work.experiment  # noqa: F401  the slow import, once, before the first job is waited for
+
+        idle_since, limit = time.monotonic(), idle_seconds
+        pulse.state("idle")
+        while not pulse.ending and time.monotonic() - idle_since < limit:
+            job = store.claim(pulse.worker.id, threads=threads)
+            if job is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                waiting = store.waiting()
+                in_the_way = host is not None and bool(
+                    waiting.keys() - {threads}
+                )  # another kind may need its place
+                limit = (
+                    min(idle_seconds, SECONDS_UNTIL_PLACE_IS_LEFT) if in_the_way else idle_seconds
+                )
+                if (
+                    threads in waiting and not in_the_way
+                ):  # for what others are doing now: a teacher, say
+                    idle_since = time.monotonic()
+                continue
+            run_claimed(store, job, pulse)
+            pulse.state("idle")
+            idle_since = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Where they differ: the test examples on which two models, or any, name another class."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from kdcore import charts
+from kdcore.analysis.comparison import Comparison
+from kdcore.analysis.statistics import IntArray, softmax
+from kdcore.analysis.temperature import format_percent
+from kdcore.config.catalog import dataset_card
+from kdcore.palette import Look
+from kdcore.storage.store import Store
+from pages.compare.sections import choose_pair
+from pages.compare.state import PageState
+from pages.compare.tables import CSS, named
+from pages.shared.gallery import Mark, gallery
+from pages.shared.live_chart import live_chart
+from pages.shared.session import as_text
+from pages.temperature import data
+
+NAMED = 3  # a model's most probable classes that are said in words
+
+
+def where_they_differ(store: Store, state: PageState, found: Comparison) -> None:
+    """Draw the gallery of disagreements, and for the chosen example what each model makes of it."""
+    pair = choose_pair(state, found, "differ")
+    if pair is None:
+        return
+    kinds = found.disagreements(*pair)
+    if sum(each is not None for each in found.predictions) > 2:
+        kinds = {"any": found.any_disagreement(), **kinds}
+    _in_words(found, pair, kinds)
+    _choose_kind(state, found, pair, kinds)
+    left, right = st.columns([1, 1.35], gap="large")
+    with left:
+        index = _choose_example(store, state, found, pair, kinds[state.kind])
+    if index is not None:
+        with right:
+            _answers(store, found, index)
+
+
+def _dataset_key(found: Comparison) -> str:
+    return str(
+        next(each.trained[0].summary["dataset"] for each in found.contenders if each.trained)
+    )
+
+
+def _in_words(found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArray]) -> None:
+    """McNemar's table as a sentence, in the same numbers as the filter below."""
+    first, second = (as_text(found.looks[at].name) for at in pair)
+    both = int(np.sum(found.right(pair[0]) & found.right(pair[1])))
+    neither = int(np.sum(~found.right(pair[0]) & ~found.right(pair[1])))
+    p_value = next(
+        each.answers.p_value for each in found.pairs if {each.first, each.second} == set(pair)
+    )
+    st.markdown(
+        f"Of {found.examples:,} test examples both get **{both:,}** right and **{neither:,}** wrong; only **{first}** is right "
+        f"on **{len(kinds['only first']):,}**, only **{second}** on **{len(kinds['only second']):,}** "
+        f"(McNemar's exact test: p = {p_value:.2g}). Seed {found.seed}."
+    )
+
+
+def _choose_kind(
+    state: PageState, found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArray]
+) -> None:
+    first, second = (as_text(found.looks[at].name) for at in pair)
+    titles = {
+        "any": "Any two disagree",
+        "all": "These two disagree",
+        "only first": f"Only {first} right",
+        "only second": f"Only {second} right",
+        "both wrong": "Both wrong, differently",
+    }
+    if state.kind not in kinds:
+        state.kind = "all"
+
+    def choose() -> None:
+        state.kind, state.example = st.session_state["compare_kind"], None
+
+    st.session_state["compare_kind"] = state.kind
+    st.pills(
+        "Show",
+        list(kinds),
+        key="compare_kind",
+        required=True,
+        on_change=choose,
+        format_func=lambda kind: f"{titles[kind]} ({len(kinds[kind]):,})",
+        help="The three kinds of disagreement of two models add up to all of theirs.",
+    )
+
+
+def _choose_example(
+    store: Store, state: PageState, found: Comparison, pair: tuple[int, int], ids: IntArray
+) -> int | None:
+    images = data.images(store, _dataset_key(found))
+    shown = ids[ids < len(images)]
+    if state.example not in shown:
+        state.example = int(shown[0]) if len(shown) else None
+    chosen = gallery(
+        images[shown],
+        captions=[_caption(found, pair, at) for at in shown],
+        marks=[_mark(found, pair, at) for at in shown],
+        ids=shown.tolist(),
+        selected=state.example,
+        key="compare_gallery",
+        height=520,
+        label="Test examples on which the models disagree: choose one",
+        empty="They agree on every example of this kind",
+    )
+    if len(shown) < len(ids):
+        st.caption(
+            f"{len(shown):,} of {len(ids):,}: only the first {len(images):,} test examples are kept as pictures."
+        )
+    dots = ", ".join(f"{named(found.looks[at])} alone is right" for at in pair)
+    st.html(
+        f"{CSS}<small class='kd-small'>Below each picture: true class: the first model’s answer | the second’s. {dots}.</small>"
+    )
+    state.example = chosen if chosen is not None else state.example
+    return state.example
+
+
+def _said(found: Comparison, index: int, example: int) -> str:
+    predicted = found.predictions[index]
+    assert predicted is not None
+    return found.class_names[int(predicted[example])]
+
+
+def _caption(found: Comparison, pair: tuple[int, int], example: int) -> str:
+    one, two = (_said(found, index, example) for index in pair)
+    return f"{found.class_names[int(found.labels[example])]}: {one} | {two}"
+
+
+def _mark(found: Comparison, pair: tuple[int, int], example: int) -> Mark | None:
+    one, two = (bool(found.right(index)[example]) for index in pair)
+    if one and not two:
+        return Mark(f"only {found.looks[pair[0]].name} is right", found.looks[pair[0]].tone)
+    if two and not one:
+        return Mark(f"only {found.looks[pair[1]].name} is right", found.looks[pair[1]].tone)
+    return None
+
+
+def _answers(store: Store, found: Comparison, example: int) -> None:
+    """Every model's distribution for one example, each with its most probable classes in words."""
+    label = int(found.labels[example])
+    names = found.class_names
+    features = dataset_card(found.contenders[0].config["dataset"]).feature_names
+    row = data.in_words(store, _dataset_key(found), example, features)
+    st.markdown(
+        f"**Test example {example}: {as_text(names[label])}**" + (f" {as_text(row)}" if row else "")
+    )
+    rows: list[charts.Distribution] = []
+    said: list[tuple[Look, str]] = []
+    for look, logits in zip(found.looks, found.logits, strict=True):
+        if logits is None:
+            continue
+        probabilities = softmax(logits[example])
+        verdict = "right" if int(probabilities.argmax()) == label else "wrong"
+        rows.append((charts.as_label(look.name), look.tone, probabilities, None))
+        said.append((look, f"{verdict}: {top(names, probabilities)}"))
+    lines = "".join(f"<li>{named(look)} is {html.escape(words)}</li>" for look, words in said)
+    st.html(f"{CSS}<ul class='kd-answers'>{lines}</ul>")
+    live_chart(
+        charts.distributions(names, rows, label=label),
+        key="compare_distributions",
+        description="; ".join(f"{look.name} is {words}" for look, words in said),
+    )
+
+
+def top(class_names: Sequence[str], probabilities: np.ndarray) -> str:
+    """Say the most probable classes: "7: 94 %, 1: 5 %, 9: 0.6 %"."""
+    best = np.argsort(-probabilities, kind="stable")[:NAMED]
+    return ", ".join(
+        f"{class_names[at]}: {format_percent(float(probabilities[at]))}" for at in best
+    )

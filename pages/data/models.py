@@ -1,0 +1,144 @@
+"""Bringing models along: a ``.keras`` file goes to a worker, which looks what it is.
+
+What there is, is listed.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdcore.config.catalog import APPLICATIONS
+from kdcore.errors import ConfigError, StoreError
+from kdcore.storage import user_data, user_models
+from kdcore.storage.schema import Job, JobStatus, UserModel
+from kdcore.storage.store import Store, new_id
+from kdcore.storage.user_models import INPUTS
+from kdcore.words import in_bytes
+from pages.shared.session import as_text, engine
+from pages.train import setup
+
+
+def draw_models(store: Store) -> None:
+    """Draw the upload of a model, and the models in the store."""
+    st.markdown(
+        "A model that you trained can be the **teacher**, used as it is; or lend its architecture to the **student**. "
+        "Save it with `model.save('name.keras')`, from any version of Keras 3."
+    )
+    left, right = st.columns([1.3, 1], gap="large")
+    with left:
+        _upload(store)
+    with right, st.container(border=True):
+        names = ", ".join(f"`app-{slug}`" for slug in APPLICATIONS)
+        st.markdown(
+            "Networks of `keras.applications` need no file: on the Train page, type a name as teacher or student. "
+            f"{names}; with `-imagenet` at the end they start from ImageNet weights, which are downloaded once."
+        )
+    st.subheader("In the store", anchor=False)
+    rows = user_data.versions(store, table=UserModel)
+    if not rows:
+        st.caption("No models yet. What you add can be chosen on the Train page.")
+    for row in rows:
+        _row(store, row)
+
+
+def _upload(store: Store) -> None:
+    turn = st.session_state.setdefault("data_model_turn", 0)
+    file = st.file_uploader(
+        "A model",
+        ["keras"],
+        key=f"data_model_file_{turn}",
+        help="Loaded in a worker only, in Keras' safe mode. Lambda layers and own classes are refused.",
+    )
+    if file is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        stem = file.name.rpartition(".")[0].lower().replace(" ", "-")
+        name = st.text_input(
+            "Name",
+            stem[:40],
+            key="data_model_name",
+            max_chars=40,
+            width=220,
+            help="By which it is chosen: lower-case letters, digits, _ . or -",
+        )
+        inputs = st.selectbox(
+            "Pixel values that it expects",
+            INPUTS,
+            key="data_model_inputs",
+            width=220,
+            help="auto: told by its first layers, else 0 to 1.",
+        )
+        try:
+            user_models.check_name(name)
+            refused = None
+        except ConfigError as error:
+            refused = str(error)
+        pressed = st.button(
+            "Take it in",
+            type="primary",
+            icon=":material/database:",
+            key="data_model_add",
+            disabled=bool(refused),
+        )
+    if refused:
+        st.markdown(f":red[:material/error: {as_text(refused)}]")
+    if pressed and not refused:
+        with st.spinner(f"Handing {in_bytes(file.size)} to a worker"):
+            upload = user_data.put_upload(store, new_id(), file)
+        st.session_state["data_model_turn"] = turn + 1
+        job_id = store.add_job(
+            "model", {"upload": upload, "file_name": file.name, "name": name, "inputs": inputs}
+        )
+        engine().submit(job_id)
+        st.query_params.from_dict({"job": job_id})
+        st.rerun()
+
+
+def _row(store: Store, row: UserModel) -> None:
+    card = user_models.to_card(row)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f":material/network_node: **{as_text(row.name)}**", width="content")
+        st.caption(_in_words(row), width="content")
+        if card.kind == "file":
+            st.button(
+                "Remove",
+                key=f"data_model_remove_{row.key}",
+                icon=":material/delete:",
+                type="tertiary",
+                on_click=_remove,
+                args=(store, row.key),
+                help="Its file leaves the store. Experiments made with it stay.",
+            )
+
+
+def _remove(store: Store, key: str) -> None:
+    user_data.remove(store, key, UserModel)
+
+
+def _in_words(row: UserModel) -> str:
+    card = user_models.to_card(row)
+    if card.kind == "function":
+        return "a Python function, known where KD_PLUGINS names its module"
+    shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
+    return (
+        f"{shape} → {card.classes} classes · {card.parameters:,} parameters · {card.output} · values {card.inputs} "
+        f"({card.inputs_known}) · {in_bytes(row.size)} · {setup.ago(row.created_at)}"
+    )
+
+
+def after_model_job(store: Store, job: Job) -> None:
+    """Say what came of taking a model in."""
+    status = JobStatus(job.status)
+    if status is JobStatus.FINISHED:
+        row = user_models.find(store, (store.artifact(f"model_report/{job.id}") or b"").decode())
+        if row is None:
+            raise StoreError("the model is no longer in the store")
+        st.success(
+            f"Stored as **{as_text(row.key)}**. It can now be teacher or student.",
+            icon=":material/check_circle:",
+        )
+        st.markdown(as_text(_in_words(row)[:1].upper() + _in_words(row)[1:]))
+    elif status is JobStatus.FAILED:
+        st.error(as_text(job.error or "failed"), icon=":material/error:")
+    else:
+        st.warning(f"This was {status.value} before its end.", icon=":material/stop_circle:")

@@ -1,0 +1,426 @@
+"""Bringing data along: upload, check, report, store.
+
+All state is in the address and in the store's jobs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import streamlit as st
+
+from kdcore.config.catalog import dataset_card
+from kdcore.config.experiment import starting_config
+from kdcore.data.check import COLOURS, SCALING_WORDS, DataOptions, Report, check_name
+from kdcore.data.ingest import data_payload, get_report
+from kdcore.errors import ConfigError, StoreError
+from kdcore.storage import user_data
+from kdcore.storage.schema import Job, JobStatus, UserDataset
+from kdcore.storage.store import Store, new_id
+from kdcore.words import in_bytes
+from pages.data.models import after_model_job, draw_models
+from pages.data.report import show_report
+from pages.shared.session import as_text, engine, show_error
+from pages.train import setup
+
+SECONDS_BETWEEN_LOOKS = 0.4
+KINDS = ["npz", "zip", "csv", "parquet"]
+TABLES = (".csv", ".parquet")
+
+
+def draw(store: Store) -> None:
+    """Draw what the address asks for: a check, a stored dataset, or how to begin."""
+    st.title("Bring your own data and models", anchor=False)
+    job_id, key = st.query_params.get("job"), st.query_params.get("dataset")
+    try:
+        if job_id is not None:
+            _show_job(store, store.job(job_id))
+        elif key is not None:
+            _show_dataset(store, key)
+        else:
+            data, models = st.tabs(["Data", "Models"])
+            with data:
+                _begin(store)
+            with models:
+                draw_models(store)
+    except StoreError as error:
+        show_error(error)
+        st.button("Back to all data", icon=":material/arrow_back:", on_click=st.query_params.clear)
+
+
+# --- The beginning: upload, and what there is ---
+
+
+def _begin(store: Store) -> None:
+    st.markdown(
+        "Drop a file: everything in it is checked before anything is stored, and you see what was found. "
+        "Once stored, it can be chosen on every page, on the command line, and by workers on other machines."
+    )
+    left, right = st.columns([1.3, 1], gap="large")
+    with left:
+        turn = st.session_state.setdefault("data_turn", 0)
+        file = st.file_uploader(
+            "A dataset",
+            KINDS,
+            key=f"data_file_{turn}",
+            help="Larger files, and folders of images, go in by the command line: python -m kdcore data add NAME PATH",
+        )
+        if file is not None:
+            with st.spinner(f"Handing {in_bytes(file.size)} to a worker"):
+                upload = user_data.put_upload(store, new_id(), file)
+            st.session_state["data_turn"] = (
+                turn + 1
+            )  # a fresh uploader: the file need not stay in this process
+            _start_check(store, upload, file.name, DataOptions())
+            st.rerun()
+    with right, st.container(border=True):
+        st.markdown(
+            "- `.npz`: `x_train`, `y_train`, `x_test`, `y_test`, or `x`, `y`, which are then divided\n"
+            "- `.zip` of images in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
+            "- `.csv` or `.parquet`: features, and a column of classes"
+        )
+    rows = user_data.versions(store)
+    st.subheader("In the store", anchor=False)
+    if not rows:
+        st.caption(
+            "Nothing yet. The built-in datasets are on the Train page; what you add joins them there."
+        )
+    for row in rows:
+        _row(store, row)
+
+
+def _row(store: Store, row: UserDataset) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if st.button(
+            row.name, key=f"data_open_{row.key}", type="tertiary", icon=_icon(row.card["kind"])
+        ):
+            st.query_params["dataset"] = row.key
+            st.rerun()
+        shape = "×".join(map(str, row.card["input_shape"]))
+        st.caption(
+            f"{len(row.card['class_names'])} classes · {row.card['training_examples']:,} for training · {shape} · "
+            f"{in_bytes(row.size)} · {setup.ago(row.created_at)}",
+            width="content",
+        )
+        st.button(
+            "Train on it",
+            key=f"data_train_{row.key}",
+            icon=":material/model_training:",
+            type="tertiary",
+            on_click=_train_on,
+            args=(row.key,),
+        )
+        st.button(
+            "Remove",
+            key=f"data_remove_{row.key}",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=_remove,
+            args=(store, row.key),
+            help="Its data leaves the store. Experiments made with it stay, and can be looked at.",
+        )
+    if st.session_state.pop("data_go", None) == row.key:
+        st.switch_page("pages/views/train.py")
+
+
+def _icon(kind: str) -> str:
+    return ":material/table:" if kind == "table" else ":material/image:"
+
+
+def _remove(store: Store, key: str) -> None:
+    user_data.remove(store, key)
+    st.toast(f"{as_text(key)} is removed", icon=":material/delete:")
+
+
+def _train_on(key: str) -> None:
+    setup.fill(starting_config(key))
+    st.session_state["data_go"] = key
+
+
+# --- A check, or what came of storing ---
+
+
+def _start_check(
+    store: Store, upload: dict[str, Any], file_name: str, options: DataOptions
+) -> None:
+    _submit(store, data_payload(upload, file_name, options))
+
+
+def _submit(store: Store, payload: dict[str, Any]) -> None:
+    job_id = store.add_job("data", payload)
+    engine().submit(job_id)
+    st.query_params.from_dict({"job": job_id})
+
+
+def _show_job(store: Store, job: Job) -> None:
+    if job.kind not in ("data", "model"):
+        raise StoreError(f"job {job.id} is not one of this page's")
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        st.subheader(as_text(job.payload["file_name"]), anchor=False)
+        if JobStatus(job.status).live:
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                key="data_stop",
+                on_click=engine().cancel,
+                args=(job.id,),
+            )
+        else:
+            done = job.kind == "model"
+            st.button(
+                "All models" if done else "Discard",
+                icon=":material/arrow_back:" if done else ":material/close:",
+                key="data_discard",
+                on_click=_discard,
+                args=(store, job),
+                help="Forget this upload, and go back.",
+            )
+    live = JobStatus(job.status).live
+    st.fragment(_follow, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, job.id, live)
+    if not live:
+        (after_model_job if job.kind == "model" else _after)(store, job)
+
+
+def _follow(store: Store, job_id: str, was_live: bool) -> None:
+    if not was_live:
+        return
+    engine().tend()
+    job = store.job(job_id)
+    status = JobStatus(job.status)
+    if not status.live:
+        st.rerun()
+    waits = (
+        "Waiting for a worker"
+        if status is JobStatus.QUEUED
+        else f"{job.phase[:1].upper()}{job.phase[1:]}"
+    )
+    st.progress(job.progress, waits)
+
+
+def _after(store: Store, job: Job) -> None:
+    status, stored = JobStatus(job.status), job.payload["name"] is not None
+    if status is JobStatus.FINISHED and stored:
+        key = store.artifact(f"data_report/{job.id}/key")
+        assert key is not None, "a finished job has stored something"
+        st.query_params.from_dict({"dataset": key.decode(), "new": "1"})
+        st.rerun()
+    report = get_report(store, job.id)
+    if status is JobStatus.FAILED:
+        st.error(as_text(job.error or "failed"), icon=":material/error:")
+    elif status is not JobStatus.FINISHED:
+        st.warning(f"The check was {status.value} before its end.", icon=":material/stop_circle:")
+    _choices(store, job, report)
+    if report is not None:
+        show_report(store, report, f"data_report/{job.id}/preview")
+
+
+def _choices(store: Store, job: Job, report: Report | None) -> None:
+    """Draw how the data is to be read, and the button that goes on: check again, or store."""
+    before = DataOptions(**job.payload["options"])
+    with st.container(border=True):
+        options = _options(job, before, report)
+        if options is None:
+            return
+        if options != before or report is None:
+            st.button(
+                "Check again",
+                type="primary",
+                icon=":material/fact_check:",
+                key="data_check",
+                on_click=_start_check,
+                args=(store, job.payload["upload"], job.payload["file_name"], options),
+            )
+            return
+        for what, rule, got in report.problems:
+            st.markdown(f":red[:material/error: {as_text(f'{what} must be {rule}, got {got}')}]")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            suggestion = _suggest_name(job.payload["file_name"])
+            name = st.text_input(
+                "Name",
+                suggestion,
+                key=f"data_name_{job.id}",
+                max_chars=40,
+                width=320,
+                help="By which it is chosen: lower-case letters, digits, _ . or -",
+            )
+            try:
+                check_name(name)
+                refused = None
+            except ConfigError as error:
+                refused = str(error)
+            st.button(
+                "Store",
+                type="primary",
+                icon=":material/database:",
+                key="data_store",
+                on_click=_submit,
+                disabled=bool(report.problems or refused),
+                args=(
+                    store,
+                    data_payload(job.payload["upload"], job.payload["file_name"], options, name),
+                ),
+            )
+        if refused:
+            st.markdown(f":red[:material/error: {as_text(refused)}]")
+        elif user_data.find(store, name) is not None:
+            st.caption(
+                "There is data of this name: it becomes the older version, and experiments made with it keep it."
+            )
+
+
+def _options(job: Job, before: DataOptions, report: Report | None) -> DataOptions | None:
+    """Draw the widgets of :class:`DataOptions` that fit the file.
+
+    None while one of them is refused.
+    """
+    values = asdict(before)
+    table = job.payload["file_name"].lower().endswith(TABLES) or (
+        report is not None and report.kind == "table"
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        if job.payload["file_name"].lower().endswith(TABLES):
+            values["label"] = (
+                st.text_input(
+                    "Column of classes",
+                    before.label or "",
+                    key=f"data_label_{job.id}",
+                    width=220,
+                    placeholder="found by its name",
+                )
+                or None
+            )
+        if not table:
+            height, width = before.size or (report.shape[:2] if report else (None, None))
+            high = st.number_input(
+                "Height",
+                4,
+                512,
+                height,
+                key=f"data_height_{job.id}",
+                width=150,
+                placeholder="as it is",
+            )
+            wide = st.number_input(
+                "Width",
+                4,
+                512,
+                width,
+                key=f"data_width_{job.id}",
+                width=150,
+                placeholder="as it is",
+            )
+            chosen = (int(high), int(wide)) if high and wide else None
+            as_reported = (
+                report is not None and chosen == tuple(report.shape[:2]) and before.size is None
+            )
+            values["size"] = None if as_reported else chosen
+            values["colour"] = st.selectbox(
+                "Colour",
+                COLOURS,
+                COLOURS.index(before.colour),
+                key=f"data_colour_{job.id}",
+                width=150,
+                help="grey: one channel; colour: three.",
+            )
+        scalings = ["auto", *(("unit", "standard", "none") if table else ("unit", "none"))]
+        names = {
+            "auto": f"auto ({SCALING_WORDS['standard' if table else 'unit']})",
+            **SCALING_WORDS,
+        }
+        values["scaling"] = st.selectbox(
+            "Scaling",
+            scalings,
+            scalings.index(before.scaling),
+            key=f"data_scaling_{job.id}",
+            width=260,
+            format_func=lambda name: names[name],
+            help="What models see. What it learns, it learns from training data.",
+        )
+        values["skip_corrupt"] = (
+            st.toggle(
+                "Skip corrupt files",
+                before.skip_corrupt,
+                key=f"data_skip_{job.id}",
+                help="Leave out what cannot be read.",
+            )
+            if not table
+            else False
+        )
+        values["drop_duplicates"] = st.toggle(
+            "Drop duplicates",
+            before.drop_duplicates,
+            key=f"data_drop_{job.id}",
+            help="Leave out training examples that are in the test part too, and repeats.",
+        )
+    try:
+        return DataOptions(**values)
+    except ConfigError as error:
+        show_error(error)
+        return None
+
+
+def _suggest_name(file_name: str) -> str:
+    stem = file_name.rpartition("/")[2].rpartition(".")[0].lower()
+    plain = "".join(
+        sign if sign.isascii() and (sign.isalnum() or sign in "_-.") else "-" for sign in stem
+    ).lstrip("_.-")
+    name = plain[:40] or "mine"
+    try:
+        return check_name(name)
+    except ConfigError:  # the name of a built-in dataset
+        return f"my-{name}"[:40]
+
+
+def _discard(store: Store, job: Job) -> None:
+    user_data.drop_upload(store, job.payload["upload"]["upload"])
+    st.query_params.clear()
+
+
+# --- A stored dataset ---
+
+
+def _show_dataset(store: Store, key: str) -> None:
+    row = user_data.find(store, key)
+    if row is None:
+        raise StoreError(f"there is no dataset {key!r} in the store")
+    if st.query_params.get("new"):
+        st.success(
+            f"Stored as **{as_text(row.key)}**. It can now be chosen on every page.",
+            icon=":material/check_circle:",
+        )
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        with st.container(width="content", gap=None):
+            st.subheader(as_text(row.name), anchor=False)
+            st.caption(
+                f"{as_text(row.key)} · {in_bytes(row.size)} · added {setup.ago(row.created_at)}"
+            )
+        with st.container(horizontal=True, width="content", gap="small"):
+            st.button(
+                "All data",
+                icon=":material/arrow_back:",
+                key="data_back",
+                on_click=st.query_params.clear,
+            )
+            if row.removed_at is None:
+                st.button(
+                    "Train on it",
+                    type="primary",
+                    icon=":material/model_training:",
+                    key="data_train",
+                    on_click=_train_on,
+                    args=(row.key,),
+                )
+    if st.session_state.pop("data_go", None) == row.key:
+        st.switch_page("pages/views/train.py")
+    if row.removed_at is not None:
+        st.warning(
+            "Removed: experiments made with it can be looked at; to train on it, add it again.",
+            icon=":material/delete:",
+        )
+    dataset_card(row.key)  # known from here on, whichever process added it
+    show_report(store, Report(**row.report), f"{row.manifest['prefix']}/preview")

@@ -1,0 +1,232 @@
+"""The table of experiments: filters above it, one row an experiment, and which rows are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from kdcore.analysis import library
+from kdcore.config.catalog import short_name
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+
+CHOSEN = "runs_chosen"  # session state: ids of the chosen experiments
+ROWS_IN_SIGHT = 12
+ROW_PIXELS = 35
+ALONE, CELLS = "without sweeps", "all"
+FILTERS = ("text", "datasets", "statuses", "tags", "sweep", "starred")
+
+
+def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
+    """Return the listing, read once for what one click draws; see :func:`changed`."""
+    return _listing(store, deleted, st.session_state.get("runs_edits", 0))
+
+
+@st.cache_data(show_spinner=False, ttl=1.0, max_entries=16)
+def _listing(_store: Store, deleted: bool, edits: int) -> pd.DataFrame:
+    return library.listing(_store, deleted=deleted)
+
+
+def changed() -> None:
+    """Say that this visitor changed something: the next listing is read anew."""
+    st.session_state["runs_edits"] = st.session_state.get("runs_edits", 0) + 1
+
+
+def chosen() -> list[str]:
+    """Return the ids of the experiments that are ticked."""
+    return list(st.session_state.get(CHOSEN, []))
+
+
+def choose(ids: Sequence[str]) -> None:
+    """Tick these experiments and no other."""
+    st.session_state[CHOSEN] = list(ids)
+
+
+def filters(table: pd.DataFrame) -> dict[str, Any]:
+    """Draw the filters and return what they ask of :func:`kdcore.analysis.library.matching`."""
+    datasets = sorted({short_name(name) for name in table["dataset"]})
+    statuses = [status.value for status in JobStatus if status.value in set(table["status"])]
+    tags = sorted(
+        {tag for given in table["tags"] for tag in given if not tag.startswith(library.SWEEP_TAG)}
+    )
+    sweeps = {row.sweep: row.sweep_name for row in table[table["sweep"].notna()].itertuples()}
+    wanted: dict[str, Any] = {}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        wanted["text"] = st.text_input(
+            "Find",
+            key="runs_text",
+            placeholder="name, note, setting, id …",
+            width=250,
+            persist_state="session",
+            icon=":material/search:",
+            help="Shows the experiments that contain every word.",
+        )
+        for name, label, options, about in (
+            ("datasets", "Dataset", datasets, "None chosen: all of them."),
+            ("statuses", "Status", statuses, "None chosen: all of them."),
+            ("tags", "Tags", tags, "Only those that have every tag chosen here."),
+        ):
+            if len(options) > (0 if name == "tags" else 1) or st.session_state.get(f"runs_{name}"):
+                gone = [
+                    each
+                    for each in st.session_state.get(f"runs_{name}") or []
+                    if each not in options
+                ]
+                wanted[name] = st.multiselect(
+                    label,
+                    [*options, *gone],
+                    key=f"runs_{name}",
+                    width=220,
+                    placeholder="all",
+                    persist_state="session",
+                    help=about,
+                )
+        if sweeps:
+            choices = [CELLS, ALONE, *sweeps]
+            if st.session_state.get("runs_sweep") not in choices:
+                st.session_state["runs_sweep"] = CELLS
+            wanted["sweep"] = st.selectbox(
+                "Sweep",
+                choices,
+                key="runs_sweep",
+                width=220,
+                persist_state="session",
+                format_func=lambda sweep: (
+                    sweep if sweep in (CELLS, ALONE) else sweeps[sweep] or f"sweep {sweep}"
+                ),
+                help="The cells of one sweep, or only what was started by hand.",
+            )
+        wanted["starred"] = st.toggle(
+            "Starred", key="runs_starred", persist_state="session", help="Those that you starred."
+        )
+    sweep = wanted.pop("sweep", CELLS)
+    return wanted | {"sweep": None if sweep == CELLS else "" if sweep == ALONE else sweep}
+
+
+def clear_filters() -> None:
+    """Show everything again."""
+    for name in FILTERS:
+        st.session_state.pop(f"runs_{name}", None)
+
+
+def draw(
+    shown: pd.DataFrame, *, key: str = "runs_table", on_choice: Callable[[], None] = lambda: None
+) -> None:
+    """Draw the experiments as a table; ticking rows changes what :func:`chosen` returns, before the
+    script reruns.
+
+    What is ticked stays ticked when the table is sorted, filtered or grows.
+    """
+    ids = shown["experiment"].to_list()
+    st.session_state[key] = {
+        "selection": {"rows": [ids.index(each) for each in chosen() if each in ids]}
+    }
+
+    def ticked() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        now = [ids[row] for row in rows if row < len(ids)]
+        choose(
+            [
+                *(each for each in chosen() if each in now),
+                *(each for each in now if each not in chosen()),
+            ]
+        )
+        on_choice()
+
+    st.dataframe(
+        presentable(shown),
+        key=key,
+        on_select=ticked,
+        selection_mode="multi-row",
+        hide_index=True,
+        placeholder="–",
+        column_config=COLUMNS,
+        height=ROW_PIXELS * (min(len(shown), ROWS_IN_SIGHT) + 1) + 3,
+        alt="All experiments that fit the filters, one a row; tick rows to act on them",
+    )
+
+
+def presentable(shown: pd.DataFrame) -> pd.DataFrame:
+    """Return a listing as it is shown: percentages, words for settings, tags, and times
+    that sort.
+    """
+    title = shown["name"].where(
+        shown["name"] != "", shown["teacher"] + " teaches " + shown["student"]
+    )
+    return pd.DataFrame(
+        {
+            "star": shown["starred"].map({True: "★", False: ""}),
+            "title": title,
+            "status": [
+                _status(status, progress)
+                for status, progress in zip(shown["status"], shown["progress"], strict=True)
+            ],
+            "gain": shown["gain"],
+            "interval": [
+                _interval(low, high) for low, high in zip(shown["low"], shown["high"], strict=True)
+            ],
+            "student_accuracy": 100 * shown["student_accuracy"],
+            "baseline_accuracy": 100 * shown["baseline_accuracy"],
+            "dataset": shown["dataset"].map(short_name),
+            "models": shown["teacher"] + " → " + shown["student"],
+            "labels": shown["labels"],
+            "alpha": shown["alpha"],
+            "temperature": shown["temperature"],
+            "seeds": shown["seeds"],
+            "when": pd.to_datetime(shown["created_at"], unit="s", utc=True),
+            "tags": shown["tags"],
+            "bytes": shown["bytes"],
+            "id": shown["experiment"],
+        }
+    )
+
+
+def _status(status: str, progress: float) -> str:
+    return f"running, {progress:.0%}" if status == JobStatus.RUNNING else status
+
+
+def _interval(low: float, high: float) -> str | None:
+    return None if pd.isna(low) else f"{low:+.1f} to {high:+.1f}"
+
+
+_number, _text = st.column_config.NumberColumn, st.column_config.TextColumn
+COLUMNS: dict[str, Any] = {
+    "star": _text("★", width=30, help="Starred"),
+    "title": _text("Experiment", width=170, help="Its name, or who teaches whom"),
+    "status": _text("Status", width=78),
+    "gain": _number(
+        "Gain",
+        format="%+.1f",
+        width=55,
+        help="Student minus baseline on test data, percentage points",
+    ),
+    "interval": _text(
+        "95 % interval", width=100, help="Of the gain, over paired seeds; none with a single seed"
+    ),
+    "student_accuracy": _number(
+        "Student", format="%.1f %%", width=65, help="Accuracy on test data, mean over seeds"
+    ),
+    "baseline_accuracy": _number(
+        "Baseline", format="%.1f %%", width=70, help="Accuracy on test data, mean over seeds"
+    ),
+    "dataset": _text("Dataset", width=70),
+    "models": _text("Teacher → student", width=158),
+    "labels": _number(
+        "Labels", width=60, help="How many true labels the student gets; – is all of them"
+    ),
+    "alpha": _number("α", format="%g", width=42, help="Weight of the true labels"),
+    "temperature": _number("T", format="%g", width=40, help="Temperature"),
+    "seeds": _number("Seeds", width=52, help="Paired repetitions"),
+    "tags": st.column_config.ListColumn("Tags", width=110),
+    "when": st.column_config.DatetimeColumn("When", format="distance", width=105),
+    "bytes": _number(
+        "Disk",
+        format="bytes",
+        width=75,
+        help="Weights, logits and checkpoints of the models it trained itself",
+    ),
+    "id": _text("Id", width=95),
+}

@@ -1,0 +1,86 @@
+"""Parts of a page that follow what goes on in the store, at a pace that server and browser can
+keep.
+
+``st.fragment(run_every=...)`` ticks by the clock: also in a tab that nobody sees, and also while
+the last tick is still being drawn. Here the browser asks for the next look only when it has got the
+last, rarely while its tab is hidden, and at once when that is shown again; and how long it waits
+may change from look to look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ParamSpec
+
+import streamlit as st
+
+Arguments = ParamSpec("Arguments")
+
+SECONDS_WHEN_HIDDEN = 30.0
+# A look that brought no answer (the server was restarted, or had no time) is asked for again.
+SECONDS_UNTIL_ASKED_AGAIN = 10.0
+
+_JS = """
+const followers = new WeakMap();
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const follower = followers.get(parentElement) ?? {};
+  followers.set(parentElement, follower);
+  const ask = () => {
+    clearTimeout(follower.timer);
+    follower.asked = true;
+    follower.timer = setTimeout(ask, data.asked_again);
+    setTriggerValue('asked', performance.now());
+  };
+  const wait = () => {
+    clearTimeout(follower.timer);
+    follower.timer = setTimeout(ask, document.hidden ? data.hidden : data.shown);
+  };
+  const look = () => { if (!document.hidden && !follower.asked) ask(); };
+  document.removeEventListener('visibilitychange', follower.look);
+  document.addEventListener('visibilitychange', look);
+  follower.look = look;
+  follower.asked = false;
+  wait();
+  return () => {
+    clearTimeout(follower.timer);
+    document.removeEventListener('visibilitychange', follower.look);
+  };
+}
+"""
+
+_component = st.components.v2.component("kd_follower", html="<span></span>", js=_JS)
+
+
+def follow(
+    part: Callable[Arguments, None], seconds: Callable[[], float] | float | None, *, key: str
+) -> Callable[Arguments, None]:
+    """Return ``part`` as a fragment of the page that is drawn again so many seconds after it was
+    drawn, and so on.
+
+    Args:
+        part: draws something.
+        seconds: how long to wait, or what tells it after each drawing; None draws once.
+        key: unique in the app.
+    """
+
+    def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        try:
+            part(*arguments, **named)
+        finally:  # whatever happened to this drawing, the next may succeed
+            if seconds is not None:
+                _ask_again(seconds() if callable(seconds) else seconds, key)
+
+    return st.fragment(drawn)
+
+
+def _ask_again(seconds: float, key: str) -> None:
+    pauses = {
+        "shown": seconds,
+        "hidden": max(seconds, SECONDS_WHEN_HIDDEN),
+        "asked_again": SECONDS_UNTIL_ASKED_AGAIN,
+    }
+    # Another moment each time, so that the browser hears of every drawing.
+    data = {"drawn_at": time.time()} | {name: round(1000 * pause) for name, pause in pauses.items()}
+    _component(key=key, data=data, height=1, on_asked_change=lambda: None)

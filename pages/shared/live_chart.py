@@ -1,0 +1,365 @@
+"""The one way to put a chart on a page: a browser component around ``Plotly.react``.
+
+``st.plotly_chart`` builds a new chart at every update, and with it goes the visitor's zoom. This
+component keeps its DOM node for as long as it is on the page: updates do not flicker, and zoom and
+hidden traces survive them. It works offline: the chart library is the installed plotly package's
+own, served by Streamlit's static file serving.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from kdcore.palette import NEUTRALS, dark_variants
+
+Click = dict[str, Any]
+
+
+class Drawing(NamedTuple):
+    """A figure ready to be sent: its JSON, and its height in pixels."""
+
+    json: str
+    height: int
+
+
+def drawing(figure: go.Figure) -> Drawing:
+    """Return a figure as it is sent to browsers."""
+    return Drawing(
+        figure.to_json(validate=False, remove_uids=False), int(figure.layout.height or 320)
+    )
+
+
+_CSS = """
+.kd-chart { display: flex; flex-direction: column; position: relative; width: 100%; min-width: 0; }
+.kd-chart-title { font-weight: 600; font-size: 0.95rem; line-height: 1.3; padding: 0 0 0.3rem 0.1rem; }
+.kd-chart-subtitle { font-size: 0.82rem; line-height: 1.3; opacity: 0.7; padding: 0 0 0.3rem 0.1rem; }
+.kd-chart-title:empty, .kd-chart-subtitle:empty, .kd-chart-legend:empty { display: none; }
+.kd-chart-legend { display: flex; flex-wrap: wrap; gap: 0 0.35rem; padding-bottom: 0.15rem; }
+.kd-chart-legend button {
+  all: unset; display: inline-flex; align-items: center; gap: 0.35rem; padding: 0.1rem 0.35rem 0.1rem 0.1rem; cursor: pointer;
+  border-radius: 0.4rem; font-size: 0.8rem; line-height: 1.5; color: var(--st-text-color);
+}
+.kd-chart-legend button:hover { background: var(--st-secondary-background-color); }
+.kd-chart-legend button:focus-visible { outline: 2px solid var(--st-primary-color); }
+.kd-chart-legend button[aria-pressed="false"] { opacity: 0.45; text-decoration: line-through; }
+.kd-chart-plot { flex: 1 1 auto; min-height: 0; min-width: 0; position: relative; }
+.kd-chart-plot .modebar-group { background: transparent !important; }
+/* Plotly's halo around the hover line is white on every page. */
+.kd-chart-plot .spikeline[stroke="rgb(255, 255, 255)"] { display: none; }
+.kd-chart-error { opacity: 1; color: var(--st-red-text-color); }
+"""
+
+_HTML = """
+<div class="kd-chart">
+  <div class="kd-chart-title" aria-hidden="true"></div>
+  <div class="kd-chart-subtitle" aria-hidden="true"></div>
+  <div class="kd-chart-legend" role="group" aria-label="Show or hide"></div>
+  <div class="kd-chart-plot" role="img"></div>
+</div>
+"""
+
+_JS = r"""
+const charts = new WeakMap();
+
+// Once a page, however many charts; after a failure the next update tries again.
+function loadPlotly(file) {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  window.kdPlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = new URL('./app/static/' + file, document.baseURI).href;
+    script.onload = () => window.Plotly ? resolve(window.Plotly) : reject(new Error('no Plotly in ' + script.src));
+    script.onerror = () => reject(new Error('cannot load ' + script.src));
+    document.head.append(script);
+  }).catch((error) => { window.kdPlotly = undefined; throw error; });
+  return window.kdPlotly;
+}
+
+// Any CSS colour as numbers, by asking the browser.
+function rgb(root, css) {
+  const probe = document.createElement('span');
+  probe.style.color = css;
+  root.append(probe);
+  const numbers = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  probe.remove();
+  return numbers.slice(0, 3);
+}
+
+const blend = (over, under, share) =>
+  `rgb(${over.map((value, i) => Math.round(value * share + under[i] * (1 - share))).join(',')})`;
+
+function theme(root) {
+  const text = rgb(root, 'var(--st-text-color)');
+  const page = rgb(root, 'var(--st-background-color)');
+  const dark = page[0] * 0.2126 + page[1] * 0.7152 + page[2] * 0.0722 < 128;
+  return {
+    dark,
+    font: getComputedStyle(root).getPropertyValue('--st-font') || getComputedStyle(root).fontFamily,
+    neutrals: {
+      ink: blend(text, page, 1), muted: blend(text, page, 0.68), grid: blend(text, page, 0.13), surface: blend(page, page, 1),
+    },
+  };
+}
+
+function themed(chart) {
+  const { figure, dark, neutrals } = chart.data;
+  const look = theme(chart.root);
+  const swaps = Object.entries(neutrals).map(([name, tone]) => [tone, look.neutrals[name]]);
+  if (look.dark) swaps.push(...Object.entries(dark));
+  const result = JSON.parse(swaps.reduce((text, [from, to]) => text.replaceAll(from, to), figure));
+  result.layout.font = { ...result.layout.font, family: look.font };
+  chart.neutrals = look.neutrals;
+  chart.root.dataset.theme = look.dark ? 'dark' : 'light';
+  return result;
+}
+
+// What Plotly would draw, as text alone: a parsed document that is never shown runs nothing.
+const plain = (text) =>
+  new DOMParser().parseFromString((text ?? '').replace(/<br\s*\/?>/g, ' '), 'text/html').body.textContent;
+const groupOf = (trace) => trace.legendgroup || trace.uid || trace.name;
+
+// Title and legend are the page's own text: they wrap on a narrow screen, and the keyboard reaches them.
+function lift(chart, figure) {
+  const { data, layout } = figure;
+  chart.title.textContent = plain(layout.title?.text);
+  chart.subtitle.textContent = plain(layout.title?.subtitle?.text);
+  if (layout.title?.text) layout.margin = { ...layout.margin, t: 10 };
+  delete layout.title;
+  const entries = data.filter((trace) => trace.showlegend !== false && trace.name)
+    .sort((one, other) => (one.legendrank ?? 1000) - (other.legendrank ?? 1000));
+  const wanted = layout.showlegend ?? entries.length > 1;
+  legend(chart, wanted ? entries : []);
+  layout.showlegend = false;
+  for (const trace of data) if (chart.hidden.has(groupOf(trace))) trace.visible = 'legendonly';
+}
+
+function legend(chart, entries) {
+  const contents = entries.map((trace) => ({ group: groupOf(trace), name: plain(trace.name), ...swatch(trace) }));
+  // Left alone while it says the same, so that the keyboard's focus stays where it is.
+  const written = JSON.stringify(contents);
+  if (chart.legendWritten !== written) {
+    chart.legendWritten = written;
+    chart.legend.replaceChildren(...contents.map((entry) => legendEntry(chart, entry)));
+  }
+  for (const button of chart.legend.children) button.setAttribute('aria-pressed', !chart.hidden.has(button.dataset.group));
+}
+
+function legendEntry(chart, { group, name, drawing, line, fill }) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.dataset.group = group;
+  button.innerHTML = `<svg width="22" height="12" aria-hidden="true">${drawing}</svg>`;
+  button.firstChild.style.setProperty('stroke', line);
+  button.firstChild.style.setProperty('fill', fill);
+  button.append(name);
+  button.onclick = () => {
+    if (!chart.hidden.delete(group)) chart.hidden.add(group);
+    draw(chart);
+  };
+  return button;
+}
+
+const SHAPES = {
+  circle: '<circle cx="11" cy="6" r="3.5" stroke="none"/>',
+  square: '<rect x="8" y="3" width="6" height="6" stroke="none"/>',
+  diamond: '<path d="M11 1.8 15.2 6 11 10.2 6.8 6Z" stroke="none"/>',
+};
+
+const DASHES = { dot: '2 2', dashdot: '5 2 2 2', longdash: '9 3', longdashdot: '9 2 2 2' };
+
+function swatch({ type, line = {}, marker = {}, mode = '' }) {
+  const tone = [line.color, marker.color].find((value) => typeof value === 'string') ?? 'currentColor';
+  if (type === 'bar') {
+    const edge = marker.line?.width ? marker.line.color : 'none';
+    return { drawing: '<rect x="5" y="1" width="12" height="10" rx="1"/>', line: edge, fill: tone };
+  }
+  const dash = line.dash && line.dash !== 'solid' ? ` stroke-dasharray="${DASHES[line.dash] ?? '5 3'}"` : '';
+  const rule = mode.includes('lines') ? `<path d="M0 6H22" stroke-width="${Number(line.width) || 2}"${dash}/>` : '';
+  const [shape, open] = (marker.symbol ?? 'circle').split('-');
+  const filled = SHAPES[shape] ?? SHAPES.circle;
+  const dot = !mode.includes('markers') ? '' : open ? filled.replace('stroke="none"', 'fill="none" stroke-width="1.6"') : filled;
+  return { drawing: rule + dot, line: tone, fill: tone };
+}
+
+function draw(chart) {
+  const { plot, root, Plotly } = chart;
+  // In a closed tab or expander there is nothing to measure; the resize observer comes back here. Where nobody looks, a
+  // drawing is work for nothing; visibilitychange comes back.
+  chart.stale = !Plotly || !root.isConnected || plot.clientWidth === 0 || document.hidden;
+  if (chart.stale) return;
+  const figure = themed(chart);
+  const { data, layout } = figure;
+  lift(chart, figure);
+  delete layout.height;
+  Object.assign(layout, { autosize: true, uirevision: 'kept', width: undefined });
+  const fixed = Object.entries(layout).every(([name, axis]) => !/^[xy]axis/.test(name) || axis.fixedrange);
+  // A finger on the chart scrolls the page.
+  if (fixed || matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
+  plot.setAttribute('aria-label', chart.data.description);
+  // The very same button each time: Plotly takes another function for a new configuration, and starts afresh.
+  chart.save ??= saveButton(chart);
+  Plotly.react(plot, data, layout, {
+    displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
+    modeBarButtons: [[...(fixed ? [] : ['zoom2d', 'pan2d', 'resetScale2d']), chart.save]],
+  });
+  if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
+  chart.listening = true;
+}
+
+// The picture stands alone, so it has its title, legend and background again.
+const saveButton = (chart) => ({
+  name: 'save', title: 'Download as PNG', icon: chart.Plotly.Icons.camera,
+  click: () => {
+    const { data, layout } = themed(chart);
+    const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
+    layout.margin.t = 100;
+    Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
+    chart.Plotly.downloadImage({ data, layout }, { ...size, format: 'png', scale: 2, filename: 'kd-lab' });
+  },
+});
+
+// A unified hover carries a point of every curve: the one meant is the nearest.
+function report(chart, { points, event }) {
+  const top = chart.plot.getBoundingClientRect().top;
+  const distance = ({ yaxis, y }) => yaxis ? Math.abs(yaxis._offset + yaxis.c2p(yaxis.d2c(y)) - (event.clientY - top)) : 0;
+  const point = points.reduce((best, other) => distance(other) < distance(best) ? other : best);
+  const answer = { curve: point.data.name ?? null, uid: point.data.uid ?? null, index: point.pointNumber };
+  for (const name of ['x', 'y', 'z', 'text', 'customdata']) answer[name] = point[name] ?? null;
+  chart.tell('clicked', answer);
+}
+
+function create(root) {
+  const [title, subtitle, legend, plot] = root.children;
+  const chart = { root, title, subtitle, legend, plot, hidden: new Set() };
+  let size = '';
+  chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
+    const now = `${plot.clientWidth} ${plot.clientHeight}`;
+    if (plot.clientWidth === 0) return;
+    if (chart.stale) draw(chart); else if (plot.data && now !== size) chart.Plotly.Plots.resize(plot);
+    size = now;
+  }));
+  chart.observer.observe(plot);
+  chart.shown = () => { if (chart.stale) draw(chart); };
+  document.addEventListener('visibilitychange', chart.shown);
+  return chart;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector('.kd-chart');
+  const chart = charts.get(root) ?? create(root);
+  charts.set(root, chart);
+  Object.assign(chart, { data, tell: setTriggerValue });
+  root.style.height = data.height + 'px';
+  loadPlotly(data.plotly).then((Plotly) => {
+    chart.subtitle.classList.remove('kd-chart-error');
+    chart.Plotly = Plotly;
+    if (!root.isConnected) return;
+    // A tick that brings nothing new costs nothing.
+    const seen = [data.figure, data.description, JSON.stringify(theme(root))].join();
+    if (chart.stale || chart.seen !== seen) draw(chart);
+    chart.seen = seen;
+  }).catch((error) => {
+    console.error(error);
+    chart.subtitle.textContent = `The chart cannot be drawn: ${error.message}`;
+    chart.subtitle.classList.add('kd-chart-error');
+  });
+  // Streamlit also calls this for a call that a newer one overtook: only a chart that left the page is taken apart.
+  return () => setTimeout(() => {
+    if (root.isConnected) return;
+    chart.observer.disconnect();
+    document.removeEventListener('visibilitychange', chart.shown);
+    chart.Plotly?.purge(chart.plot);
+  });
+}
+"""
+
+_component = st.components.v2.component(
+    "kd_live_chart", html=_HTML, css=_CSS, js=_JS, isolate_styles=False
+)
+
+
+def install_plotly_js(folder: Path | None = None) -> str:
+    """Copy the installed plotly package's JavaScript to ``folder`` (default: ``static`` next to the
+    app), once.
+
+    Returns the file's name, which carries the version: a browser may keep it for ever. Other
+    processes never see half a file. Raises OSError where the folder cannot be written.
+    """
+    return _install(folder or _static_folder())
+
+
+def _static_folder() -> Path:
+    context = get_script_run_ctx(suppress_warning=True)
+    # Streamlit serves the folder beside the script that it was started with, whichever page runs.
+    script = (
+        Path(context.main_script_path) if context else Path(__file__).parents[2] / "dashboard.py"
+    )
+    return script.resolve().parent / "static"
+
+
+@functools.cache
+def _install(folder: Path) -> str:
+    name = f"plotly-{get_plotlyjs_version()}.min.js"
+    if not (folder / name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=folder, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(get_plotlyjs())
+        os.chmod(draft, 0o644)
+        os.replace(draft, folder / name)
+    return name
+
+
+def live_chart(
+    figure: go.Figure | Drawing,
+    *,
+    key: str,
+    description: str,
+    height: int | None = None,
+    on_click: Callable[[Click], None] | None = None,
+) -> Click | None:
+    """Draw ``figure``, live or finished, and return the point that was clicked just now, if any.
+
+    Args:
+        figure: built with light colours; the browser follows the visitor's theme. Or a drawing made
+            of one before.
+        key: unique in the app, and the same at every update: it is what keeps the chart's node,
+            zoom and hidden traces.
+        description: what the chart shows, for screen readers.
+        height: in pixels; the figure's own by default.
+        on_click: called with the click before the script reruns.
+
+    A click is a dict with curve, uid, index, x, y, z, text and customdata (None where the chart has
+    none); it is returned in the one run that it causes, as a button's is.
+    """
+
+    def clicked() -> None:
+        click = st.session_state[key].get("clicked")
+        if on_click is not None and click is not None:
+            on_click(click)
+
+    sent = drawing(figure) if isinstance(figure, go.Figure) else figure
+    pixels = height or sent.height
+    result = _component(
+        key=key,
+        data={
+            "figure": sent.json,
+            "plotly": install_plotly_js(),
+            "dark": dark_variants(),
+            "neutrals": NEUTRALS,
+            "description": description,
+            "height": pixels,
+        },
+        height=pixels,
+        on_clicked_change=clicked,
+    )
+    return result.clicked

@@ -1,0 +1,471 @@
+"""A sweep on screen: progress, the map that fills, the cell that was clicked, margins, and the
+winner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from kdcore import sweeps
+from kdcore.charts import sweep as sweep_charts
+from kdcore.config.sweep import Axis, SweepConfig, is_number, short_title_of, title_of, value_text
+from kdcore.errors import ConfigError
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+from kdcore.sweeps import results as sweep_results
+from kdcore.sweeps.results import SweepResults
+from kdcore.sweeps.study import Study
+from kdcore.words import duration
+from pages.shared.following import follow
+from pages.shared.live_chart import Click, live_chart
+from pages.shared.session import as_text, engine
+from pages.sweep import cell as sweep_cell
+
+SECONDS_BETWEEN_LOOKS = 0.7
+
+
+def draw(store: Store, sweep_id: str) -> None:
+    """Draw a sweep; while it is live, map and figures follow by themselves."""
+    engine().tend()
+    sweep = sweep_results.load(store, sweep_id)
+    _header(store, sweep)
+    follow(_live_part, SECONDS_BETWEEN_LOOKS if sweep.live else None, key="sweep_follow")(
+        store, sweep_id, sweep.live, sweep.status
+    )
+
+
+def _header(store: Store, sweep: SweepResults) -> None:
+    """Say what the sweep is, with the buttons: outside the live part, so that a click never waits
+    for a tick.
+    """
+    sweep_id, status = sweep.sweep.id, sweep.status
+    base = sweep.config.base
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        with st.container(width="content", gap=None):
+            st.subheader(as_text(sweep.sweep.name or sweep.config.describe()), anchor=False)
+            labels = "all true labels" if base.labels is None else f"{base.labels:,} true labels"
+            fixed = (
+                [f"{base.teacher} teaches {base.student}"]
+                if "student" not in sweep.config.fields
+                else [base.teacher]
+            )
+            st.caption(
+                as_text(" · ".join([*fixed, labels, f"{base.epochs} epochs", f"sweep {sweep_id}"]))
+            )
+        with st.container(
+            horizontal=True, width="content", vertical_alignment="center", gap="small"
+        ):
+            if status == "running":
+                st.button(
+                    "Pause",
+                    icon=":material/pause:",
+                    key="sweep_pause",
+                    on_click=sweeps.pause,
+                    args=(store, sweep_id),
+                    help="Cells that have begun go on to their end; no other begins.",
+                )
+                st.button(
+                    "Stop",
+                    icon=":material/stop:",
+                    key="sweep_stop",
+                    on_click=sweeps.stop,
+                    args=(store, engine(), sweep_id),
+                    help="Stops at the next batch; what is trained is kept.",
+                )
+            elif status != "finished":
+                st.button(
+                    "Resume",
+                    icon=":material/resume:",
+                    type="primary",
+                    key="sweep_resume",
+                    on_click=sweeps.resume,
+                    args=(store, engine(), sweep_id),
+                )
+            with st.popover(
+                "Add",
+                icon=":material/add:",
+                help="More values, seeds or trials; nothing is trained twice.",
+            ):
+                _more(store, sweep)
+            st.button(
+                "New sweep",
+                icon=":material/tune:",
+                key="sweep_new",
+                on_click=_new,
+                args=(sweep.config,),
+            )
+
+
+def _more(store: Store, sweep: SweepResults) -> None:
+    """Draw what a sweep can be given on top: values, seeds, trials."""
+    config, sweep_id = sweep.config, sweep.sweep.id
+    texts = {
+        axis.field: st.text_input(
+            title_of(axis.field), str(axis), key=f"sweep_more_{sweep_id}_{axis.field}"
+        )
+        for axis in config.axes
+    }
+    seeds = st.number_input("Seeds", config.base.seeds, 100, key=f"sweep_more_{sweep_id}_seeds")
+    trials = config.trials
+    if config.strategy == "tpe":
+        trials = int(
+            st.number_input("Trials", config.trials, 1000, key=f"sweep_more_{sweep_id}_trials")
+        )
+    if st.button("Train what is missing", type="primary", key="sweep_extend"):
+        try:
+            axes = tuple(Axis.parse(name, text) for name, text in texts.items())
+            wanted = SweepConfig(
+                config.base.replace(seeds=int(seeds)), axes, config.strategy, trials, config.prune
+            )
+            sweeps.extend(store, sweep_id, wanted)
+            sweeps.submit(store, engine(), sweep_id)
+            st.rerun()
+        except ConfigError as error:
+            st.markdown(f":red[:material/error: {as_text(str(error))}]")
+    st.caption("Cells and seeds that are trained stay as they are.")
+
+
+def _new(config: SweepConfig) -> None:
+    """Go back to the form, filled with this sweep's settings."""
+    st.query_params.clear()
+    for name, value in config.base.model_dump().items():
+        st.session_state[f"sweep_{name}"] = value
+    st.session_state["sweep_varied"] = list(config.fields)
+    for axis in config.axes:
+        st.session_state[f"sweep_axis_{axis.field}"] = str(axis)
+    st.session_state["sweep_strategy"], st.session_state["sweep_trials"] = (
+        config.strategy,
+        config.trials,
+    )
+    st.session_state["sweep_prune"] = config.prune
+
+
+def _live_part(store: Store, sweep_id: str, was_live: bool, status_before: str) -> None:
+    if was_live:
+        engine().tend()
+        sweeps.tend(store, engine(), sweep_id)
+    sweep = sweep_results.load(store, sweep_id)
+    _state_in_words(sweep)
+    _winner(store, sweep)
+    _figures(sweep)
+    left, right = st.columns([1.15, 1], gap="medium")
+    with left:
+        measure = _map(sweep)
+        _margin(sweep, measure, 0)
+    with right:
+        sweep_cell.draw(store, sweep, _chosen(sweep))
+    _below(store, sweep, measure)
+    # Whether there are ticks is decided outside of this part: they begin when a confirmation does,
+    # and end with the work.
+    if sweep.live != was_live or (was_live and sweep.status != status_before):
+        st.rerun()
+
+
+def _state_in_words(sweep: SweepResults) -> None:
+    status, total = sweep.status, len(sweep.cells)
+    shared = next(
+        ((cell.part, job) for cell, job in sweep.shared if job.status == JobStatus.RUNNING.value),
+        None,
+    )
+    left = "" if sweep.seconds_left is None else f" · about {duration(sweep.seconds_left)} left"
+    if status == "running":
+        words = f"{sweep.done} of {total} cells"
+        if sweep.done == 0 and shared is not None:
+            words += f" · first what they share: {shared[1].phase}"
+        elif sweep.done == 0 and not any(cell.job.started_at for cell in sweep.cells):
+            words += " · workers are starting"
+        st.progress(min(1.0, sweep.progress), words + left)
+    elif status == "paused":
+        busy = sum(cell.job.status == JobStatus.RUNNING.value for cell in sweep.cells)
+        ending = f", {busy} more come to their end" if busy else ""
+        st.info(
+            f"Paused: {sweep.done} of {total} cells are trained{ending}.",
+            icon=":material/pause_circle:",
+        )
+    elif status in ("failed", "interrupted"):
+        errors = sorted({job.error for job in sweep.jobs if job.error and job.status == status})
+        show = st.error if status == "failed" else st.warning
+        show(as_text(" ".join(errors[:2])) + " Resume tries again.", icon=":material/error:")
+    elif status == "stopped":
+        st.info(
+            f"Stopped: {sweep.done} of {total} cells are trained. Resume goes on.",
+            icon=":material/stop_circle:",
+        )
+
+
+def _figures(sweep: SweepResults) -> None:
+    best, speed = sweep.best(), sweep.examples_per_second
+    gain = best.gain if best else None
+    students, shared = (
+        sweep.trained["student"],
+        sweep.trained["baseline"] + sweep.trained["teacher"],
+    )
+    figures = [
+        (
+            "Best cell",
+            _short(best.values) if best else "–",
+            "Highest mean accuracy on validation data so far.",
+        ),
+        (
+            "Its accuracy",
+            f"{best.accuracy:.1%}" if best and best.accuracy is not None else "–",
+            "On validation data, mean over its seeds.",
+        ),
+        (
+            "Its gain",
+            f"{gain.mean:+.1f} pp" if gain else "–",
+            "Over its baseline on validation data, in percentage points.",
+        ),
+        (
+            "Cells",
+            f"{sweep.done} / {len(sweep.cells)}",
+            f"{sum(cell.pruned for cell in sweep.cells)} of them were pruned.",
+        ),
+        (
+            "Models trained",
+            f"{students + shared}",
+            f"{students} students here, and {shared} teachers and baselines that all cells share.",
+        ),
+        (
+            "Speed",
+            f"{speed:,.0f}/s" if speed else "–",
+            "Training examples a second over all workers, latest cells.",
+        ),
+    ]
+    with st.container(horizontal=True, gap="small"):
+        for label, value, about in figures:
+            st.metric(label, value, help=about, border=True)
+
+
+def _short(values: dict[str, Any] | None) -> str:
+    names = {"alpha": "α", "temperature": "T"}
+    return ", ".join(
+        f"{names[name]} {value_text(value)}" if name in names else value_text(value)
+        for name, value in (values or {}).items()
+    )
+
+
+def _chosen(sweep: SweepResults) -> sweep_results.Cell | None:
+    """Return the cell that was clicked, or the best one until one was."""
+    wanted = st.session_state.get(f"sweep_cell_{sweep.sweep.id}")
+    return next((cell for cell in sweep.cells if cell.id == wanted), None) or sweep.best()
+
+
+def _map(sweep: SweepResults) -> str:
+    """Draw the map, with the choice of what its colours mean; returns that measure."""
+    sweep_id, fields = sweep.sweep.id, sweep.config.fields
+
+    def clicked(click: Click) -> None:
+        found = click.get("customdata")
+        if isinstance(found, str):
+            st.session_state[f"sweep_cell_{sweep_id}"] = found
+
+    measure = st.segmented_control(
+        "Colour by",
+        list(sweep_charts.MEASURES),
+        default="gain",
+        required=True,
+        key="sweep_measure",
+        format_func=sweep_charts.MEASURES.__getitem__,
+        label_visibility="collapsed",
+    )
+    if len(fields) == 1:
+        figure = sweep_charts.margins(sweep, fields[0], None, str(measure))
+        live_chart(figure, key=f"sweep_line_{sweep_id}", description=_described(sweep), height=430)
+        _pick(sweep)
+        return str(measure)
+    x, y = _two_fields(fields)
+    chosen = _chosen(sweep)
+    frame = chosen.id if chosen else None
+    if sweep.config.strategy == "grid":
+        others = _slice(sweep, [name for name in fields if name not in (x, y)])
+        figure = sweep_charts.sweep_map(sweep, str(measure), x, y, others, frame)
+    else:
+        figure = sweep_charts.scattered(sweep, str(measure), x, y, frame)
+    live_chart(figure, key=f"sweep_map_{sweep_id}", description=_described(sweep), on_click=clicked)
+    st.caption("Click a cell to see its curves. All of this is validation data.")
+    return str(measure)
+
+
+def _pick(sweep: SweepResults) -> None:
+    cells = [cell for cell in sweep.cells if cell.values is not None]
+    if cells:
+        st.selectbox(
+            "Cell",
+            [cell.id for cell in cells],
+            key=f"sweep_cell_{sweep.sweep.id}",
+            format_func={
+                cell.id: sweep_results.settings_words(cell.values or {}) for cell in cells
+            }.__getitem__,
+        )
+
+
+def _two_fields(fields: tuple[str, ...]) -> tuple[str, str]:
+    """Return which settings lie across and upwards: temperature across where it varies, the
+    visitor's choice of three.
+    """
+    across = (
+        "temperature"
+        if "temperature" in fields
+        else next((name for name in fields if is_number(name)), fields[0])
+    )
+    upwards = next(name for name in fields if name != across)
+    if len(fields) == 2:
+        return across, upwards
+    left, right = st.columns(2, gap="small")
+    x = left.selectbox("Across", fields, fields.index(across), format_func=title_of, key="sweep_x")
+    rest = [name for name in fields if name != x]
+    y = right.selectbox(
+        "Upwards",
+        rest,
+        rest.index(upwards) if upwards in rest else 0,
+        format_func=title_of,
+        key="sweep_y",
+    )
+    return str(x), str(y)
+
+
+def _slice(sweep: SweepResults, fields: list[str]) -> dict[str, Any]:
+    """Let the visitor choose the values of the settings that the map has no axis for.
+
+    The best cell's at first.
+    """
+    best, chosen = sweep.best(), {}
+    for name in fields:
+        values = next(axis.values for axis in sweep.config.axes if axis.field == name)
+        start = (best.values or {}).get(name, values[0]) if best else values[0]
+        if len(values) > 1:
+            chosen[name] = st.select_slider(
+                title_of(name),
+                values,
+                start,
+                format_func=value_text,
+                key=f"sweep_slice_{sweep.sweep.id}_{name}",
+            )
+        else:
+            chosen[name] = values[0]
+    return chosen
+
+
+def _described(sweep: SweepResults) -> str:
+    best = sweep.best()
+    said = f"Map of {len(sweep.cells)} cells, {sweep.done} of them done"
+    if best is None or best.accuracy is None:
+        return said
+    return f"{said}. Best: {sweep_results.settings_words(best.values or {})}, accuracy {best.accuracy:.1%}"
+
+
+def _margin(sweep: SweepResults, measure: str, turn: int) -> None:
+    """Draw accuracy or gain over one of the two main settings, a line for each value of the
+    other.
+    """
+    fields, sweep_id = sweep.config.fields, sweep.sweep.id
+    if (
+        sweep.config.strategy != "grid"
+        or len(fields) == 1
+        or not any(cell.finished for cell in sweep.cells)
+    ):
+        return
+    both = (
+        ("temperature", "alpha")
+        if {"temperature", "alpha"} <= set(fields)
+        else (fields[-1], fields[0])
+    )
+    x, by = both if turn == 0 else both[::-1]
+    live_chart(
+        sweep_charts.margins(sweep, x, by, measure),
+        key=f"sweep_margin_{turn}_{sweep_id}",
+        description=f"{sweep_charts.MEASURES[measure]} over {short_title_of(x)} for each {short_title_of(by)}",
+    )
+
+
+def _below(store: Store, sweep: SweepResults, measure: str) -> None:
+    """The other margin, and for more than two varied settings parallel coordinates and
+    importance.
+    """
+    sweep_id, several = sweep.sweep.id, len(sweep.config.fields) > 2
+    if not any(cell.finished for cell in sweep.cells) or len(sweep.config.fields) == 1:
+        return
+    if not several:
+        _margin(sweep, measure, 1)
+        return
+    shares = _importances(store, sweep_id, sweep.config, sweep.done)
+    left, right = st.columns([1.15, 1], gap="medium")
+    with left:
+        live_chart(
+            sweep_charts.parallel(sweep, measure),
+            key=f"sweep_parallel_{sweep_id}",
+            description="Each cell as a line across all varied settings",
+        )
+    with right:
+        if shares:
+            live_chart(
+                sweep_charts.importances(shares),
+                key=f"sweep_importance_{sweep_id}",
+                description=", ".join(
+                    f"{title_of(name)} {share:.0%}" for name, share in shares.items()
+                ),
+            )
+        _margin(sweep, measure, 1)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _importances(_store: Store, sweep_id: str, _config: SweepConfig, done: int) -> dict[str, float]:
+    """Return what mattered; worked out once for each number of cells that are done."""
+    return Study(_store.url, sweep_id, _config).importances()
+
+
+def _confirm(store: Store, sweep_id: str, values: dict[str, Any]) -> None:
+    sweeps.confirm(store, engine(), sweep_id, values)
+
+
+def _winner(store: Store, sweep: SweepResults) -> None:
+    """Say what test data says of the best cell, once all are trained, and how its confirmation
+    stands.
+    """
+    if sweep.status != "finished":
+        return
+    chosen = sweep_results.winner(store, sweep)
+    if chosen is None:
+        return
+    sweep_id, confirmed = sweep.sweep.id, sweep_results.confirmation(store, sweep)
+    with st.container(border=True):
+        st.markdown("##### :material/emoji_events: The winner")
+        st.markdown(as_text(chosen.words))
+        if confirmed is None:
+            st.button(
+                f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds",
+                icon=":material/verified:",
+                type="primary",
+                key="sweep_confirm",
+                on_click=_confirm,
+                args=(store, sweep_id, chosen.cell.values or {}),
+                help="Trains this cell and its baseline again, on seeds that had no part in the choice.",
+            )
+        elif confirmed["words"]:
+            outcome = confirmed["gain"]["outcome"]
+            show = {"helped": st.success, "hurt": st.warning}.get(outcome, st.info)
+            show(
+                as_text(
+                    f"Confirmed: {confirmed['words']}"
+                    if outcome == "helped"
+                    else confirmed["words"]
+                ),
+                icon=":material/verified:" if outcome == "helped" else ":material/balance:",
+            )
+        else:
+            st.progress(
+                confirmed["progress"],
+                f"Confirmation on {confirmed['seeds']} fresh seeds: {confirmed['status']}",
+            )
+        if confirmed is not None:
+            st.page_link(
+                "pages/views/train.py",
+                label="Open the confirmation in Train",
+                icon=":material/open_in_new:",
+                query_params={"experiment": confirmed["experiment"]},
+            )

@@ -1,0 +1,260 @@
+"""What the student saw: two students that differ in T alone, side by side, and the missing one a
+button away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from kdcore import charts
+from kdcore.analysis.results import Pupils, taught_by
+from kdcore.analysis.statistics import agreement, paired_gain, softmax
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.schema import Job, JobStatus
+from kdcore.storage.store import Store, current_points
+from pages.shared.live_chart import live_chart
+from pages.shared.session import as_text, engine
+from pages.temperature import charts as temperature_charts
+from pages.temperature import data
+from pages.temperature.sections import Scene, log_switch, nats, no_student, picture_html
+from pages.temperature.state import PageState
+
+SUGGESTED = (1.0, 4.0, 10.0, 20.0)
+
+
+def what_the_student_saw(scene: Scene, state: PageState) -> bool:
+    """Draw the chosen student beside one that was taught at another temperature and is otherwise
+    equal.
+
+    Returns whether the other one is being trained, so that it is worth looking again.
+    """
+    if scene.pupils is None:
+        no_student()
+        return False
+    mine, every = scene.pupils, taught_by(scene.store, scene.teacher.id)
+    twins = {each.temperature: each for each in reversed(every) if each.recipe() == mine.recipe()}
+    others = sorted(
+        {*twins, *SUGGESTED, *([state.against] if state.against else [])} - {mine.temperature}
+    )
+    if state.against not in others:
+        trained = [value for value in others if value in twins]
+        state.against = min(trained or others, key=lambda value: abs(np.log(value)))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _choose_other(state, others, twins)
+        st.caption(
+            "Two students that are equal in all but the T they were taught at: same start, same batches, same labels.",
+            width="content",
+        )
+    twin = twins.get(state.against)
+    if twin is None:
+        return _offer(scene.store, mine, state.against)
+    st.markdown(f"**{verdict(mine, twin, every)}**")
+    pair = sorted((mine, twin), key=lambda each: each.temperature)
+    _which_example(scene, state)
+    figures = [_curves(scene.store, each) for each in pair]
+    temperature_charts.same_height(figures)
+    for column, each, figure, side in zip(
+        st.columns(2, gap="large"), pair, figures, ("left", "right"), strict=True
+    ):
+        with column:
+            _side(scene, state, each, figure, side)
+    return False
+
+
+def _which_example(scene: Scene, state: PageState) -> None:
+    if state.example is None:
+        state.example = data.first_example(scene.store, scene.teacher.id, scene.key)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        image = data.images(scene.store, scene.key)[state.example]
+        st.html(picture_html(image, f"test example {state.example}", pixels=56), width="content")
+        st.markdown(
+            f"Below, **{as_text(scene.class_names[scene.truth[state.example]])}**, test example {state.example}, softened as "
+            "the training examples were. Choose another under *One example*.",
+            width="content",
+        )
+    log_switch(state, "seen")
+
+
+def _choose_other(state: PageState, others: list[float], twins: dict[float, Pupils]) -> None:
+    def choose() -> None:
+        state.against = st.session_state["temperature_against"]
+
+    st.session_state["temperature_against"] = state.against
+    st.selectbox(
+        "Beside it, a student taught at",
+        others,
+        key="temperature_against",
+        on_change=choose,
+        width=280,
+        format_func=lambda value: (
+            f"T = {value:g}" + ("" if value in twins else " (not trained yet)")
+        ),
+    )
+
+
+def verdict(one: Pupils, other: Pupils, every: list[Pupils]) -> str:
+    """Say which temperature taught better, over the seeds that both have."""
+    low, high = sorted((one, other), key=lambda each: each.temperature)
+    scores = [
+        {
+            each.seed: each.student.summary["test_accuracy"]
+            for each in reversed(every)
+            if _same_but_seed(each, chosen)
+        }
+        for chosen in (low, high)
+    ]
+    seeds = sorted(scores[0].keys() & scores[1].keys())
+    lower, higher = ([score[seed] for seed in seeds] for score in scores)
+    examples = low.student.summary["test_examples"]
+    points = 100 * float(np.mean(higher) - np.mean(lower))
+    names = f"T = {high.temperature:g}", f"T = {low.temperature:g}"
+    gained = f"{names[0]} taught {abs(points):.1f} points {'better' if points >= 0 else 'worse'} than {names[1]}"
+    if len(seeds) == 1:
+        return f"{gained} with this one seed, which cannot tell luck from merit."
+    found = paired_gain(higher, lower, test_examples=examples)
+    interval = f"95 % CI {found.low:+.1f} to {found.high:+.1f}"
+    if found.outcome == "no difference":
+        shown = f"{len(seeds)} seeds can show ({points:+.1f} points, {interval})"
+        return f"No difference between {names[0]} and {names[1]} that {shown}."
+    return f"{gained} ({interval}, {len(seeds)} seeds)."
+
+
+def _same_but_seed(one: Pupils, other: Pupils) -> bool:
+    return one.temperature == other.temperature and one.recipe(with_seed=False) == other.recipe(
+        with_seed=False
+    )
+
+
+def _side(scene: Scene, state: PageState, pupils: Pupils, figure: go.Figure, side: str) -> None:
+    temperature, run = pupils.temperature, pupils.student
+    teacher, learnt = (
+        data.run_logits(scene.store, run_id) for run_id in (scene.teacher.id, run.id)
+    )
+    st.subheader(f"Taught at T = {temperature:g}", anchor=False)
+    with st.container(horizontal=True, gap="small"):
+        st.metric(
+            "Test accuracy", f"{run.summary['test_accuracy']:.1%}", border=True, width="stretch"
+        )
+        st.metric(
+            "Same answer as teacher",
+            f"{agreement(teacher, learnt):.1%}",
+            border=True,
+            width="stretch",
+            help="On how many test examples both name the same class.",
+        )
+        st.metric(
+            f"Distance at T = {state.temperature:g}",
+            nats(data.distance(scene.store, scene.teacher.id, run.id, state.temperature)),
+            border=True,
+            width="stretch",
+            help="Mean KL divergence of the student's answers from the teacher's on test data, both softened with the "
+            "slider's T.",
+        )
+    index = state.example or 0
+    saw = softmax(teacher[index], temperature)
+    rows: list[charts.Distribution] = [
+        (f"what it learnt from: the teacher at T = {temperature:g}", "teacher", saw, None),
+        (
+            f"what it answers at T = {temperature:g}",
+            "student",
+            softmax(learnt[index], temperature),
+            saw,
+        ),
+        (
+            f"what it answers at the slider's T = {state.temperature:g}",
+            "student",
+            softmax(learnt[index], state.temperature),
+            softmax(teacher[index], state.temperature),
+        ),
+    ]
+    live_chart(
+        charts.distributions(scene.class_names, rows, label=int(scene.truth[index]), log=state.log),
+        key=f"temperature_saw_{side}",
+        description=f"What the student taught at T = {temperature:g} was shown for the example, and what it answers",
+    )
+    live_chart(
+        figure,
+        key=f"temperature_curves_{side}",
+        description=f"Validation accuracy, taught at T = {temperature:g}",
+    )
+
+
+def _curves(store: Store, pupils: Pupils) -> go.Figure:
+    runs = {pupils.student.id: "student"} | (
+        {pupils.baseline.id: "baseline"} if pupils.baseline else {}
+    )
+    metrics = _metrics(store, tuple(runs))
+    metrics = metrics[metrics["split"] == "validation"]
+    metrics = metrics.assign(role=[runs[run_id] for run_id in metrics["run_id"]], seed=pupils.seed)
+    return charts.learning_curves(metrics, measure="accuracy")
+
+
+@data.remember_few
+def _metrics(_store: Store, run_ids: tuple[str, ...]) -> pd.DataFrame:
+    return current_points(_store.metrics(run_ids))
+
+
+# --- Training the missing one ---
+
+
+def _offer(store: Store, mine: Pupils, temperature: float) -> bool:
+    """Offer to train the missing student, or show how far it is.
+
+    Returns whether it is being trained.
+    """
+    wanted = ExperimentConfig(**store.experiment(mine.experiment_id).config).replace(
+        temperature=temperature
+    )
+    job = _latest_job(store, wanted)
+    if job is not None and JobStatus(job.status).live:
+        progress(job)
+        return True
+    if job is not None and job.error:
+        st.error(f"The last attempt ended: {job.error}", icon=":material/error:")
+    with st.container(border=True):
+        again = "" if wanted.seeds == 1 else f", {wanted.seeds} seeds"
+        st.markdown(
+            f"No student was taught at **T = {temperature:g}** yet with these settings: {wanted.describe()}{again}. "
+            "Teacher and baseline are there already; only the student is trained."
+        )
+        st.button(
+            f"Train it at T = {temperature:g}",
+            icon=":material/play_arrow:",
+            type="primary",
+            key="temperature_train_twin",
+            on_click=_start,
+            args=(store, wanted),
+        )
+    return False
+
+
+def _start(store: Store, config: ExperimentConfig) -> None:
+    engine().submit(store.create(config, reuse="all"))
+
+
+def _latest_job(store: Store, config: ExperimentConfig) -> Job | None:
+    """Return the job of the newest experiment with this very config, whoever started it."""
+    fingerprint = config.fingerprint()
+    return next(
+        (job for experiment, job in store.experiments() if experiment.fingerprint == fingerprint),
+        None,
+    )
+
+
+def progress(job: Job) -> None:
+    """Show how far a live experiment is."""
+    left = (
+        ""
+        if job.seconds_left is None
+        else f" · about {max(1, round(job.seconds_left))} s left in this phase"
+    )
+    st.progress(min(job.progress, 1.0), f"{job.phase[:1].upper()}{job.phase[1:]}{left}")
+    st.page_link(
+        "pages/views/train.py",
+        label="Watch it learn on the Train page",
+        icon=":material/model_training:",
+        query_params={"experiment": job.id},
+    )

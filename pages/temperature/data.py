@@ -1,0 +1,187 @@
+"""What the Temperature page reads from the store and computes once: arrays and figures, kept by run
+id.
+
+A run's logits never change, so nothing here ever goes stale. The store is not part of a key: a
+server has one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kdcore.analysis import temperature as soft
+from kdcore.analysis.results import example_in_words, examples, logits
+from kdcore.analysis.statistics import FloatArray, IntArray, Reliability, mean_kl, reliability
+from kdcore.storage.store import Store
+
+GRID = soft.temperature_grid(0.5, 20.0, 41)
+
+remember = st.cache_data(show_spinner=False, max_entries=256)
+remember_few = st.cache_data(show_spinner=False, max_entries=24)
+
+
+@remember_few
+def run_logits(_store: Store, run_id: str, split: str = "test") -> NDArray[np.float32]:
+    """Return a finished run's logits [examples, classes] on a split."""
+    return logits(_store, _store.run(run_id), split)
+
+
+@remember_few
+def labels(_store: Store, dataset_key: str, split: str = "test") -> IntArray:
+    """Return the true classes [examples] of a split."""
+    return examples(_store, dataset_key, split)["labels"].astype(np.int64)
+
+
+@remember_few
+def images(_store: Store, dataset_key: str) -> NDArray[np.uint8]:
+    """Return pictures [n, height, width, channels] of the first test examples."""
+    return examples(_store, dataset_key, "test")["images"]
+
+
+@remember
+def in_words(_store: Store, dataset_key: str, index: int, feature_names: tuple[str, ...]) -> str:
+    """Say what a row of a table holds; nothing for an image."""
+    return (
+        example_in_words(examples(_store, dataset_key, "test"), index, feature_names)
+        if feature_names
+        else ""
+    )
+
+
+@remember
+def ordered(
+    _store: Store, teacher: str, student: str | None, dataset_key: str, by: soft.Order
+) -> IntArray:
+    """Return the indices of the test examples that have a picture, the most telling first, at T =
+    1.
+    """
+    pupil = run_logits(_store, student) if student is not None and by == "disagreement" else None
+    found = soft.order(
+        run_logits(_store, teacher), labels(_store, dataset_key), by, student_logits=pupil
+    )
+    return found[found < len(images(_store, dataset_key))]
+
+
+@remember
+def first_example(_store: Store, teacher: str, dataset_key: str) -> int:
+    """Return the example to begin with: right at T = 1 and at least 90 % sure, but the least sure
+    of these.
+    """
+    shown = slice(len(images(_store, dataset_key)))
+    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
+    sureness = soft.top_probability(answers)
+    fit = (answers.argmax(axis=1) == truth) & (sureness >= 0.9)
+    return int(np.argmin(np.where(fit, sureness, 2.0)))
+
+
+@remember
+def alike_examples(
+    _store: Store, teacher: str, dataset_key: str, true: int, other: int, most: int = 24
+) -> IntArray:
+    """Return the examples of class ``true`` that have a picture and most look like ``other``, the
+    most alike first.
+    """
+    shown = slice(len(images(_store, dataset_key)))
+    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
+    (members,) = np.nonzero(truth == true)
+    return members[np.argsort(-soft.softmax(answers[members])[:, other], kind="stable")][:most]
+
+
+@remember
+def curves(_store: Store, teacher: str, dataset_key: str) -> dict[str, FloatArray]:
+    """Return what temperature does to all test examples, over ``GRID``."""
+    return soft.temperature_curves(run_logits(_store, teacher), labels(_store, dataset_key), GRID)
+
+
+@remember
+def figures(_store: Store, teacher: str, dataset_key: str, temperature: float) -> dict[str, float]:
+    """Return the same at one temperature."""
+    values = soft.temperature_curves(
+        run_logits(_store, teacher), labels(_store, dataset_key), [temperature]
+    )
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+@remember
+def calibration(_store: Store, teacher: str, dataset_key: str) -> soft.Calibration:
+    """Return the temperature at which the teacher is best calibrated, found on validation data."""
+    return soft.calibrate(
+        run_logits(_store, teacher, "validation"), labels(_store, dataset_key, "validation")
+    )
+
+
+@remember
+def diagram(_store: Store, teacher: str, dataset_key: str, temperature: float) -> Reliability:
+    """Return the teacher's reliability diagram on test data."""
+    return reliability(run_logits(_store, teacher), labels(_store, dataset_key), temperature)
+
+
+@remember
+def similarity(
+    _store: Store, teacher: str, dataset_key: str, classes: int, temperature: float
+) -> FloatArray:
+    """Return the mean soft label of each true class [classes, classes] on test data."""
+    return soft.class_similarity(
+        run_logits(_store, teacher), labels(_store, dataset_key), classes, temperature
+    )
+
+
+@remember
+def distance(_store: Store, teacher: str, pupil: str, temperature: float) -> float:
+    """Return the mean KL(teacher ‖ pupil) on test data in nats."""
+    return mean_kl(run_logits(_store, teacher), run_logits(_store, pupil), temperature)
+
+
+@remember
+def gradients(
+    _store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool
+) -> dict[str, Any]:
+    """Return the gradient norms of a pupil over ``GRID`` and of the loss on its true labels
+    ("labels").
+
+    On test data; with ``untrained`` on the probe examples, with the pupil as it was before
+    training.
+    """
+    taught, learnt, truth = _gradient_inputs(_store, teacher, pupil, dataset_key, untrained)
+    return {
+        **soft.gradient_norms(taught, learnt, GRID),
+        "labels": soft.label_gradient_norm(learnt, truth),
+    }
+
+
+@remember
+def gradients_at(
+    _store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool, temperature: float
+) -> dict[str, float]:
+    """Return the gradient norms at one temperature."""
+    taught, learnt, _ = _gradient_inputs(_store, teacher, pupil, dataset_key, untrained)
+    return {
+        name: float(value[0])
+        for name, value in soft.gradient_norms(taught, learnt, [temperature]).items()
+    }
+
+
+def _gradient_inputs(
+    store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], IntArray]:
+    if not untrained:
+        return run_logits(store, teacher), run_logits(store, pupil), labels(store, dataset_key)
+    return _probe(store, teacher)[-1], _probe(store, pupil)[0], labels(store, dataset_key, "probe")
+
+
+@remember_few
+def _probe(_store: Store, run_id: str) -> list[NDArray[np.float32]]:
+    """Return a finished run's logits of the probe examples, before training first, after it
+    last.
+    """
+    snapshots, _ = _store.probes([run_id])
+    return [logits for _, _, logits in sorted(snapshots, key=lambda snapshot: snapshot[1])]
+
+
+def has_examples(store: Store, dataset_key: str) -> bool:
+    """Return whether the store still holds the dataset's test examples."""
+    return store.has_artifact(f"examples/{dataset_key}/test")

@@ -1,0 +1,133 @@
+"""What the Temperature page is set to, read from the address bar and written back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import streamlit as st
+
+from kdcore.analysis.temperature import ORDERS, Order
+from kdcore.errors import Problem
+from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
+
+LOWEST, HIGHEST = 0.5, 20.0
+# Twelve steps a doubling, to two digits: 0.5, 0.53, ..., 1, 1.1, ..., 5, 5.3, ..., 20.
+STEPS: tuple[float, ...] = tuple(
+    sorted({float(f"{LOWEST * 2 ** (step / 12):.2g}") for step in range(65)})
+)
+TICKS = (0.5, 1, 2, 5, 10, 20)
+
+EXAMPLE, ALIKE, ALL, SQUARED, SEEN = (
+    "One example",
+    "Look-alikes",
+    "All examples",
+    "Why T²",
+    "What the student saw",
+)
+SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, "seen": SEEN}
+
+
+@dataclass
+class PageState(AddressState):
+    """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the
+    choice to the page.
+
+    ``picked`` is the example that the page last chose for the visitor, ``pair`` two classes to
+    compare, ``opened`` the example opened from there, ``watching`` whether an experiment is
+    followed.
+    """
+
+    teacher: str | None = None
+    student: str | None = None
+    temperature: float = 4.0
+    example: int | None = None
+    order: Order = "entropy"
+    only: int | None = None
+    section: str = EXAMPLE
+    log: bool = False
+    against: float | None = None
+    picked: int | None = None
+    pair: tuple[int, int] | None = None
+    opened: int | None = None
+    watching: bool = False
+
+    def read(self, parameters: Mapping[str, str]) -> None:
+        """Take over what an address says that this page has not written itself.
+
+        What it cannot mean is a problem.
+        """
+        if not self.take_over(parameters, _READERS):
+            return
+        self.picked = self.example
+
+    def fit(self, classes: int, pictures: int) -> None:
+        """Let go of an example or class that the teacher's data does not have, and say so."""
+        for attribute, name, count in (
+            ("example", "example", pictures),
+            ("only", "class", classes),
+        ):
+            value = getattr(self, attribute)
+            if value is not None and value >= count:
+                self.problems.append(Problem(name, f"from 0 to {count - 1}", value))
+                setattr(self, attribute, None)
+                self.picked = self.example
+
+    def write(self) -> dict[str, str]:
+        """Return the address's parameters: the teacher and T always, the rest where it is not the
+        default.
+        """
+        sections = {title: name for name, title in SECTIONS.items()}
+        given = {
+            "teacher": self.teacher,
+            "student": self.student,
+            "T": f"{self.temperature:g}",
+            "example": self.example,
+            "order": None if self.order == "entropy" else self.order,
+            "class": self.only,
+            "section": None if self.section == EXAMPLE else sections[self.section],
+            "log": 1 if self.log else None,
+            "against": None if self.against is None else f"{self.against:g}",
+        }
+        return self.as_parameters(given)
+
+    def steps(self, *others: float) -> list[float]:
+        """Return the slider's steps, with the present temperature and ``others`` among them."""
+        return sorted({*STEPS, self.temperature, *others})
+
+
+def page_state() -> PageState:
+    """Return this visitor's state; it outlives a visit to another page."""
+    return cast(PageState, st.session_state.setdefault("temperature_state", PageState()))
+
+
+_READERS: Readers = {
+    "teacher": ("teacher", str),
+    "student": ("student", str),
+    "T": (
+        "temperature",
+        read_number(
+            "T",
+            lambda value: LOWEST <= value <= HIGHEST,
+            f"a number from {LOWEST:g} to {HIGHEST:g}",
+        ),
+    ),
+    "example": ("example", read_index("example")),
+    "order": ("order", read_choice("order", ORDERS)),
+    "class": ("only", read_index("class")),
+    "section": ("section", read_choice("section", SECTIONS)),
+    "log": ("log", read_choice("log", {"0": False, "1": True})),
+    "against": (
+        "against",
+        read_number(
+            "against", lambda value: 0 < value <= 1000, "a temperature above 0, at most 1000"
+        ),
+    ),
+}
+
+
+def nearest_step(value: float) -> float | None:
+    """Return the step that is ``value`` to two digits, None where it lies outside the slider."""
+    rounded = float(f"{value:.2g}")
+    return rounded if LOWEST <= rounded <= HIGHEST else None

@@ -1,0 +1,234 @@
+"""Setting an experiment up: three cards from left to right as the knowledge flows, and
+Train below.
+"""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from kdcore import sweeps
+from kdcore.config.catalog import short_name
+from kdcore.config.experiment import PRESETS, TEACHER_FIELDS, ExperimentConfig, stored_setting
+from kdcore.config.sweep import SweepConfig
+from kdcore.errors import ConfigError
+from kdcore.storage.schema import JobStatus, Run
+from kdcore.storage.store import Store
+from pages.shared.forms import ConfigForm
+from pages.shared.session import as_text, engine, show_error
+from pages.train import candidates as setup_candidates
+
+PREFIX = "train"
+NEW_TEACHER = "new"
+STATUS_COLOURS = {
+    JobStatus.QUEUED: "gray",
+    JobStatus.RUNNING: "blue",
+    JobStatus.FINISHED: "green",
+    JobStatus.STOPPED: "orange",
+    JobStatus.INTERRUPTED: "orange",
+    JobStatus.FAILED: "red",
+}
+
+
+def draw(store: Store) -> None:
+    """Draw the form, the Train button and the latest experiments."""
+    st.title("Teach a small network what a large one knows", anchor=False)
+    st.markdown(
+        "A **teacher** learns from all true labels. A **student**, many times smaller, learns from the teacher's "
+        "softened answers; its twin, the **baseline**, learns without them. Press Train and watch who wins."
+    )
+    form = ConfigForm(PREFIX, ExperimentConfig())
+    _presets(form)
+    # Streamlit draws top to bottom, but a preset or a picked teacher changes what is drawn: both
+    # act in callbacks.
+    data, teacher, student, distillation = st.columns(4, gap="small")
+    with data, st.container(border=True, height="stretch"):
+        _heading(":material/dataset:", "Data")
+        form.draw("dataset", "labels")
+        st.caption(_label_budget_words(form))
+    with teacher, st.container(border=True, height="stretch"):
+        _heading(":material/school:", "Teacher")
+        _pick_teacher(store, form)
+    with student, st.container(border=True, height="stretch"):
+        _heading(":material/child_care:", "Student")
+        form.draw(*form.group("student"))
+    with distillation, st.container(border=True, height="stretch"):
+        _heading(":material/device_thermostat:", "Distillation")
+        form.draw(*form.group("distillation"))
+    rare = [*form.group("training"), *form.group("rare")]
+    troubled = any(name in form.problems for name in rare)
+    with st.expander(
+        "More settings: batch size, learning rate, seeds, augmentation, precision",
+        expanded=troubled,
+    ):
+        columns = st.columns(4, gap="small")
+        for place, name in enumerate(rare):
+            with columns[place % 4]:
+                form.draw(name)
+    setup_candidates.draw(store, form.config)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            "Train",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=form.config is None,
+            key="train_start",
+            help="Some settings above are refused." if form.config is None else None,
+        )
+        if form.config is not None:
+            st.caption(form.config.describe())
+    if pressed and form.config is not None:
+        start(store, form.config)
+    _latest(store)
+
+
+def start(store: Store, config: ExperimentConfig) -> None:
+    """Queue an experiment and show it."""
+    experiment_id = store.create(config)
+    engine().submit(experiment_id)
+    st.query_params["experiment"] = experiment_id
+    st.rerun()
+
+
+def fill(config: ExperimentConfig) -> None:
+    """Put a config into the form, for "change and train again"."""
+    ConfigForm(PREFIX, config).fill(config.model_dump())
+
+
+def _heading(icon: str, text: str) -> None:
+    st.markdown(f"##### {icon} {text}")
+
+
+def _presets(form: ConfigForm) -> None:
+    def apply() -> None:
+        preset = PRESETS.get(st.session_state["train_preset"] or "")
+        if preset is not None:
+            form.fill(preset.model_dump())
+
+    current = next((name for name, preset in PRESETS.items() if preset == form.config), None)
+    st.session_state["train_preset"] = current
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control("Start from", list(PRESETS), key="train_preset", on_change=apply)
+        with st.popover(
+            "Settings from a file",
+            icon=":material/upload_file:",
+            help="As an experiment gives them.",
+        ):
+            _settings_from_file(form)
+
+
+def _settings_from_file(form: ConfigForm) -> None:
+    def read() -> None:
+        file = st.session_state["train_settings_file"]
+        st.session_state["train_settings_answer"] = None
+        if file is None:
+            return
+        try:
+            config = ExperimentConfig.from_json(file.getvalue())
+        except ConfigError as error:
+            st.session_state["train_settings_answer"] = error
+        else:
+            form.fill(config.model_dump())
+            st.session_state["train_settings_answer"] = config
+
+    st.file_uploader(
+        "A JSON file of settings",
+        type="json",
+        key="train_settings_file",
+        on_change=read,
+        max_upload_size=1,
+        help="What Settings as JSON gave, or a part of it: what is left out is as in the first preset.",
+    )
+    answer = st.session_state.get("train_settings_answer")
+    if isinstance(answer, ConfigError):
+        show_error(answer)
+    elif answer is not None:
+        st.success(f"In the form: {as_text(answer.describe())}", icon=":material/check:")
+
+
+def _label_budget_words(form: ConfigForm) -> str:
+    if form.config is None:
+        return ""
+    if form.config.labels is None:
+        return "Student and baseline get every true label. Expect a small gain, or none."
+    return f"Student and baseline get {form.config.labels:,} true labels. The teacher answers for every training example."
+
+
+def _pick_teacher(store: Store, form: ConfigForm) -> None:
+    dataset = st.session_state[form.key("dataset")]
+    trained = {
+        run.id: run for run in store.finished_runs("teacher") if run.config["dataset"] == dataset
+    }
+    fingerprint = form.config.fingerprint("teacher") if form.config else None
+    match = next(
+        (run.id for run in trained.values() if run.fingerprint == fingerprint), NEW_TEACHER
+    )
+
+    def apply() -> None:
+        run = trained.get(st.session_state["train_teacher_pick"])
+        if run is not None:
+            form.fill({name: stored_setting(run.config, name) for name in TEACHER_FIELDS})
+
+    if trained:
+        st.session_state["train_teacher_pick"] = match
+        st.selectbox(
+            "Trained before",
+            [NEW_TEACHER, *trained],
+            format_func=lambda run_id: _teacher_title(trained.get(run_id)),
+            key="train_teacher_pick",
+            on_change=apply,
+            help="A teacher that is trained already is used as it is.",
+        )
+    form.draw(*form.group("teacher"))
+    if match != NEW_TEACHER:
+        st.caption(":material/check: Trained already: it will be reused.")
+
+
+def _teacher_title(run: Run | None) -> str:
+    if run is None:
+        return "Train a new one"
+    epochs, accuracy = run.config["teacher_epochs"], run.summary["test_accuracy"]
+    return f"{short_name(run.model)}, {epochs} epochs, {accuracy:.1%}"
+
+
+def _latest(store: Store) -> None:
+    """List the latest experiments; a sweep is one line, whatever it consists of."""
+    experiments = {
+        experiment.created_at: (experiment, job)
+        for experiment, job in store.experiments(6, of_sweeps=False)
+    }
+    found = {sweep.created_at: sweep for sweep in sweeps.sweeps(store, limit=3)}
+    if not experiments and not found:
+        st.caption(
+            "Nothing trained yet. The settings above are a good first experiment: it takes under a minute."
+        )
+        return
+    st.subheader("Latest experiments", anchor=False)
+    for created_at in sorted([*experiments, *found], reverse=True):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if created_at in found:
+                sweep = found[created_at]
+                st.badge("sweep", color="violet")
+                title = sweep.name or SweepConfig.from_dict(sweep.config).describe()
+                if st.button(as_text(title), key=f"train_open_{sweep.id}", type="tertiary"):
+                    st.switch_page("pages/views/sweep.py", query_params={"sweep": sweep.id})
+            else:
+                experiment, job = experiments[created_at]
+                status = JobStatus(job.status)
+                st.badge(status.value, color=STATUS_COLOURS[status])  # type: ignore[arg-type]
+                title = experiment.name or ExperimentConfig(**experiment.config).describe()
+                if st.button(as_text(title), key=f"train_open_{experiment.id}", type="tertiary"):
+                    st.query_params["experiment"] = experiment.id
+                    st.rerun()
+            st.caption(ago(created_at), width="content")
+
+
+def ago(moment: float) -> str:
+    """Return how long ago a Unix time was, in words."""
+    seconds = max(0, int(time.time() - moment))
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = seconds // length
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

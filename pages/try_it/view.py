@@ -1,0 +1,297 @@
+"""The Try it page: a drawing, a picture or a test example, and what teacher, student and baseline
+say to it at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from kdcore import charts
+from kdcore.analysis.results import Results, examples, load_results
+from kdcore.analysis.statistics import softmax
+from kdcore.config.catalog import DatasetCard, dataset_card
+from kdcore.engine.predictions import (
+    Answer,
+    draws_digits,
+    from_drawing,
+    from_image,
+    keep_warm,
+    predict,
+    ready,
+    scaled,
+    trained_models,
+)
+from kdcore.errors import KDLabError
+from kdcore.palette import ROLE_NAMES
+from kdcore.storage.schema import Experiment, JobStatus, Run
+from kdcore.storage.store import Store
+from pages.shared.gallery import gallery
+from pages.shared.live_chart import live_chart
+from pages.shared.session import as_text, engine, show_error
+from pages.try_it.drawing_pad import drawing_pad
+
+SECONDS_BETWEEN_TICKS = 0.3
+SHOWN_EXAMPLES = 120
+DRAW, DROP, PICK = "Draw", "Drop an image", "Test examples"
+ICONS = {DRAW: ":material/draw:", DROP: ":material/image:", PICK: ":material/grid_view:"}
+
+
+def draw(store: Store) -> None:
+    """Draw the page."""
+    st.title("Try it", anchor=False)
+    choices = _choices(store)
+    if not choices:
+        st.info(
+            "No model of pictures is trained yet. Train one, and come back to ask it.",
+            icon=":material/model_training:",
+        )
+        st.page_link("pages/views/train.py", label="Train", icon=":material/arrow_forward:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        results = _choose(store, choices)
+        seed = _seed(results)
+    runs = trained_models(store, results.experiment.id, seed)
+    is_ready = _is_ready(store)
+    st.fragment(_warm_up, run_every=None if is_ready else SECONDS_BETWEEN_TICKS)(store, is_ready)
+    st.fragment(_try)(store, results, runs, is_ready)
+
+
+def _choices(store: Store) -> dict[str, Experiment]:
+    """Return the finished experiments with models of pictures, newest first, by id."""
+    return {
+        experiment.id: experiment
+        for experiment, job in store.experiments()
+        if job.status == JobStatus.FINISHED.value
+        and dataset_card(experiment.config["dataset"]).kind == "images"
+    }
+
+
+def _choose(store: Store, choices: dict[str, Experiment]) -> Results:
+    ids = list(choices)
+    chosen = st.selectbox(
+        "Models of",
+        ids,
+        key="experiment",
+        bind="query-params",
+        format_func=lambda each: _title(store, each),
+        help="A finished experiment: its teacher, student and baseline.",
+    )
+    return load_results(store, chosen if chosen in choices else ids[0])
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _title(_store: Store, experiment_id: str) -> str:
+    results = load_results(_store, experiment_id)
+    return results.experiment.name or results.config.describe()
+
+
+def _seed(results: Results) -> int:
+    seeds = sorted({run.seed for run in results.runs("student")})
+    if len(seeds) < 2:
+        return seeds[0]
+    return int(
+        st.segmented_control(
+            "Seed",
+            seeds,
+            default=seeds[0],
+            required=True,
+            key=f"try_seed_{results.experiment.id}",
+            help="Student and baseline were trained once a seed.",
+        )
+    )
+
+
+def _is_ready(store: Store) -> bool:
+    return ready(keep_warm(store, engine()))
+
+
+def _warm_up(store: Store, was_ready: bool) -> None:
+    """Wait for the worker without holding the page up.
+
+    Once it can answer, everything is drawn again.
+    """
+    if was_ready:
+        return
+    if _is_ready(store):
+        st.rerun()
+    st.caption(
+        ":material/hourglass_top: A worker is starting; answers come as soon as it is ready, and at once from then on."
+    )
+
+
+def _try(store: Store, results: Results, runs: dict[str, Run], was_ready: bool) -> None:
+    card = dataset_card(results.config.dataset)
+    left, right = st.columns([1, 1.5], gap="large")
+    with left:
+        inputs, truth = _input(store, results, card)
+    with right:
+        _answers(store, runs, card, inputs, truth, was_ready)
+
+
+def _input(
+    store: Store, results: Results, card: DatasetCard
+) -> tuple[NDArray[np.float32] | None, int | None]:
+    """Return what is asked about as models take it [1, ...], and its true class where it is
+    known.
+    """
+    ways = [DRAW, DROP, PICK] if draws_digits(card) else [DROP, PICK]
+    way = st.segmented_control(
+        "Ask about",
+        ways,
+        default=ways[0],
+        required=True,
+        key=f"try_way_{len(ways)}",
+        format_func=lambda name: f"{ICONS[name]} {name}",
+        label_visibility="collapsed",
+    )
+    try:
+        if way == DRAW:
+            ink = drawing_pad(
+                "Draw a digit with mouse, finger or pen",
+                key="try_pad",
+                hint="Draw a digit, large, with mouse or finger",
+            )
+            return (None if ink is None else from_drawing(card, ink)), None
+        if way == DROP:
+            file = st.file_uploader(
+                "Drop a picture",
+                type=["png", "jpg", "jpeg", "webp", "bmp", "gif"],
+                key="try_file",
+                max_upload_size=8,
+                help="It is cropped to the middle and resized; a digit is cut out and centred.",
+            )
+            return (None if file is None else from_image(card, file.getvalue())), None
+    except KDLabError as error:
+        show_error(error)
+        return None, None
+    return _test_example(store, results, card)
+
+
+def _test_example(
+    store: Store, results: Results, card: DatasetCard
+) -> tuple[NDArray[np.float32] | None, int | None]:
+    shown = _examples(store, results.experiment.dataset_key or "")
+    index = gallery(
+        shown["images"],
+        captions=[card.class_names[label] for label in shown["labels"]],
+        key=f"try_examples_{results.experiment.dataset_key}",
+        selected=0,
+        height=380,
+        label="Test examples: choose one",
+    )
+    if index is None:
+        return None, None
+    return scaled(card, shown["images"][index]), int(shown["labels"][index])
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _examples(_store: Store, dataset_key: str) -> dict[str, NDArray[Any]]:
+    found = examples(_store, dataset_key, "test")
+    return {name: found[name][:SHOWN_EXAMPLES] for name in ("images", "labels")}
+
+
+def _seen(inputs: NDArray[np.float32], card: DatasetCard) -> None:
+    """Show what the models are asked: the input after preparation, without smoothing."""
+    low, high = card.value_range
+    pixels = np.clip((inputs[0] - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    # In the page itself: st.image serves a file, which is gone again before a busy browser asks for
+    # it.
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    style = "image-rendering: pixelated; border-radius: 0.4rem; display: block"
+    st.html(
+        f'<img src="{source}" alt="What the models see" width="84" height="84" style="{style}">',
+        width="content",
+    )
+
+
+def _answers(
+    store: Store,
+    runs: dict[str, Run],
+    card: DatasetCard,
+    inputs: NDArray[np.float32] | None,
+    truth: int | None,
+    was_ready: bool,
+) -> None:
+    if inputs is None:
+        st.info(
+            "What the three models say appears here, while you draw."
+            if draws_digits(card)
+            else "Drop a picture or choose a test example, and the three models answer here.",
+            icon=":material/forum:",
+        )
+        return
+    if not _is_ready(store):
+        if was_ready:  # its worker left after a long silence: the page waits for the next one
+            st.rerun()
+        st.info("The worker is starting. Go on drawing.", icon=":material/hourglass_top:")
+        return
+    try:
+        answer = _ask(store, tuple(run.id for run in runs.values()), inputs)
+    except KDLabError as error:
+        show_error(error)
+        return
+    _metrics(runs, card, answer)
+    temperature = st.slider(
+        "Temperature T",
+        0.5,
+        20.0,
+        1.0,
+        0.5,
+        key="try_temperature",
+        persist_state="page",
+        help="Softens the three answers; at 1 they are the models' own probabilities.",
+    )
+    probabilities = {
+        role: softmax(answer.logits[run.id][0], temperature) for role, run in runs.items()
+    }
+    ghost = probabilities.get("teacher")
+    rows: list[charts.Distribution] = [
+        (f"{role}, T = {temperature:g}", role, values, None if role == "teacher" else ghost)
+        for role, values in probabilities.items()
+    ]
+    live_chart(
+        charts.distributions(card.class_names, rows, label=truth),
+        key="try_distributions",
+        description=f"Class probabilities of teacher, student and baseline at T = {temperature:g}",
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        _seen(inputs, card)
+        st.caption(
+            f"What the models see: {card.input_shape[1]}×{card.input_shape[0]} pixels. From question to answer, through "
+            f"the store and back: {1000 * answer.seconds:.0f} ms."
+        )
+
+
+def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) -> Answer:
+    """Ask the models; the same question is not asked twice in a row, so that T moves at once."""
+    question = (run_ids, inputs.tobytes())
+    known, answer = st.session_state.get("try_answer", (None, None))
+    if known != question:
+        answer = predict(store, engine(), run_ids, inputs)
+        st.session_state["try_answer"] = (question, answer)
+    return answer
+
+
+def _metrics(runs: dict[str, Run], card: DatasetCard, answer: Answer) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for role, run in runs.items():
+            probabilities = softmax(answer.logits[run.id][0], 1.0)
+            best = int(probabilities.argmax())
+            st.metric(
+                f"{ROLE_NAMES[role].capitalize()}",
+                as_text(card.class_names[best]),
+                f"{probabilities[best]:.1%} sure · {answer.milliseconds[run.id]:.2f} ms",
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=f"{run.model}, {run.parameters:,} parameters: its answer at T = 1, and the time it took.",
+            )

@@ -1,0 +1,116 @@
+"""The Data page in a real Chromium: a file goes in, is checked by a worker, stored, and
+trained on.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kdcore.config.catalog import dataset_key
+from kdcore.engine.jobs import terminate_group
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+from tests.support.browser import Complaints
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('lab')}/store.db")
+    yield store
+    for worker in store.workers():
+        terminate_group(worker.pid)
+
+
+@pytest.fixture(scope="module")
+def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
+    return serve("dashboard.py", {"KD_STORE": store.url})
+
+
+def settle(page: Page) -> None:
+    page.wait_for_selector(
+        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=60_000
+    )
+
+
+def upload(page: Page, name: str, data: bytes) -> None:
+    page.locator("input[type=file]").first.set_input_files(
+        files=[{"name": name, "mimeType": "application/octet-stream", "buffer": data}]
+    )
+
+
+def small_npz() -> bytes:
+    """Two classes that a network can tell apart, one test image also in the training part."""
+    random = np.random.default_rng(0)
+    labels = np.arange(160) % 2
+    images = random.integers(0, 90, (160, 8, 8), dtype=np.uint8)
+    images[labels == 1, 2:6, 2:6] += 150
+    images[130] = images[0]
+    file = io.BytesIO()
+    np.savez(
+        file, x_train=images[:120], y_train=labels[:120], x_test=images[120:], y_test=labels[120:]
+    )
+    return file.getvalue()
+
+
+def test_a_file_is_checked_stored_and_trained_on(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/data")
+    settle(page)
+    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    upload(page, "Squares of mine.npz", small_npz())
+    expect(page.get_by_text("1 test example is in the training part too")).to_be_visible(
+        timeout=90_000
+    )
+    expect(page.get_by_text("8 × 8 × 1")).to_be_visible()
+    expect(page.locator("[class*=st-key-data_classes] .js-plotly-plot")).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(12)
+    assert store.user_datasets() == {}, "a check stores nothing"
+    page.reload()  # all is in the address
+    settle(page)
+    name = page.get_by_role("textbox", name="Name")
+    expect(name).to_have_value("squares-of-mine")
+    name.fill("Not a name")
+    name.press("Enter")
+    expect(page.get_by_text("name must be lower-case letters")).to_be_visible()
+    name.fill("squares")
+    name.press("Enter")
+    expect(page.get_by_role("button", name="Store", exact=True)).to_be_enabled()
+    page.get_by_role("button", name="Store", exact=True).click()
+    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=90_000)
+    page.get_by_role("button", name="Train on it").click()
+    expect(page.get_by_text("squares · conv-64-128 → conv-8-16 · 20 labels")).to_be_visible()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("squares · 20 true labels")).to_be_visible(timeout=30_000)
+    experiment = page.url.split("experiment=")[1]
+    assert store.experiment(experiment).config["dataset"] == dataset_key("squares")
+    for _ in range(600):
+        if store.finished_runs("teacher"):
+            break
+        assert JobStatus(store.job(experiment).status).live, store.job(experiment).error
+        page.wait_for_timeout(100)
+    assert store.finished_runs("teacher")[0].summary["test_accuracy"] > 0.9
+    store.request_stop(experiment)
+    assert complaints.messages == []
+
+
+def test_what_is_refused_is_said_and_a_table_asks_for_its_column(page: Page, url: str) -> None:
+    page.goto(f"{url}/data")
+    settle(page)
+    upload(page, "<b>table</b>.csv", b"colour,kind\n" + b"1,cat\n2,dog\n3,cat\n4,dog\n" * 12)
+    expect(
+        page.get_by_text("label must be the name of the column that holds the classes")
+    ).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("<b>table</b>.csv")).to_be_visible()
+    page.get_by_role("textbox", name="Column of classes").fill("kind")
+    page.get_by_role("textbox", name="Column of classes").press("Enter")
+    page.get_by_role("button", name="Check again").click()
+    expect(
+        page.get_by_text("Classes are read from the column 'kind', features from the other 1.")
+    ).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("48", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_role("tabpanel", name="Data").get_by_text("In the store")).to_be_visible()

@@ -1,0 +1,57 @@
+"""Parts that follow, in a real browser: their pace, hidden tabs, drawings that go wrong."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import Server
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def drawings(page: Page) -> int:
+    return int((page.get_by_text("drawing ").inner_text()).split()[1].rstrip(","))
+
+
+def after(page: Page, number: int) -> None:
+    """Wait for a later drawing than ``number``."""
+    page.wait_for_function(
+        "number => { const said = /drawing (\\d+)/.exec(document.body.innerText); return said && +said[1] > number; }",
+        arg=number,
+    )
+
+
+def test_a_part_is_drawn_again_at_its_own_pace_while_somebody_looks(chromium: Browser) -> None:
+    server = Server("tests/support/apps/following.py")
+    server.wait_until_healthy()
+    page = chromium.new_page()
+    page.goto(server.url)
+    expect(page.get_by_text("once")).to_be_visible()
+    after(page, 5)  # the fifth drawing raised an error, and the next came nevertheless
+
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    expect(
+        page.get_by_text("value 1")
+    ).to_be_visible()  # a visitor's own change is drawn like any other
+    after(page, 10)
+
+    page.wait_for_timeout(300)
+    before = drawings(page)
+    page.wait_for_timeout(3000)
+    assert 1 <= drawings(page) - before <= 2  # slower now, as the part asked for
+
+    page.evaluate(HIDE, True)
+    page.wait_for_timeout(300)
+    before = drawings(page)
+    page.wait_for_timeout(4000)
+    assert drawings(page) <= before + 1  # one may have been on its way
+    shown = drawings(page)
+    page.evaluate(HIDE, False)
+    after(page, shown)
+    page.close()
+    log = server.stop()
+    assert "the fifth drawing went wrong" in log
