@@ -4,14 +4,18 @@ state.
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import Any
 
 import keras
 from keras import ops
 
-from kdcore.errors import ModelError, require
+from kdcore.losses.arguments import (
+    at_least_float32,
+    check_alpha,
+    check_same_shape,
+    check_temperature,
+    is_number,
+)
 
 
 def soften(logits: Any, temperature: Any) -> Any:
@@ -25,7 +29,7 @@ def soften(logits: Any, temperature: Any) -> Any:
         ConfigError: for a temperature that is not a finite number above 0.
     """
     check_temperature(temperature)
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     return ops.softmax(logits / ops.cast(temperature, logits.dtype), axis=-1)
 
 
@@ -57,10 +61,10 @@ def kd_loss_per_example(teacher_logits: Any, student_logits: Any, temperature: A
     """
     check_temperature(temperature)
     teacher_logits, student_logits = (
-        _at_least_float32(teacher_logits),
-        _at_least_float32(student_logits),
+        at_least_float32(teacher_logits),
+        at_least_float32(student_logits),
     )
-    _check_same_shape(teacher_logits, student_logits)
+    check_same_shape(teacher_logits, student_logits)
     dtype = keras.backend.result_type(teacher_logits.dtype, student_logits.dtype)
     # At a high temperature the divergence of two rows is a difference of nearly equal numbers, some
     # 1/T² of the logits' variance, and T² then magnifies its rounding: in float32 a loss at T = 100
@@ -88,7 +92,7 @@ def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: Any) -> Any:
         ConfigError: for an alpha outside 0 to 1.
     """
     check_alpha(alpha)
-    if not _is_number(alpha):
+    if not is_number(alpha):
         alpha = ops.cast(
             alpha, "float64"
         )  # so that each weight is rounded once, as those of a Python number are
@@ -101,61 +105,3 @@ def distillation_loss(hard_loss: Any, soft_loss: Any, alpha: Any) -> Any:
     if alpha == 0:
         return soft_loss
     return alpha * hard_loss + (1 - alpha) * soft_loss
-
-
-def check_temperature(temperature: Any) -> None:
-    """Raise ConfigError unless ``temperature`` is a finite number above 0.
-
-    A tensor's value is not looked at.
-    """
-    if not _is_number(temperature):
-        return
-    _check_number("temperature", temperature)
-    require(temperature > 0, "temperature", "above 0", temperature)
-
-
-def check_alpha(alpha: Any) -> None:
-    """Raise ConfigError unless ``alpha`` is a number from 0 to 1.
-
-    A tensor's value is not looked at.
-    """
-    if not _is_number(alpha):
-        return
-    _check_number("alpha", alpha)
-    require(alpha >= 0, "alpha", "at least 0", alpha)
-    require(alpha <= 1, "alpha", "at most 1", alpha)
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether the value is there to be looked at, rather than known to TensorFlow alone."""
-    return not (ops.is_tensor(value) or isinstance(value, keras.Variable | keras.KerasTensor))
-
-
-def _check_number(field: str, value: Any) -> None:
-    require(isinstance(value, Real) and not isinstance(value, bool), field, "a number", value)
-    require(math.isfinite(value), field, "a finite number", value)
-
-
-def _at_least_float32(logits: Any) -> Any:
-    logits = ops.convert_to_tensor(logits)
-    return (
-        logits
-        if keras.backend.standardize_dtype(logits.dtype) == "float64"
-        else ops.cast(logits, "float32")
-    )
-
-
-def _check_same_shape(teacher_logits: Any, student_logits: Any) -> None:
-    teacher, student = tuple(teacher_logits.shape), tuple(student_logits.shape)
-    same = len(teacher) == len(student) and all(
-        t == s or t is None or s is None for t, s in zip(teacher, student, strict=True)
-    )
-    if not same:
-        raise ModelError(
-            f"teacher and student must give logits of one shape, got {_words(teacher)} from the teacher and "
-            f"{_words(student)} from the student"
-        )
-
-
-def _words(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
