@@ -118,7 +118,7 @@ def fill(store: Store, experiments: int, points: int) -> None:
                 for step in range(points)
             ]
         if number % 50 == 49 or number == experiments - 1:
-            with store._write() as session:
+            with store.writing() as session:
                 for table, values in rows.items():
                     if values:
                         session.execute(insert(table), values)

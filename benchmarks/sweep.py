@@ -85,7 +85,7 @@ def train_teacher(store: Store, base: ExperimentConfig) -> None:
     engine = LocalEngine(store, workers=1, idle_seconds=1.0)
     teacher_id = store.create(base)
     store.finish(teacher_id, JobStatus.STOPPED)
-    with store._write() as session:
+    with store.writing() as session:
         from kdcore.storage.schema import Job
 
         session.get_one(Job, teacher_id).payload = {"reuse": "all", "parts": ["teacher"]}

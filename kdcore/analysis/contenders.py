@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import (
@@ -26,7 +26,6 @@ from kdcore.config.experiment import (
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import ROLE_NAMES, ROLES, Look, look
 from kdcore.storage.schema import (
-    Deletion,
     Experiment,
     ExperimentRun,
     Job,
@@ -180,7 +179,7 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
     if colon:
         require(role in ROLES, "role", f"one of {', '.join(ROLES)}", role)
         return [_of_experiment(store, experiment_id, role)]
-    with store._read() as session:
+    with store.reading() as session:
         is_experiment, run = session.get(Experiment, name) is not None, session.get(Run, name)
     if is_experiment:
         return [_of_experiment(store, name, role) for role in ROLES]
@@ -298,12 +297,11 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     query = query.join(Experiment, Experiment.id == ExperimentRun.experiment_id).join(
         Job, Job.id == Experiment.id
     )
-    query = query.where(~exists().where(Deletion.experiment_id == Experiment.id))
     query = query.where(~is_deleted(Experiment.id))
     query = query.order_by(
         Experiment.created_at, Experiment.id, ExperimentRun.role.desc(), ExperimentRun.seed
     )
-    with store._read() as session:
+    with store.reading() as session:
         rows = session.execute(query).all()
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in rows:

@@ -27,13 +27,11 @@ from kdcore.storage.schema import (
     Artifact,
     ArtifactUse,
     Base,
-    Deletion,
     Experiment,
     ExperimentRun,
     Job,
     JobNeed,
     JobStatus,
-    Queueing,
     Run,
     Sweep,
     SweepCell,
@@ -97,15 +95,14 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
     need every answer, see :func:`kdcore.analysis.results.gain`.
     """
     query = (
-        select(Experiment, Job.status, Job.progress, Deletion.deleted_at, Sweep.id, Sweep.name)
+        select(Experiment, Job.status, Job.progress, Experiment.deleted_at, Sweep.id, Sweep.name)
         .join(Job, Job.id == Experiment.id)
-        .outerjoin(Deletion, Deletion.experiment_id == Experiment.id)
         .outerjoin(SweepCell, SweepCell.job_id == Experiment.id)
         .outerjoin(Sweep, Sweep.id == SweepCell.sweep_id)
-        .where(Deletion.deleted_at.is_not(None) if deleted else Deletion.deleted_at.is_(None))
+        .where(Experiment.deleted_at.is_not(None) if deleted else Experiment.deleted_at.is_(None))
         .order_by(Experiment.created_at.desc(), Experiment.id)
     )
-    with store._read() as session:
+    with store.reading() as session:
         found = session.execute(query).all()
         if not found:
             return _as_table([])
@@ -218,7 +215,7 @@ def _bytes_of_experiments(session: Session) -> dict[str, int]:
 
 def tags_of(store: Store, experiment_id: str) -> list[str]:
     """Return the tags of an experiment, by name."""
-    with store._read() as session:
+    with store.reading() as session:
         return list(
             session.scalars(
                 select(Tag.tag).where(Tag.experiment_id == experiment_id).order_by(Tag.tag)
@@ -290,7 +287,7 @@ def edit(
     added = sorted({_checked_tag(tag) for tag in add_tags})
     removed = [" ".join(tag.split()) for tag in remove_tags]
     given = {column: value for column, value in values.items() if value is not None}
-    with store._write() as session:
+    with store.writing() as session:
         for experiment_id in _known(session, experiment_ids, store):
             if given:
                 session.execute(
@@ -325,7 +322,7 @@ def delete_experiments(store: Store, experiment_ids: Sequence[str]) -> None:
 
     Raises TransitionError for one that is live (stop it first), StoreError for an unknown id.
     """
-    with store._write() as session:
+    with store.writing() as session:
         for experiment_id in _known(session, experiment_ids, store):
             job = session.scalars(
                 select(Job).where(Job.id == experiment_id).with_for_update()
@@ -335,15 +332,15 @@ def delete_experiments(store: Store, experiment_ids: Sequence[str]) -> None:
                     f"experiment {experiment_id} is {job.status} and cannot be deleted: stop it first, "
                     f"python -m kdcore stop {experiment_id}"
                 )
-            if session.get(Deletion, experiment_id) is None:
-                session.add(Deletion(experiment_id=experiment_id, deleted_at=time.time()))
+            experiment = session.get_one(Experiment, experiment_id)
+            experiment.deleted_at = experiment.deleted_at or time.time()
 
 
 def restore_experiments(store: Store, experiment_ids: Sequence[str]) -> None:
     """Take experiments out of the trash, as they were; raises StoreError for an unknown id."""
-    with store._write() as session:
+    with store.writing() as session:
         chosen = _known(session, experiment_ids, store)
-        session.execute(delete(Deletion).where(Deletion.experiment_id.in_(chosen)))
+        session.execute(update(Experiment).where(Experiment.id.in_(chosen)).values(deleted_at=None))
 
 
 def trash(store: Store, *, older_than: float = 0.0) -> list[str]:
@@ -351,9 +348,9 @@ def trash(store: Store, *, older_than: float = 0.0) -> list[str]:
 
     ``older_than`` is in seconds.
     """
-    query = select(Deletion.experiment_id).where(Deletion.deleted_at <= time.time() - older_than)
-    with store._read() as session:
-        return list(session.scalars(query.order_by(Deletion.deleted_at)))
+    query = select(Experiment.id).where(Experiment.deleted_at <= time.time() - older_than)
+    with store.reading() as session:
+        return list(session.scalars(query.order_by(Experiment.deleted_at)))
 
 
 @dataclass(frozen=True)
@@ -384,7 +381,7 @@ def purge(store: Store, experiment_ids: Sequence[str]) -> Purged:
         if experiment_id not in in_trash:
             raise StoreError(f"experiment {experiment_id} is not in the trash: delete it first")
     for experiment_id in chosen:
-        with store._write() as session:
+        with store.writing() as session:
             gone, freed = _purge_one(session, experiment_id)
         runs, size = runs + gone, size + freed
     return Purged(len(chosen), runs, size, shrink(store) if chosen else 0)
@@ -411,7 +408,7 @@ def _purge_one(session: Session, experiment_id: str) -> tuple[int, int]:
     caches = _unused_caches(session, doomed)
     _delete_with_references(session, Run, doomed)
     _delete_with_references(session, Experiment, [experiment_id])
-    for kind in (Queueing, JobNeed, SweepCell):
+    for kind in (JobNeed, SweepCell):
         session.execute(delete(kind).where(kind.job_id == experiment_id))
     _delete_with_references(session, Job, [experiment_id])
     return len(doomed), freed + _delete_artifacts(

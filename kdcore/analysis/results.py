@@ -217,7 +217,7 @@ def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
     )
     query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
     query = query.where(ExperimentRun.experiment_id.in_(experiments), Run.finished_at.is_not(None))
-    with store._read() as session:
+    with store.reading() as session:
         rows = session.execute(query.order_by(Run.finished_at.desc(), Run.id)).all()
     baselines = {
         (link.experiment_id, run.seed): run for link, run in rows if run.role == "baseline"

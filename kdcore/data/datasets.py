@@ -105,7 +105,7 @@ def load(config: ExperimentConfig) -> Dataset:
 @functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
 def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     card = dataset_card(name)
-    raw: RawData = resolve(card.builder)(card.key) if card.key else resolve(card.builder)()
+    raw: RawData = load_stored(card.key) if card.key else resolve(card.builder)()
     order = stratified_order(raw.labels, split_seed)
     if raw.test_inputs is None or raw.test_labels is None:
         test_rows, order = order[: card.test_examples], order[card.test_examples :]

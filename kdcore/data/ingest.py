@@ -131,7 +131,7 @@ def _write(
     key = f"{name}@{digest.hexdigest()[:10]}"
     card = DatasetCard(
         title=name,
-        builder="kdcore.data.datasets:load_stored",
+        builder="",
         input_shape=tuple(report.shape),
         class_names=tuple(report.class_names),
         training_examples=report.division["train"],

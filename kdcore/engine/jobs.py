@@ -18,7 +18,7 @@ import psutil
 
 from kdcore.config.catalog import load_plugins, resolve
 from kdcore.errors import ClaimLost, KDLabError, StopRequested, StoreUnreachable
-from kdcore.storage.schema import Job, JobStatus, Worker
+from kdcore.storage.schema import Job, JobStatus, Pool, Worker
 from kdcore.storage.store import Store, new_id
 from kdcore.words import first_line
 
@@ -129,7 +129,9 @@ class Pulse:
                 traceback.print_exc()
 
 
-def this_worker(worker_id: str | None = None, host: str | None = None) -> Worker:
+def this_worker(
+    worker_id: str | None = None, host: str | None = None, pool: Pool = Pool.MACHINE
+) -> Worker:
     """Return a worker row that names this process.
 
     ``host`` instead of the machine's name, where a cluster tends it.
@@ -142,6 +144,7 @@ def this_worker(worker_id: str | None = None, host: str | None = None) -> Worker
         pid=process.pid,
         process_started=process.create_time(),
         state="starting",
+        pool=pool.value,
         heartbeat_at=now,
         created_at=now,
     )

@@ -14,8 +14,8 @@ import time
 import psutil
 
 from kdcore.engine.base import PACKAGE_ROOT
-from kdcore.engine.workers import is_alive, kill_overdue, mark_interrupted, threads_of
-from kdcore.storage.schema import Worker
+from kdcore.engine.workers import is_alive, kill_overdue, mark_interrupted
+from kdcore.storage.schema import Pool, Worker
 from kdcore.storage.store import Store, new_id
 
 # However many tabs and commands tend an engine, it looks no more often than this.
@@ -49,8 +49,8 @@ class LocalEngine:
         """Keep one worker ready, so that the next job starts without waiting for the import of
         Keras.
         """
-        if not any(threads_of(worker) == 0 for worker in self._live_workers()):
-            self._start_worker(0)
+        if not any(worker.pool == Pool.MACHINE for worker in self._live_workers()):
+            self._start_worker(Pool.MACHINE)
 
     def cancel(self, job_id: str) -> None:
         """Stop a job: at once if queued, at the next batch if running, by force after a grace
@@ -74,11 +74,11 @@ class LocalEngine:
         kill_overdue(self.store)
         mark_interrupted(self.store)
         live = self._live_workers()
-        for threads, jobs in self.store.waiting().items():
-            alike = [worker for worker in live if threads_of(worker) == threads]
+        for pool, jobs in self.store.waiting().items():
+            alike = [worker for worker in live if worker.pool == pool]
             idle = sum(worker.state != "busy" for worker in alike)
             for _ in range(min(jobs - idle, self.most_workers - len(alike))):
-                self._start_worker(threads)
+                self._start_worker(pool)
 
     def close(self) -> None:
         """Nothing to let go of: workers leave by themselves when they have been idle for long."""
@@ -86,15 +86,15 @@ class LocalEngine:
     def _live_workers(self) -> list[Worker]:
         return [worker for worker in self.store.workers() if is_alive(worker)]
 
-    def _start_worker(self, threads: int) -> None:
-        worker_id = f"{new_id()}-{threads}" if threads else new_id()
+    def _start_worker(self, pool: Pool) -> None:
+        worker_id = new_id()
         log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "kdcore.work.worker", "--worker-id", worker_id]
         python_path = os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--idle-seconds", str(self.idle_seconds), "--threads", str(threads)],
+                [*command, "--idle-seconds", str(self.idle_seconds), "--pool", pool.value],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -113,6 +113,7 @@ class LocalEngine:
                 pid=process.pid,
                 process_started=psutil.Process(process.pid).create_time(),
                 state="starting",
+                pool=pool.value,
                 heartbeat_at=now,
                 created_at=now,
             )

@@ -2,7 +2,7 @@
 has the models loaded.
 
 The worker holds one job of kind "predict" for as long as anybody asks, and ends it when nobody has
-for a while. It is a worker of a kind of its own (:data:`THREADS`): training never takes its place,
+for a while. It is a worker of a pool of its own: training never takes its place,
 and it never takes training's.
 """
 
@@ -22,12 +22,10 @@ from kdcore.data.readers.images import decode
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, Problem, StoreError, Words
 from kdcore.storage.arrays import pack, unpack_many
-from kdcore.storage.schema import ROLES, Job, JobStatus, Prediction, Queueing, Run
+from kdcore.storage.schema import ROLES, Job, JobStatus, Pool, Prediction, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.tasks.drawing import dark_on_light, fit, like_digits, like_mnist
 
-# The kind of worker, see Queueing.threads: nothing else asks for two.
-THREADS = 2
 SECONDS_BETWEEN_LOOKS = 0.004
 SECONDS_KEPT = 60.0
 SECONDS_UNTIL_IDLE = 120.0
@@ -58,18 +56,18 @@ def keep_warm(store: Store, engine: Engine, idle_seconds: float = SECONDS_UNTIL_
         .where(Job.kind == "predict", Job.status.in_(["queued", "running"]))
         .order_by(Job.created_at)
     )
-    with store._read() as session:
+    with store.reading() as session:
         job = session.scalars(query).first()
     if job is None:
         job = Job(
             id=new_id(),
             kind="predict",
             payload={"idle_seconds": idle_seconds},
+            pool=Pool.ANSWERS.value,
             created_at=time.time(),
         )
-        with store._write() as session:
+        with store.writing() as session:
             session.add(job)
-            session.add(Queueing(job_id=job.id, rank=0, held=False, threads=THREADS))
     engine.submit(job.id)
     return job
 
@@ -108,7 +106,7 @@ def ask(store: Store, run_ids: Sequence[str], inputs: Images) -> int:
         inputs=pack(inputs.astype(np.float32)),
         asked_at=time.time(),
     )
-    with store._write() as session:
+    with store.writing() as session:
         session.add(row)
         session.flush()
         return row.id
@@ -119,7 +117,7 @@ def answer(store: Store, question: int) -> Answer | None:
 
     Raises StoreError where it could not be answered.
     """
-    with store._read() as session:
+    with store.reading() as session:
         row = session.get(Prediction, question)
     if row is None:
         raise StoreError("the question is no longer in the store: ask again")
@@ -165,7 +163,7 @@ def waiting(store: Store) -> list[Prediction]:
     query = select(Prediction).where(
         Prediction.answered_at.is_(None), Prediction.asked_at > time.time() - SECONDS_KEPT
     )
-    with store._read() as session:
+    with store.reading() as session:
         return list(session.scalars(query.order_by(Prediction.id).limit(32)))
 
 
@@ -184,13 +182,13 @@ def put_answer(
         "error": error,
         "answered_at": time.time(),
     }
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(update(Prediction).where(Prediction.id == question).values(**values))
 
 
 def forget_old(store: Store) -> None:
     """Delete questions that nobody waits for any longer."""
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(delete(Prediction).where(Prediction.asked_at < time.time() - SECONDS_KEPT))
 
 

@@ -30,10 +30,10 @@ from typing import Any
 
 from kdcore.config.experiment import digest
 from kdcore.engine.base import PACKAGE_ROOT
-from kdcore.engine.workers import SECONDS_OF_GRACE, mark_interrupted, threads_of
+from kdcore.engine.workers import SECONDS_OF_GRACE, mark_interrupted
 from kdcore.errors import ClaimLost, ConfigError, Problem, StoreError
 from kdcore.storage.database import SCHEMA_LOCK
-from kdcore.storage.schema import JobStatus, Worker
+from kdcore.storage.schema import JobStatus, Pool, Worker
 from kdcore.storage.store import Store, new_id
 
 HOST = "ray"
@@ -167,7 +167,8 @@ class RayEngine:
             worker = rows.pop(worker_id, None)
             if not job.status.is_terminal():
                 if worker is None or worker.pid == 0:  # it cannot speak for itself yet
-                    worker = _starting(worker_id)
+                    pool = Pool(job.metadata.get("kdlab_pool", Pool.MACHINE))
+                    worker = _starting(worker_id, pool)
                     self.store.put_worker(worker)
                 live.append(worker)
             elif worker is not None:
@@ -214,9 +215,10 @@ class RayEngine:
         wanted = self.store.waiting()
         for worker in live:
             if worker.state != "busy":
-                wanted[threads_of(worker)] = wanted.get(threads_of(worker), 0) - 1
+                pool = Pool(worker.pool)
+                wanted[pool] = wanted.get(pool, 0) - 1
         if self._keep_warm and not live:
-            wanted[0] = max(1, wanted.get(0, 0))
+            wanted[Pool.MACHINE] = max(1, wanted.get(Pool.MACHINE, 0))
         if (
             max(wanted.values(), default=0) <= 0
             or time.monotonic() - self._failed_at < SECONDS_AFTER_FAILURE
@@ -225,14 +227,14 @@ class RayEngine:
         cpus, gpus = _resources(self._client.get_address())
         self.most_workers = max(1, min(int(gpus or cpus), self._limit or sys.maxsize))
         room = self.most_workers - len(live)
-        for threads, number in sorted(wanted.items()):
+        for pool, number in sorted(wanted.items(), key=lambda item: item[0].threads):
             for _ in range(min(number, room)):
-                self._submit_worker(threads, with_gpu=gpus > 0)
+                self._submit_worker(pool, with_gpu=gpus > 0)
                 room -= 1
 
-    def _submit_worker(self, threads: int, *, with_gpu: bool) -> None:
-        worker_id = f"{new_id()}-{threads}" if threads else new_id()
-        options = f"--worker-id {worker_id} --threads {threads} --idle-seconds {self.idle_seconds}"
+    def _submit_worker(self, pool: Pool, *, with_gpu: bool) -> None:
+        worker_id = new_id()
+        options = f"--worker-id {worker_id} --pool {pool} --idle-seconds {self.idle_seconds}"
         self._client.submit_job(
             submission_id=PREFIX + worker_id,
             entrypoint=f"exec python -P -m kdcore.work.worker {options} --host {HOST}:$(hostname)",
@@ -243,12 +245,16 @@ class RayEngine:
                 "excludes": ["__pycache__"],
                 "env_vars": {"KD_STORE": self.store.url},
             },
-            metadata={"kdlab_store": self._store_key, "kdlab_worker": worker_id},
+            metadata={
+                "kdlab_store": self._store_key,
+                "kdlab_worker": worker_id,
+                "kdlab_pool": pool.value,
+            },
         )
-        self.store.put_worker(_starting(worker_id))
+        self.store.put_worker(_starting(worker_id, pool))
 
 
-def _starting(worker_id: str) -> Worker:
+def _starting(worker_id: str, pool: Pool) -> Worker:
     """Return the row of a worker that is on its way."""
     now = time.time()
     return Worker(
@@ -257,6 +263,7 @@ def _starting(worker_id: str) -> Worker:
         pid=0,
         process_started=0.0,
         state="starting",
+        pool=pool.value,
         heartbeat_at=now,
         created_at=now,
     )

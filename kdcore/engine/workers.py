@@ -18,14 +18,6 @@ SECONDS_UNTIL_STALE = 15.0
 SECONDS_OF_GRACE = 10.0
 
 
-def threads_of(worker: Worker) -> int:
-    """Return on how many threads a worker computes, 0 for as many as there are.
-
-    Its id ends in the number.
-    """
-    return int(worker.id.partition("-")[2] or 0)
-
-
 def is_alive(worker: Worker, reachable_since: float = 0.0) -> bool:
     """Return whether a worker's process exists (on this machine), or its heartbeat is fresh (on
     another).

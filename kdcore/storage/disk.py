@@ -41,7 +41,7 @@ def experiment_bytes(store: Store, experiment_ids: Sequence[str]) -> dict[str, i
     checkpoints and curves.
     """
     sizes = dict.fromkeys(experiment_ids, 0)
-    with store._read() as session:
+    with store.reading() as session:
         owned = select(Run.id, Run.experiment_id).where(Run.experiment_id.in_(sizes))
         owners = {run_id: owner for run_id, owner in session.execute(owned)}
         artifacts = artifact_sizes(session, owners)
@@ -54,8 +54,8 @@ def store_bytes(store: Store) -> int:
     """Return how many bytes the whole store takes: of its file, or of its tables on a database
     server.
     """
-    with store._read() as session:
-        if _is_sqlite(store):
+    with store.reading() as session:
+        if store.is_file:
             return _pragma(session, "page_count") * _pragma(session, "page_size")
         sizes = "SELECT sum(pg_total_relation_size(to_regclass(name))) FROM unnest(CAST(:names AS text[])) AS name"
         return int(session.scalar(text(sizes), {"names": list(Base.metadata.tables)}) or 0)
@@ -68,32 +68,21 @@ def shrink(store: Store) -> int:
     A file from before this could be done is written anew once, which keeps all others waiting: so
     only while nothing is being trained. A database server reuses the room itself.
     """
-    if not _is_sqlite(store):
+    if not store.is_file:
         return 0
     before = store_bytes(store)
-    connection = store._engine.raw_connection()
-    try:
-        cursor = connection.cursor()
+    with store.maintaining() as cursor:
         if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
             if store.jobs(JobStatus.RUNNING):
                 return 0
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("VACUUM")
-        else:
-            cursor.executescript(
-                "PRAGMA incremental_vacuum"
-            )  # steps to its end, page by page, as execute() does not
-        cursor.execute(
-            "PRAGMA busy_timeout=1000"
-        )  # a reader may hold on to the log: the next checkpoint does the rest
+        else:  # steps to its end, page by page, as execute() does not
+            cursor.executescript("PRAGMA incremental_vacuum")
+        # A reader may hold on to the log: the next checkpoint does the rest.
+        cursor.execute("PRAGMA busy_timeout=1000")
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        connection.invalidate()  # not back to the pool, with its settings
     return max(0, before - store_bytes(store))
-
-
-def _is_sqlite(store: Store) -> bool:
-    return bool(store._engine.dialect.name == "sqlite")
 
 
 def _pragma(session: Session, name: str) -> int:

@@ -7,42 +7,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import aliased
 
-from kdcore.storage.schema import Job, JobNeed, JobStatus, Queueing, is_deleted
+from kdcore.storage.schema import Job, JobNeed, JobStatus, Pool, is_deleted
 
 # A person waits for a single experiment; what a sweep's cells share comes before the cells.
 RANK_OF_SHARED, RANK_OF_CELLS = 1, 2
 
 
-def next_ready(threads: int | None = None) -> Select[Any]:
+def next_ready(pool: Pool | None = None) -> Select[Any]:
     """Return the query for the id of the job that a worker should take now.
 
-    ``threads``: only jobs for that kind of worker (see :class:`~kdcore.storage.schema.Queueing`);
-    None takes any.
+    ``pool``: only jobs for that kind of worker; None takes any.
     """
     query = _queued(Job.id).where(~_has_need((JobStatus.FINISHED,)))
-    if threads is not None:
-        query = query.where(func.coalesce(Queueing.threads, 0) == threads)
-    return query.order_by(func.coalesce(Queueing.rank, 0), Job.created_at, Job.id).limit(1)
+    if pool is not None:
+        query = query.where(Job.pool == pool.value)
+    return query.order_by(Job.rank, Job.created_at, Job.id).limit(1)
 
 
 def waiting() -> Select[Any]:
-    """Return the query for (threads, number) of jobs that are ready, or will be without anybody's
-    doing.
-    """
+    """Return the query for (pool, number) of jobs that are ready, or will be by themselves."""
     hopeful = (JobStatus.FINISHED, JobStatus.QUEUED, JobStatus.RUNNING)
-    threads = func.coalesce(
-        Queueing.threads, literal_column("0")
-    )  # no parameter: PostgreSQL groups by its text
-    return _queued(threads, func.count()).where(~_has_need(hopeful)).group_by(threads)
+    return _queued(Job.pool, func.count()).where(~_has_need(hopeful)).group_by(Job.pool)
 
 
 def _queued(*columns: Any) -> Select[Any]:
-    query = select(*columns).select_from(Job).outerjoin(Queueing, Queueing.job_id == Job.id)
+    query = select(*columns).select_from(Job)
     return query.where(
-        Job.status == JobStatus.QUEUED.value, Queueing.held.is_not(True), ~is_deleted(Job.id)
+        Job.status == JobStatus.QUEUED.value, Job.held.is_(False), ~is_deleted(Job.id)
     )
 
 

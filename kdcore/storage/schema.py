@@ -19,11 +19,10 @@ from sqlalchemy import (
     String,
     Text,
     exists,
+    false,
     or_,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
-
-SCHEMA_VERSION = 1
 
 
 class JobStatus(enum.StrEnum):
@@ -77,6 +76,23 @@ MEASURES = ("loss", "hard_loss", "soft_loss", "accuracy", "learning_rate", "exam
 Counter = BigInteger().with_variant(Integer, "sqlite")
 
 
+class Pool(enum.StrEnum):
+    """The kind of worker that a job wants.
+
+    ``MACHINE``: one that computes with the whole machine. ``THREAD``: one of several side by side,
+    each on a single thread. ``ANSWERS``: one that keeps trained models loaded and answers at once.
+    """
+
+    MACHINE = "machine"
+    THREAD = "thread"
+    ANSWERS = "answers"
+
+    @property
+    def threads(self) -> int:
+        """On how many threads such a worker computes, 0 for as many as there are."""
+        return {Pool.MACHINE: 0, Pool.THREAD: 1, Pool.ANSWERS: 2}[self]
+
+
 class Base(DeclarativeBase):
     """Base of all tables."""
 
@@ -113,25 +129,14 @@ class Job(Base):
     heartbeat_at: Mapped[float | None]
     stop_requested_at: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    rank: Mapped[int] = mapped_column(default=0, server_default="0")
+    held: Mapped[bool] = mapped_column(default=False, server_default=false())
+    pool: Mapped[str] = mapped_column(
+        String(20), default=Pool.MACHINE.value, server_default=Pool.MACHINE.value
+    )
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
-
-
-class Queueing(Base):
-    """How a job stands in the queue, where it is not simply the next: a row for each job of a
-    sweep.
-
-    Lower ``rank`` goes first; jobs without a row have rank 0. A ``held`` job is not given to any
-    worker. ``threads`` is the kind of worker that it wants: 0 for one that uses the whole machine,
-    1 for one that computes on a single thread.
-    """
-
-    __tablename__ = "queueing"
-    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    rank: Mapped[int] = mapped_column(default=0)
-    held: Mapped[bool] = mapped_column(default=False)
-    threads: Mapped[int] = mapped_column(default=0)
 
 
 class JobNeed(Base):
@@ -143,7 +148,11 @@ class JobNeed(Base):
 
 
 class Experiment(Base):
-    """What a user asked for. Its id is that of the job that carries it out."""
+    """What a user asked for. Its id is that of the job that carries it out.
+
+    One with ``deleted_at`` is in the trash: hidden everywhere, and to be had back until it is
+    purged.
+    """
 
     __tablename__ = "experiments"
     id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
@@ -155,6 +164,7 @@ class Experiment(Base):
     dataset_key: Mapped[str | None] = mapped_column(String(64))
     seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[float] = mapped_column(index=True)
+    deleted_at: Mapped[float | None] = mapped_column(index=True)
 
 
 class Tag(Base):
@@ -163,16 +173,6 @@ class Tag(Base):
     __tablename__ = "tags"
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
     tag: Mapped[str] = mapped_column(String(40), primary_key=True)
-
-
-class Deletion(Base):
-    """Says that an experiment is in the trash: hidden everywhere, and to be had back until it is
-    purged.
-    """
-
-    __tablename__ = "deletions"
-    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
-    deleted_at: Mapped[float] = mapped_column(index=True)
 
 
 class Run(Base):
@@ -196,18 +196,25 @@ class Run(Base):
 
 
 class ExperimentRun(Base):
-    """Which runs an experiment consists of, and whether it found them already trained."""
+    """Which runs an experiment consists of, and whether it found them already trained.
+
+    ``step`` is the step of the experiment's plan that the run serves: "teacher", "student",
+    "baseline" in the plain one, "student:2" for a second generation, for example.
+    """
 
     __tablename__ = "experiment_runs"
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
-    role: Mapped[str] = mapped_column(String(20), primary_key=True)
+    step: Mapped[str] = mapped_column(String(40), primary_key=True)
     seed: Mapped[int] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(String(20))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
     reused: Mapped[bool] = mapped_column(default=False)
 
 
 class Metric(Base):
     """One point of a run's curves.
+
+    ``more`` holds what a distillation method measures beyond the common columns, by name.
 
     Within a run, which has one writer, ``id`` grows in the order of commits: it is the cursor of
     that run. Between runs it does not: PostgreSQL gives numbers out before the commit, so a lower
@@ -228,6 +235,7 @@ class Metric(Base):
     accuracy: Mapped[float | None]
     learning_rate: Mapped[float | None]
     examples_per_second: Mapped[float | None]
+    more: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 
 class Probe(Base):
@@ -351,14 +359,17 @@ class Worker(Base):
     pid: Mapped[int]
     process_started: Mapped[float]
     state: Mapped[str] = mapped_column(String(12), default="starting")
+    pool: Mapped[str] = mapped_column(
+        String(20), default=Pool.MACHINE.value, server_default=Pool.MACHINE.value
+    )
     heartbeat_at: Mapped[float]
     created_at: Mapped[float]
 
 
 def is_deleted(experiment_id: Any) -> ColumnElement[bool]:
     """Return the condition that an experiment, by a column of ids, is in the trash."""
-    in_trash = aliased(Deletion)  # of its own, whatever else the query joins
-    return exists().where(in_trash.experiment_id == experiment_id)
+    in_trash = aliased(Experiment)  # of its own, whatever else the query joins
+    return exists().where(in_trash.id == experiment_id, in_trash.deleted_at.is_not(None))
 
 
 def run_is_kept() -> ColumnElement[bool]:

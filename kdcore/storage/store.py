@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from kdcore.config import catalog
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
-from kdcore.storage import artifacts, queueing, user_data, user_models
+from kdcore.storage import artifacts, migrations, queueing, user_data, user_models
 from kdcore.storage.arrays import unpack
 from kdcore.storage.cursors import Cursor, newer
 from kdcore.storage.cursors import current_points as current_points
@@ -46,27 +46,26 @@ from kdcore.storage.database import (
 )
 from kdcore.storage.schema import (
     MEASURES,
-    SCHEMA_VERSION,
     TRANSITIONS,
     Artifact,
     ArtifactUse,
-    Base,
-    Deletion,
     Experiment,
     ExperimentRun,
     Job,
     JobStatus,
-    Meta,
     Metric,
+    Pool,
     Probe,
     Run,
     SweepCell,
+    Tag,
     Worker,
     is_deleted,
     run_is_kept,
 )
 
-METRIC_COLUMNS = ("id", "run_id", "split", "step", "epoch", "seconds", *MEASURES)
+PLACE_COLUMNS = ("id", "run_id", "split", "step", "epoch", "seconds")
+METRIC_COLUMNS = (*PLACE_COLUMNS, *MEASURES)
 
 
 def default_url() -> str:
@@ -79,6 +78,36 @@ def default_url() -> str:
 def new_id() -> str:
     """Return a fresh short id, safe in URLs and file names."""
     return secrets.token_hex(5)
+
+
+def add_experiment(
+    session: Session,
+    config: ExperimentConfig,
+    job_id: str,
+    *,
+    name: str = "",
+    tags: Sequence[str] = (),
+    created_at: float | None = None,
+) -> None:
+    """Add the row of an experiment to a job that is there: the one place where one is made."""
+    session.flush()
+    session.add(
+        Experiment(
+            id=job_id,
+            name=name,
+            fingerprint=config.fingerprint(),
+            config=config.model_dump(mode="json"),
+            created_at=created_at or time.time(),
+        )
+    )
+    session.flush()
+    session.add_all(Tag(experiment_id=job_id, tag=tag) for tag in tags)
+
+
+def _metric_row(point: Mapping[str, Any]) -> dict[str, Any]:
+    more = {name: value for name, value in point.items() if name not in METRIC_COLUMNS}
+    row = {name: point.get(name) for name in METRIC_COLUMNS if name != "id"}
+    return {**row, "more": more or None}
 
 
 @ride_out_outages
@@ -114,25 +143,19 @@ class Store:
 
     @riding_out
     def _prepare(self) -> None:
-        with self._write() as session:
+        with self.writing() as session:
             lock_until_commit(session, SCHEMA_LOCK)  # several may find a new database at once
-            Base.metadata.create_all(session.connection())
-            found = session.get(Meta, "schema_version")
-            if found is None:
-                session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
-            elif int(found.value) != SCHEMA_VERSION:
-                raise StoreError(
-                    f"the store {self.name} has schema version {found.value}, this program needs {SCHEMA_VERSION}; "
-                    "name another store with KD_STORE, or use the program that wrote it"
-                )
+            migrations.prepare(session.connection(), self.name)
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
+        """Give a session whose queries all see one moment of the database."""
         with self._in_words(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Session]:
+        """Give a session that is committed whole at the end of the block, or not at all."""
         with (
             self._in_words(),
             Session(self._writing_engine, expire_on_commit=False) as session,
@@ -172,11 +195,28 @@ class Store:
                 raise
             self._inode = found
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a SQLite file, not a server."""
+        return self._engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def maintaining(self) -> Iterator[Any]:
+        """Give a cursor outside of any transaction, for what a database does to its own file.
+
+        The connection is not used again: settings made here end with the block.
+        """
+        connection = self._engine.raw_connection()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.invalidate()
+
     def reachable_since(self) -> float:
         """Return when the database server was started, in Unix seconds; 0 for a file."""
         if self._engine.dialect.name != "postgresql":
             return 0.0
-        with self._read() as session:
+        with self.reading() as session:
             return float(
                 session.scalar(select(func.extract("epoch", func.pg_postmaster_start_time())))
                 or 0.0
@@ -188,7 +228,7 @@ class Store:
 
         Gives whether this one has it.
         """
-        with self._write() as session:
+        with self.writing() as session:
             yield try_lock(session, number)
 
     def close(self) -> None:
@@ -227,13 +267,13 @@ class Store:
     def add_job(self, kind: str, payload: dict[str, Any], job_id: str | None = None) -> str:
         """Accept a job of ``kind``; returns its id."""
         job_id = job_id or new_id()
-        with self._write() as session:
+        with self.writing() as session:
             session.add(Job(id=job_id, kind=kind, payload=payload, created_at=time.time()))
         return job_id
 
     def job(self, job_id: str) -> Job:
         """Return the job as it stands; raises StoreError for an unknown id."""
-        with self._read() as session:
+        with self.reading() as session:
             job = session.get(Job, job_id)
         if job is None:
             raise StoreError(f"there is no experiment or job {job_id!r} in {self.name}")
@@ -246,7 +286,7 @@ class Store:
             .where(Job.status.in_([status.value for status in statuses]))
             .order_by(Job.created_at, Job.id)
         )
-        with self._read() as session:
+        with self.reading() as session:
             return list(session.scalars(query))
 
     def queue_position(self, job_id: str) -> int:
@@ -255,17 +295,17 @@ class Store:
         query = select(func.count()).where(
             Job.status == JobStatus.QUEUED.value, Job.created_at < job.created_at
         )
-        with self._read() as session:
+        with self.reading() as session:
             return session.scalar(query) or 0
 
     def claim(
-        self, worker_id: str, job_id: str | None = None, *, threads: int | None = None
+        self, worker_id: str, job_id: str | None = None, *, pool: Pool | None = None
     ) -> Job | None:
         """Give the next ready job (or ``job_id``, if it is ready) to a worker: one atomic UPDATE.
 
-        ``threads`` asks for jobs of that kind alone, see :class:`~kdcore.storage.schema.Queueing`.
+        ``pool`` asks for jobs for that kind of worker alone.
         """
-        oldest = queueing.next_ready(threads)
+        oldest = queueing.next_ready(pool)
         # On PostgreSQL two workers may look at the same moment: each takes the oldest that nobody
         # is taking.
         oldest = oldest.with_for_update(skip_locked=True, of=Job)
@@ -289,15 +329,13 @@ class Store:
             )
             .returning(Job)
         )
-        with self._write() as session:
+        with self.writing() as session:
             return session.scalars(statement).one_or_none()
 
-    def waiting(self) -> dict[int, int]:
-        """Return how many jobs wait for workers of each kind (see Queueing.threads), held and
-        hopeless ones left out.
-        """
-        with self._read() as session:
-            return {threads: count for threads, count in session.execute(queueing.waiting())}
+    def waiting(self) -> dict[Pool, int]:
+        """Return how many jobs wait for each kind of worker, held and hopeless ones left out."""
+        with self.reading() as session:
+            return {Pool(pool): count for pool, count in session.execute(queueing.waiting())}
 
     def finish(
         self,
@@ -334,7 +372,7 @@ class Store:
             values |= {"finished_at": time.time(), "phase": status.value}
         if status is JobStatus.FINISHED:
             values["progress"] = 1.0
-        with self._write() as session:
+        with self.writing() as session:
             moved = session.execute(statement.values(**values)).rowcount  # type: ignore[attr-defined]
         if not moved:
             if worker_id is not None:
@@ -361,7 +399,7 @@ class Store:
         now, this = time.time(), update(Job).where(Job.id == job_id)
         stopped = {"status": JobStatus.STOPPED.value, "phase": "stopped", "finished_at": now}
         requested = {"stop_requested_at": func.coalesce(Job.stop_requested_at, now)}
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(this.where(Job.status == JobStatus.QUEUED.value).values(**stopped))
             session.execute(this.where(Job.status == JobStatus.RUNNING.value).values(**requested))
 
@@ -378,7 +416,7 @@ class Store:
             .values(heartbeat_at=time.time())
             .returning(Job.id, Job.stop_requested_at)
         )
-        with self._write() as session:
+        with self.writing() as session:
             row = session.execute(statement).one_or_none()
         if row is None:
             raise ClaimLost(f"job {job_id} is no longer this worker's")
@@ -391,7 +429,7 @@ class Store:
         take.
         """
         values = {"phase": phase, "progress": progress, "seconds_left": seconds_left}
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(
                 update(Job)
                 .where(Job.id == job_id, Job.status == JobStatus.RUNNING.value)
@@ -401,7 +439,7 @@ class Store:
     def wait_for(self, words: str) -> None:
         """Say in words what all queued jobs wait for."""
         waiting = update(Job).where(Job.status == JobStatus.QUEUED.value, Job.phase != words)
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(waiting.values(phase=words))
 
     # Workers
@@ -409,17 +447,17 @@ class Store:
     def put_worker(self, worker: Worker) -> None:
         """Add or refresh a worker's row."""
         row = {column.name: getattr(worker, column.name) for column in Worker.__table__.columns}
-        with self._write() as session:
+        with self.writing() as session:
             upsert(session, Worker, [row])
 
     def remove_worker(self, worker_id: str) -> None:
         """Forget a worker that left."""
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(delete(Worker).where(Worker.id == worker_id))
 
     def workers(self) -> list[Worker]:
         """Return all workers that have not said goodbye, dead ones among them."""
-        with self._read() as session:
+        with self.reading() as session:
             return list(session.scalars(select(Worker).order_by(Worker.created_at)))
 
     # Experiments and runs
@@ -429,25 +467,18 @@ class Store:
 
         ``reuse`` says which already trained runs may serve again: "none", "teacher", or "all".
         """
-        experiment_id, now = new_id(), time.time()
         user_models.remember_functions(self, config.teacher, config.student)
-        job = Job(id=experiment_id, kind="experiment", payload={"reuse": reuse}, created_at=now)
-        experiment = Experiment(
-            id=experiment_id,
-            name=name,
-            fingerprint=config.fingerprint(),
-            config=config.model_dump(mode="json"),
-            created_at=now,
-        )
-        with self._write() as session:
+        with self.writing() as session:
+            job = Job(
+                id=new_id(), kind="experiment", payload={"reuse": reuse}, created_at=time.time()
+            )
             session.add(job)
-            session.flush()
-            session.add(experiment)
-        return experiment_id
+            add_experiment(session, config, job.id, name=name)
+            return job.id
 
     def experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment; raises StoreError for an unknown id, and for one in the trash."""
-        with self._read() as session:
+        with self.reading() as session:
             experiment = session.get(Experiment, experiment_id)
         if experiment is None:
             raise StoreError(f"there is no experiment {experiment_id!r} in {self.name}")
@@ -456,8 +487,9 @@ class Store:
 
     def refuse_deleted(self, experiment_id: str) -> None:
         """Raise StoreError if the experiment is in the trash."""
-        with self._read() as session:
-            if session.get(Deletion, experiment_id) is not None:
+        with self.reading() as session:
+            experiment = session.get(Experiment, experiment_id)
+            if experiment is not None and experiment.deleted_at is not None:
                 raise StoreError(
                     f"experiment {experiment_id} is in the trash: python -m kdcore restore {experiment_id} brings it back"
                 )
@@ -476,7 +508,7 @@ class Store:
         )
         if not of_sweeps:
             query = query.where(Experiment.id.not_in(select(SweepCell.job_id)))
-        with self._read() as session:
+        with self.reading() as session:
             rows = session.execute(
                 query.order_by(Experiment.created_at.desc(), Experiment.id).limit(limit)
             ).all()
@@ -484,34 +516,37 @@ class Store:
 
     def update_experiment(self, experiment_id: str, **values: Any) -> None:
         """Set columns of an experiment, for example ``name``, ``note`` or ``starred``."""
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(
                 update(Experiment).where(Experiment.id == experiment_id).values(**values)
             )
 
     def add_seconds(self, experiment_id: str, part: str, seconds: float) -> None:
         """Add to the time that a part of the experiment took, over all its attempts."""
-        with self._write() as session:
+        with self.writing() as session:
             experiment = session.get_one(Experiment, experiment_id, with_for_update=True)
             experiment.seconds = {
                 **experiment.seconds,
                 part: experiment.seconds.get(part, 0.0) + seconds,
             }
 
-    def claim_run(self, run: Run, experiment_id: str, *, share: bool) -> tuple[Run, str | None]:
+    def claim_run(
+        self, run: Run, experiment_id: str, *, share: bool, step: str | None = None
+    ) -> tuple[Run, str | None]:
         """Find the run that serves ``experiment_id`` in the place of ``run``, or add ``run``
         itself.
 
         Returns it, and the id of the live experiment that is training it if that is another one:
         then wait and ask again. A run that an earlier attempt of the experiment began is its own;
         with ``share`` any run of the same fingerprint serves that is not in the trash, and one
-        whose experiment is no longer running is taken over at its checkpoint.
+        whose experiment is no longer running is taken over at its checkpoint. ``step`` is the step
+        of the experiment's plan, by default the run's role.
         """
-        with self._write() as session:
-            lock_until_commit(
-                session, int(run.fingerprint[:15], 16)
-            )  # one claim a fingerprint at a time
-            link = session.get(ExperimentRun, (experiment_id, run.role, run.seed))
+        step = step or run.role
+        with self.writing() as session:
+            # One claim a fingerprint at a time.
+            lock_until_commit(session, int(run.fingerprint[:15], 16))
+            link = session.get(ExperimentRun, (experiment_id, step, run.seed))
             found = session.get(Run, link.run_id) if link else None
             if found is None and share:
                 same = select(Run).where(Run.fingerprint == run.fingerprint, run_is_kept())
@@ -529,13 +564,13 @@ class Store:
             chosen = found or run
             if link is None:
                 reused = found is not None and found.finished_at is not None
-                place = {"experiment_id": experiment_id, "role": run.role, "seed": run.seed}
-                session.add(ExperimentRun(**place, run_id=chosen.id, reused=reused))
+                place = {"experiment_id": experiment_id, "step": step, "seed": run.seed}
+                session.add(ExperimentRun(**place, role=run.role, run_id=chosen.id, reused=reused))
             return chosen, None
 
     def run(self, run_id: str) -> Run:
         """Return a run; raises StoreError for an unknown id."""
-        with self._read() as session:
+        with self.reading() as session:
             run = session.get(Run, run_id)
         if run is None:
             raise StoreError(f"there is no run {run_id!r} in {self.name}")
@@ -545,7 +580,7 @@ class Store:
         """Return an experiment's runs with their links, teacher first, then by seed."""
         query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
         query = query.where(ExperimentRun.experiment_id == experiment_id)
-        with self._read() as session:
+        with self.reading() as session:
             rows = [(row[0], row[1]) for row in session.execute(query)]
         order = {"teacher": 0, "student": 1, "baseline": 2}
         return sorted(rows, key=lambda row: (order[row[0].role], row[0].seed))
@@ -561,12 +596,12 @@ class Store:
             query = query.where(Run.role == role)
         if fingerprint is not None:
             query = query.where(Run.fingerprint == fingerprint)
-        with self._read() as session:
+        with self.reading() as session:
             return list(session.scalars(query))
 
     def update_run(self, run_id: str, **values: Any) -> None:
         """Set columns of a run, for example ``parameters``, ``summary`` or ``finished_at``."""
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
     # Curves
@@ -574,36 +609,37 @@ class Store:
     def append_metrics(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Append points of one or several runs in one commit.
 
-        Keys are the columns of the metrics table.
+        Keys are the columns of the metrics table; whatever else is measured keeps its name.
         """
         if points:
-            rows = [
-                {name: point.get(name) for name in METRIC_COLUMNS if name != "id"}
-                for point in points
-            ]
-            with self._write() as session:
-                session.execute(insert(Metric), rows)
+            with self.writing() as session:
+                session.execute(insert(Metric), [_metric_row(point) for point in points])
 
     def metrics(self, run_ids: Iterable[str], after: Cursor | None = None) -> pd.DataFrame:
         """Return the points of ``run_ids`` in order of id: all, or those that are new since the
         cursor ``after``.
 
         :func:`kdcore.storage.cursors.next_cursor` makes the next one. The cost depends on how much
-        is new, not on how much there is.
+        is new, not on how much there is. What a distillation method measures beyond the common
+        measures is a column of its own name.
         """
-        query = select(*(Metric.__table__.c[name] for name in METRIC_COLUMNS))
-        with self._read() as session:
+        query = select(*(Metric.__table__.c[name] for name in (*METRIC_COLUMNS, "more")))
+        with self.reading() as session:
             rows = newer(session, query, Metric, run_ids, after).all()
-        frame = pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+        frame = pd.DataFrame(rows, columns=[*METRIC_COLUMNS, "more"])
+        more = frame.pop("more")
         numbers = ["epoch", "seconds", *MEASURES]
         frame[numbers] = frame[numbers].astype(float)
+        if more.notna().any():
+            own = pd.DataFrame([row or {} for row in more], index=frame.index, dtype=float)
+            frame = pd.concat([frame, own], axis=1)
         return frame
 
     def add_probe(self, run_id: str, epoch: int, logits: bytes) -> None:
         """Append a run's logits of the probe examples at the end of ``epoch`` (0: before
         training).
         """
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(insert(Probe).values(run_id=run_id, epoch=epoch, logits=logits))
 
     def probes(
@@ -612,7 +648,7 @@ class Store:
         """Return (run id, epoch, logits [examples, classes]) new since the cursor ``after``, and
         the next cursor.
         """
-        with self._read() as session:
+        with self.reading() as session:
             rows = list(newer(session, select(Probe), Probe, run_ids, after).scalars())
         cursor = {**(after or {}), **{row.run_id: row.id for row in rows}}
         return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], cursor
@@ -624,7 +660,7 @@ class Store:
 
         Raises StoreError for one of 2 GiB or more.
         """
-        with self._write() as session:
+        with self.writing() as session:
             for key, piece in data.items():
                 artifacts.write(session, key, piece)
 
@@ -636,7 +672,7 @@ class Store:
         """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it
         is.
         """
-        with self._write() as session:
+        with self.writing() as session:
             upsert(session, ArtifactUse, [{"key": key, "run_id": run_id}])
 
     def artifact_used_by(self, run_id: str, prefix: str) -> str | None:
@@ -644,7 +680,7 @@ class Store:
         key's beginning.
         """
         query = select(ArtifactUse.key).join(Artifact, Artifact.key == ArtifactUse.key)
-        with self._read() as session:
+        with self.reading() as session:
             return session.scalar(
                 query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(
                     1
@@ -656,7 +692,7 @@ class Store:
 
         Raises StoreError if it is damaged.
         """
-        with self._read() as session:
+        with self.reading() as session:
             return artifacts.read(session, key)
 
     def has_artifact(self, key: str) -> bool:
@@ -668,10 +704,10 @@ class Store:
 
         None if there is nothing.
         """
-        with self._read() as session:
+        with self.reading() as session:
             return session.scalar(select(Artifact.size).where(Artifact.key == key))
 
     def delete_artifacts(self, *keys: str) -> None:
         """Forget the data stored under ``keys``."""
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(delete(Artifact).where(Artifact.key.in_(keys)))

@@ -44,7 +44,7 @@ def find(store: Store, name: str, table: type[Row] = UserDataset) -> Row | None:
             .order_by(table.created_at.desc())
             .limit(1)
         )
-    with store._read() as session:
+    with store.reading() as session:
         return session.scalars(query).one_or_none()
 
 
@@ -53,7 +53,7 @@ def versions(store: Store, *, removed: bool = False, table: type[Row] = UserData
     query = select(table).order_by(table.created_at.desc(), table.key)
     if not removed:
         query = query.where(table.removed_at.is_(None))
-    with store._read() as session:
+    with store.reading() as session:
         return list(session.scalars(query))
 
 
@@ -71,12 +71,13 @@ def to_card(row: UserDataset) -> DatasetCard:
     lists: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row.card.items()
     }
-    return DatasetCard(**{name: value for name, value in lists.items() if name in known})
+    given = {name: value for name, value in lists.items() if name in known}
+    return DatasetCard(**{**given, "builder": ""})
 
 
 def card_to_json(card: DatasetCard) -> dict[str, Any]:
-    """Return a card as what a row holds."""
-    return asdict(card)
+    """Return a card as what a row holds: no name of our own code, which may move."""
+    return {name: value for name, value in asdict(card).items() if name != "builder"}
 
 
 def add(store: Store, row: Row) -> Row:
@@ -92,7 +93,7 @@ def add(store: Store, row: Row) -> Row:
     if twin is not None and twin.manifest["prefix"] != row.manifest["prefix"]:
         drop_pieces(store, row.manifest["prefix"])
         row.manifest = twin.manifest
-    with store._write() as session:
+    with store.writing() as session:
         session.merge(row)
     return row
 
@@ -108,7 +109,7 @@ def remove(store: Store, name: str, table: type[Row] = UserDataset) -> list[Row]
     if not gone:
         raise StoreError(_nothing_called(name, table))
     keys = [row.key for row in gone]
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(update(table).where(table.key.in_(keys)).values(removed_at=time.time()))
     in_use = {row.manifest["prefix"] for row in versions(store, table=table)}
     for prefix in {row.manifest["prefix"] for row in gone} - in_use:
@@ -155,7 +156,7 @@ def drop_pieces(store: Store, prefix: str) -> None:
 
 
 def _drop(store: Store, *which: ColumnElement[bool]) -> None:
-    with store._read() as session:
+    with store.reading() as session:
         keys = list(session.scalars(select(Artifact.key).where(*which)))
     for start in range(0, len(keys), 500):  # databases take so many parameters at once
         store.delete_artifacts(*keys[start : start + 500])

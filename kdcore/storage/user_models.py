@@ -74,7 +74,7 @@ def remember_functions(store: Store, *names: str) -> None:
                 created_at=time.time(),
                 removed_at=None,
             )
-            with store._write() as session:
+            with store.writing() as session:
                 session.merge(row)
 
 

@@ -27,13 +27,12 @@ from kdcore.storage.schema import (
     Job,
     JobNeed,
     JobStatus,
-    Queueing,
+    Pool,
     Sweep,
     SweepCell,
-    Tag,
     is_deleted,
 )
-from kdcore.storage.store import Store, new_id
+from kdcore.storage.store import Store, add_experiment, new_id
 
 SEEDS_TO_CONFIRM = 5
 
@@ -44,7 +43,7 @@ def create(store: Store, config: SweepConfig, *, name: str = "") -> str:
 
     sweep_id, now = new_id(), time.time()
     Study(store.url, sweep_id, config)  # its tables must exist before several workers open it
-    with store._write() as session:
+    with store.writing() as session:
         session.add(Sweep(id=sweep_id, name=name, config=config.to_dict(), created_at=now))
         session.flush()
         _Planner(session, store, sweep_id, config).plan()
@@ -91,14 +90,14 @@ def extend(store: Store, sweep_id: str, config: SweepConfig) -> int:
     ]
     if changed:
         raise ConfigError(*changed)
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(update(Sweep).where(Sweep.id == sweep_id).values(config=config.to_dict()))
         return _Planner(session, store, sweep_id, config).plan()
 
 
 def get(store: Store, sweep_id: str) -> Sweep:
     """Return a sweep; raises StoreError for an unknown id."""
-    with store._read() as session:
+    with store.reading() as session:
         sweep = session.get(Sweep, sweep_id)
     if sweep is None:
         raise StoreError(f"there is no sweep {sweep_id!r} in {store.name}")
@@ -107,7 +106,7 @@ def get(store: Store, sweep_id: str) -> Sweep:
 
 def sweeps(store: Store, limit: int = 100) -> list[Sweep]:
     """Return the newest sweeps, newest first."""
-    with store._read() as session:
+    with store.reading() as session:
         return list(
             session.scalars(select(Sweep).order_by(Sweep.created_at.desc(), Sweep.id).limit(limit))
         )
@@ -115,7 +114,7 @@ def sweeps(store: Store, limit: int = 100) -> list[Sweep]:
 
 def cells_of(store: Store, sweep_id: str) -> list[tuple[SweepCell, Job]]:
     """Return the jobs of a sweep in the order in which they were queued; not those in the trash."""
-    with store._read() as session:
+    with store.reading() as session:
         rows = session.execute(_jobs_of(sweep_id)).all()
     return [(row[0], row[1]) for row in rows]
 
@@ -203,7 +202,7 @@ def confirm(
     config = SweepConfig.from_dict(get(store, sweep_id).config)
     fresh = config.base.seed + config.base.seeds
     confirmed = config.cell(values).replace(seed=fresh, seeds=seeds)
-    with store._write() as session:
+    with store.writing() as session:
         planner = _Planner(session, store, sweep_id, config)
         job_id = planner.experiment(
             "confirmation",
@@ -211,7 +210,7 @@ def confirm(
             "experiment",
             {"reuse": "all"},
             rank=0,
-            threads=0,
+            pool=Pool.MACHINE,
             values=dict(values),
             name=f"Confirmation of sweep {sweep_id}",
         )
@@ -221,9 +220,9 @@ def confirm(
 
 def _hold(store: Store, sweep_id: str, held: bool) -> None:
     jobs = select(SweepCell.job_id).where(SweepCell.sweep_id == sweep_id)
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(update(Sweep).where(Sweep.id == sweep_id).values(paused=held))
-        session.execute(update(Queueing).where(Queueing.job_id.in_(jobs)).values(held=held))
+        session.execute(update(Job).where(Job.id.in_(jobs)).values(held=held))
 
 
 def _is_ready(store: Store, teacher: str) -> bool:
@@ -313,18 +312,18 @@ class _Planner:
         needs = []
         if known >= set(TEACHER_FIELDS):
             teacher = self._share(
-                "teacher", cell.fingerprint("teacher"), cell.replace(seeds=1), threads=0
+                "teacher", cell.fingerprint("teacher"), cell.replace(seeds=1), Pool.MACHINE
             )
             needs = [teacher] if teacher else []
         if known >= set(BASELINE_FIELDS):
             # Nobody waits for the baselines: they take their turn before the first cells, on the
             # same kind of worker.
             of_all_seeds = digest({"baseline": cell.fingerprint("baseline"), "seeds": cell.seeds})
-            self._share("baseline", of_all_seeds, cell, threads=1)
+            self._share("baseline", of_all_seeds, cell, Pool.THREAD)
         return needs
 
     def _share(
-        self, part: str, fingerprint: str, config: ExperimentConfig, threads: int
+        self, part: str, fingerprint: str, config: ExperimentConfig, pool: Pool
     ) -> str | None:
         if fingerprint not in self._shared:
             trained = part == "teacher" and _is_ready(self.store, fingerprint)
@@ -337,7 +336,7 @@ class _Planner:
                     "experiment",
                     {"reuse": "all", "parts": [part]},
                     rank=RANK_OF_SHARED,
-                    threads=threads,
+                    pool=pool,
                     values={"fingerprint": fingerprint},
                     name=f"{part.capitalize()} of sweep {self.sweep_id}",
                 )
@@ -352,26 +351,15 @@ class _Planner:
         payload: dict[str, Any],
         *,
         rank: int = RANK_OF_CELLS,
-        threads: int = 1,
+        pool: Pool = Pool.THREAD,
         values: dict[str, Any],
         needs: Sequence[str] = (),
         name: str = "",
     ) -> str:
         """Add an experiment with its job; returns the id of both."""
-        job_id = self.job(
-            part, kind, payload, rank=rank, threads=threads, values=values, needs=needs
-        )
-        self.session.add(
-            Experiment(
-                id=job_id,
-                name=name,
-                fingerprint=config.fingerprint(),
-                config=config.model_dump(mode="json"),
-                created_at=self._now,
-            )
-        )
-        self.session.flush()
-        self.session.add(Tag(experiment_id=job_id, tag=tag_of(self.sweep_id)))
+        job_id = self.job(part, kind, payload, rank=rank, pool=pool, values=values, needs=needs)
+        tag = tag_of(self.sweep_id)
+        add_experiment(self.session, config, job_id, name=name, tags=[tag], created_at=self._now)
         return job_id
 
     def job(
@@ -381,16 +369,25 @@ class _Planner:
         payload: dict[str, Any],
         *,
         rank: int = RANK_OF_CELLS,
-        threads: int = 1,
+        pool: Pool = Pool.THREAD,
         values: dict[str, Any] | None = None,
         needs: Sequence[str] = (),
     ) -> str:
         """Add a job to the sweep; returns its id."""
         job_id = new_id()
         self._now += 1e-5  # jobs are taken in the order in which they are added
-        self.session.add(Job(id=job_id, kind=kind, payload=payload, created_at=self._now))
+        self.session.add(
+            Job(
+                id=job_id,
+                kind=kind,
+                payload=payload,
+                rank=rank,
+                pool=pool.value,
+                held=self.held,
+                created_at=self._now,
+            )
+        )
         self.session.flush()
-        self.session.add(Queueing(job_id=job_id, rank=rank, threads=threads, held=self.held))
         self.session.add_all(JobNeed(job_id=job_id, needs_id=needed) for needed in needs)
         self.session.add(
             SweepCell(

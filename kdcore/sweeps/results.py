@@ -283,7 +283,7 @@ def _accuracies(
     )
     accuracies: dict[tuple[str, str], dict[int, float]] = {}
     trained: dict[tuple[str, str], set[str]] = {}
-    with store._read() as session:
+    with store.reading() as session:
         for start in range(0, len(experiment_ids), 500):
             some = query.where(ExperimentRun.experiment_id.in_(experiment_ids[start : start + 500]))
             for experiment_id, role, seed, reused, run_id, accuracy in session.execute(some):
@@ -478,6 +478,6 @@ def seconds_spent(sweep: SweepResults) -> float:
 
 def experiment_config(store: Store, experiment_id: str) -> ExperimentConfig | None:
     """Return the config of a cell's experiment, None before a sampler has chosen it."""
-    with store._read() as session:
+    with store.reading() as session:
         experiment = session.get(Experiment, experiment_id)
     return None if experiment is None else ExperimentConfig(**experiment.config)

@@ -165,7 +165,7 @@ def _from_runs(store: Store, kind: str, config: ExperimentConfig) -> float | Non
         Run.role.in_(roles), Run.model == model, Run.finished_at.is_not(None)
     )
     epochs = "teacher_epochs" if kind == "teacher" else "epochs"
-    with store._read() as session:
+    with store.reading() as session:
         rows = session.execute(query.order_by(Run.finished_at.desc()).limit(50)).all()
     alike = [
         summary["seconds"] / trained[epochs]
@@ -179,7 +179,7 @@ def _from_runs(store: Store, kind: str, config: ExperimentConfig) -> float | Non
 def _finished(store: Store, fingerprints: list[str]) -> set[str]:
     """Return those fingerprints of which a run is trained."""
     found: set[str] = set()
-    with store._read() as session:
+    with store.reading() as session:
         for start in range(0, len(fingerprints), 500):
             some = fingerprints[start : start + 500]
             query = select(Run.fingerprint).where(

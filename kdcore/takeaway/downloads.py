@@ -153,7 +153,7 @@ def request(store: Store, run_id: str, formats: Sequence[str] = ()) -> str:
         raise StoreError(
             f"the files of {run.role} {run.model} are being made already, by job {busy.id}"
         )
-    with store._write() as session:
+    with store.writing() as session:
         session.add(
             Job(
                 id=job_id,
@@ -175,7 +175,7 @@ def exports(store: Store, run_id: str) -> list[Export]:
 
     ``report`` is empty where it is not done.
     """
-    with store._read() as session:
+    with store.reading() as session:
         found = {
             row.format: row
             for row in session.scalars(select(Export).where(Export.run_id == run_id))
@@ -185,14 +185,14 @@ def exports(store: Store, run_id: str) -> list[Export]:
 
 def put_report(store: Store, run_id: str, format_name: str, report: dict[str, Any]) -> None:
     """Store what was measured of a format, or why it is not offered."""
-    with store._write() as session:
+    with store.writing() as session:
         session.get_one(Export, (run_id, format_name)).report = report
 
 
 def latest_job(store: Store, run_id: str) -> Job | None:
     """Return the newest job that makes or made files of a run."""
     query = select(Job).join(Export, Export.job_id == Job.id).where(Export.run_id == run_id)
-    with store._read() as session:
+    with store.reading() as session:
         return session.scalars(query.order_by(Job.created_at.desc())).first()
 
 

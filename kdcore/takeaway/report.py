@@ -113,7 +113,7 @@ def _subjects(store: Store, ids: Sequence[str]) -> list[Results]:
     """
     chosen: dict[str, set[str] | None] = {}
     for each in ids:
-        with store._read() as session:
+        with store.reading() as session:
             run = None if session.get(Experiment, each) is not None else session.get(Run, each)
         if run is None:
             chosen[each] = None

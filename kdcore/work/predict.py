@@ -54,7 +54,7 @@ def _another_answers(store: Store, job: Job) -> bool:
     query = select(Job.id).where(
         Job.kind == "predict", Job.status == JobStatus.RUNNING.value, Job.id != job.id
     )
-    with store._read() as session:
+    with store.reading() as session:
         return session.scalars(query.where(Job.created_at <= job.created_at)).first() is not None
 
 

@@ -20,8 +20,8 @@ from kdcore.data import datasets
 from kdcore.engine.jobs import Interrupted
 from kdcore.errors import ClaimLost, StopRequested
 from kdcore.models.precision import policy_scope, resolve_precision
-from kdcore.storage.schema import Experiment, Job, Sweep, SweepCell, Tag
-from kdcore.storage.store import Store
+from kdcore.storage.schema import Job, Sweep, SweepCell
+from kdcore.storage.store import Store, add_experiment
 from kdcore.sweeps.planning import tag_of
 from kdcore.sweeps.speed import put_speed
 from kdcore.sweeps.study import Study
@@ -43,7 +43,7 @@ def cell_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     """Train one cell of a sweep, chosen beforehand or by the sweep's sampler now, and tell the
     study how it did.
     """
-    with store._read() as session:
+    with store.reading() as session:
         cell = session.get_one(SweepCell, job.id)
         config = SweepConfig.from_dict(session.get_one(Sweep, cell.sweep_id).config)
     study = Study(store.url, cell.sweep_id, config, seed=config.base.seed + cell.number)
@@ -93,17 +93,8 @@ def _begin(store: Store, study: Study, cell: SweepCell) -> tuple[int, dict[str, 
     if cell.values is None:
         trial_id, values = study.ask(cell.job_id)
         config = study.config.cell(values)
-        with store._write() as session:
-            session.add(
-                Experiment(
-                    id=cell.job_id,
-                    fingerprint=config.fingerprint(),
-                    config=config.model_dump(mode="json"),
-                    created_at=time.time(),
-                )
-            )
-            session.flush()
-            session.add(Tag(experiment_id=cell.job_id, tag=tag_of(cell.sweep_id)))
+        with store.writing() as session:
+            add_experiment(session, config, cell.job_id, tags=[tag_of(cell.sweep_id)])
             session.execute(
                 update(SweepCell)
                 .where(SweepCell.job_id == cell.job_id)
@@ -118,7 +109,7 @@ def _begin(store: Store, study: Study, cell: SweepCell) -> tuple[int, dict[str, 
 
 
 def _update(store: Store, job_id: str, **values: object) -> None:
-    with store._write() as session:
+    with store.writing() as session:
         session.execute(update(SweepCell).where(SweepCell.job_id == job_id).values(**values))
 
 

@@ -22,6 +22,7 @@ from kdcore.engine.jobs import (
     run_claimed,
     this_worker,
 )
+from kdcore.storage.schema import Pool
 from kdcore.storage.store import Store, default_url
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -38,36 +39,37 @@ SECONDS_UNTIL_PLACE_IS_LEFT = 2.0
 )
 @click.option("--idle-seconds", default=600.0, help="Leave after this long without work.")
 @click.option(
-    "--threads",
-    default=0,
-    help="Compute on this many threads, and take only jobs that want so; 0: all.",
+    "--pool",
+    "pool_name",
+    type=click.Choice([pool.value for pool in Pool]),
+    default=Pool.MACHINE.value,
+    help="Take only jobs that want this kind of worker.",
 )
 def main(
-    store_url: str, worker_id: str | None, host: str | None, idle_seconds: float, threads: int
+    store_url: str, worker_id: str | None, host: str | None, idle_seconds: float, pool_name: str
 ) -> None:
     """Run queued jobs until there have been none for a while."""
-    limit_threads(threads)
+    pool = Pool(pool_name)
+    limit_threads(pool.threads)
     store = Store(store_url, patience=SECONDS_OF_PATIENCE)
-    with Pulse(store, this_worker(worker_id, host)) as pulse:
+    with Pulse(store, this_worker(worker_id, host, pool)) as pulse:
         end_gracefully(pulse)
         import kdcore.work.experiment  # noqa: F401  the slow import, once, before the first job is waited for
 
         idle_since, limit = time.monotonic(), idle_seconds
         pulse.state("idle")
         while not pulse.ending and time.monotonic() - idle_since < limit:
-            job = store.claim(pulse.worker.id, threads=threads)
+            job = store.claim(pulse.worker.id, pool=pool)
             if job is None:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 waiting = store.waiting()
-                in_the_way = host is not None and bool(
-                    waiting.keys() - {threads}
-                )  # another kind may need its place
+                # Of a cluster's few places another kind of worker may need this one.
+                in_the_way = host is not None and bool(waiting.keys() - {pool})
                 limit = (
                     min(idle_seconds, SECONDS_UNTIL_PLACE_IS_LEFT) if in_the_way else idle_seconds
                 )
-                if (
-                    threads in waiting and not in_the_way
-                ):  # for what others are doing now: a teacher, say
+                # It waits for what others are doing now: a teacher, say.
+                if pool in waiting and not in_the_way:
                     idle_since = time.monotonic()
                 continue
             run_claimed(store, job, pulse)

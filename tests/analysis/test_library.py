@@ -47,7 +47,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def trained_store(trained_store_file: Path, store: Store) -> Store:
     """The trained store's rows in a store of the test's own."""
     source = Store(f"sqlite:///{trained_store_file}")
-    with source._read() as reading, store._write() as writing:
+    with source.reading() as reading, store.writing() as writing:
         for table in Base.metadata.sorted_tables:
             rows = [dict(row) for row in reading.execute(select(table)).mappings()]
             if rows and table.name != "meta":
@@ -78,7 +78,7 @@ def both(store: Store) -> list[str]:
 
 
 def rows(store: Store) -> dict[str, int]:
-    with store._read() as session:
+    with store.reading() as session:
         return {
             name: session.scalar(select(func.count()).select_from(table)) or 0
             for name, table in Base.metadata.tables.items()
@@ -159,9 +159,12 @@ def test_the_cells_of_a_sweep_are_a_group_and_can_be_destroyed(store: Store) -> 
     library.delete_experiments(store, cells)
     assert library.purge(store, cells).experiments == len(cells)
     left = rows(store)
-    assert [
-        left[name] for name in ("experiments", "sweep_cells", "queueing", "job_needs", "tags")
-    ] == [1, 0, 0, 0, 0]
+    assert [left[name] for name in ("experiments", "sweep_cells", "job_needs", "tags")] == [
+        1,
+        0,
+        0,
+        0,
+    ]
     assert sweeps.cells_of(store, sweep_id) == []
 
 
@@ -334,12 +337,12 @@ def test_a_purge_leaves_alone_what_another_experiment_uses(trained_store: Store)
 
 
 def teacher_bytes(store: Store, run_id: str) -> int:
-    with store._read() as session:
+    with store.reading() as session:
         return artifact_sizes(session, {run_id})[run_id] + curve_bytes(session, [run_id])
 
 
 def uses(store: Store) -> list[ArtifactUse]:
-    with store._read() as session:
+    with store.reading() as session:
         return list(session.scalars(select(ArtifactUse)))
 
 
@@ -358,12 +361,12 @@ def test_teacher_logits_of_an_older_store_stay_while_their_data_is_used(
     trained_store: Store,
 ) -> None:
     first, second = both(trained_store)
-    with trained_store._write() as session:
+    with trained_store.writing() as session:
         session.query(ArtifactUse).delete()  # written before users of caches were noted
     library.delete_experiments(trained_store, [first, second])
 
     def cached() -> int | None:
-        with trained_store._read() as session:
+        with trained_store.reading() as session:
             return session.scalar(
                 select(func.count()).where(Artifact.key.startswith("teacher_logits/"))
             )

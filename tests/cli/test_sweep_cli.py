@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from kdcore import sweeps
 from kdcore.cli.program import main
-from kdcore.engine.workers import threads_of
+from kdcore.storage.schema import Pool
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from tests.conftest import TINY_CELL
@@ -91,7 +91,7 @@ def _wait_for_a_cell_in_training(store: Store, process: subprocess.Popen[str]) -
                 if job.worker_id in workers and any(
                     len(store.metrics([run.id])) > 10 for run in students
                 ):
-                    assert threads_of(workers[job.worker_id]) == 1, (
+                    assert workers[job.worker_id].pool == Pool.THREAD, (
                         "cells are for workers of one thread"
                     )
                     return workers[job.worker_id].pid

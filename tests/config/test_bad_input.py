@@ -215,7 +215,7 @@ def app(monkeypatch: pytest.MonkeyPatch, trained_store: Store) -> Iterator[AppTe
     """The dashboard on a trained store, without workers that nobody waits for."""
     monkeypatch.setenv("KD_STORE", trained_store.url)
     monkeypatch.setattr(LocalEngine, "warm", lambda self: None)
-    monkeypatch.setattr(LocalEngine, "_start_worker", lambda self, threads: None)
+    monkeypatch.setattr(LocalEngine, "_start_worker", lambda self, pool: None)
     streamlit.cache_resource.clear()
     streamlit.cache_data.clear()
     yield AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=30)

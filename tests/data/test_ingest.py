@@ -82,7 +82,7 @@ def zipped(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def artifact_keys(store: Store) -> list[str]:
-    with store._read() as session:
+    with store.reading() as session:
         return sorted(
             session.scalars(
                 Base.metadata.tables["artifacts"].select().with_only_columns(Artifact.key)

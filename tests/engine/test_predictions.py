@@ -17,7 +17,6 @@ from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import run_job
 from kdcore.engine.predictions import (
-    THREADS,
     answer,
     ask,
     forget_old,
@@ -30,7 +29,7 @@ from kdcore.engine.predictions import (
     trained_models,
 )
 from kdcore.errors import ConfigError, StoreError
-from kdcore.storage.schema import Prediction, Queueing
+from kdcore.storage.schema import Job, Pool, Prediction
 from kdcore.storage.store import Store
 
 # Keras loads weights through NumPy's old protocol.
@@ -88,8 +87,8 @@ def test_answers_are_the_models_own_and_many_a_second(
     job = keep_warm(store, engine)
     assert ready(job)
     assert len(engine.threads) == 1, "one worker for everybody"
-    with store._read() as session:
-        assert session.get(Queueing, job.id).threads == THREADS, (
+    with store.reading() as session:
+        assert session.get(Job, job.id).pool == Pool.ANSWERS, (
             "a worker of its own kind: training keeps its places"
         )
 
@@ -126,7 +125,7 @@ def test_the_worker_ends_when_nobody_asks_and_a_second_one_leaves_at_once(
 def test_old_questions_are_forgotten(trained_store: Store) -> None:
     question = ask(trained_store, ["any"], np.zeros((1, 2), np.float32))
     assert answer(trained_store, question) is None
-    with trained_store._write() as session:
+    with trained_store.writing() as session:
         session.get_one(Prediction, question).asked_at -= 100
     forget_old(trained_store)
     with pytest.raises(StoreError, match="no longer in the store"):

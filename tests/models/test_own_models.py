@@ -240,7 +240,7 @@ def test_a_trained_teacher_with_a_softmax_head_teaches_as_it_is(
         > 0.8
     )
     assert "the softmax of its last layer is cut off" in teacher.summary["fit"].lower()
-    with store._read() as session:
+    with store.reading() as session:
         keys = [row[0] for row in session.execute(user_data.select(user_data.Artifact.key))]
     cached = unpack(
         store.artifact(next(key for key in keys if key.startswith("teacher_logits/"))) or b""
@@ -435,7 +435,7 @@ def test_with_augmentation_alpha_1_is_the_baseline_to_the_bit_and_no_logits_are_
         load_results(store, experiment).runs(role)[0] for role in ("student", "baseline")
     )
     np.testing.assert_array_equal(logits(store, student, "test"), logits(store, baseline, "test"))
-    with store._read() as session:
+    with store.reading() as session:
         keys = [row[0] for row in session.execute(user_data.select(user_data.Artifact.key))]
     assert not [key for key in keys if key.startswith("teacher_logits/")]
     plain = store.create(config.replace(augmentation="none"))

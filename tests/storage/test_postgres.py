@@ -40,7 +40,7 @@ def store(postgres: PostgresServer) -> Iterator[Store]:
 def test_a_point_committed_late_with_an_earlier_number_is_not_missed(store: Store) -> None:
     for run in "ab":
         add_run(store, run)
-    with store._write() as slow:
+    with store.writing() as slow:
         slow.execute(insert(Metric), [point("a", 1)])
         slow.execute(insert(Probe).values(run_id="a", epoch=0, logits=PROBE))
         store.append_metrics([point("b", 1)])
@@ -57,11 +57,11 @@ def test_a_point_committed_late_with_an_earlier_number_is_not_missed(store: Stor
 
 def test_a_block_of_reads_sees_one_moment_and_cannot_write(store: Store) -> None:
     add_run(store, "a")
-    with store._read() as session:
+    with store.reading() as session:
         before = session.query(Metric).count()
         store.append_metrics([point("a", 1)])
         assert session.query(Metric).count() == before == 0
-    with pytest.raises(Exception, match="read-only transaction"), store._read() as session:
+    with pytest.raises(Exception, match="read-only transaction"), store.reading() as session:
         session.execute(insert(Metric), [point("a", 2)])
 
 

@@ -19,7 +19,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.jobs import Pulse, run_claimed, run_job, this_worker
 from kdcore.errors import ConfigError, StoreError
-from kdcore.storage.schema import Job, JobNeed, JobStatus, Queueing
+from kdcore.storage.schema import Job, JobNeed, JobStatus, Pool
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps import speed as sweep_speed
@@ -173,10 +173,10 @@ def test_a_config_survives_json() -> None:
 
 def test_a_job_waits_for_what_it_needs_and_while_it_is_held(store: Store) -> None:
     first, second, held = (store.add_job("x", {}) for _ in range(3))
-    with store._write() as session:
+    with store.writing() as session:
         session.add(JobNeed(job_id=first, needs_id=second))
-        session.add(Queueing(job_id=held, held=True))
-    assert store.waiting() == {0: 2}
+        session.get_one(Job, held).held = True
+    assert store.waiting() == {Pool.MACHINE: 2}
     claimed = store.claim("worker")
     assert claimed is not None
     assert claimed.id == second
@@ -194,10 +194,11 @@ def test_a_job_waits_for_what_it_needs_and_while_it_is_held(store: Store) -> Non
 
 def test_lower_ranks_go_first_and_a_worker_takes_its_own_kind(store: Store) -> None:
     cell, shared, watched = (store.add_job("x", {}) for _ in range(3))
-    with store._write() as session:
-        session.add(Queueing(job_id=cell, rank=2, threads=1))
-        session.add(Queueing(job_id=shared, rank=1, threads=1))
-    assert store.waiting() == {0: 1, 1: 2}
+    with store.writing() as session:
+        for job_id, rank in ((cell, 2), (shared, 1)):
+            job = session.get_one(Job, job_id)
+            job.rank, job.pool = rank, Pool.THREAD.value
+    assert store.waiting() == {Pool.MACHINE: 1, Pool.THREAD: 2}
     order = []
     while (job := store.claim("worker")) is not None:
         order.append(job.id)
@@ -205,11 +206,11 @@ def test_lower_ranks_go_first_and_a_worker_takes_its_own_kind(store: Store) -> N
     for job_id in order:
         store.finish(job_id, JobStatus.STOPPED)
         store.requeue(job_id)
-    whole = store.claim("worker", threads=0)
+    whole = store.claim("worker", pool=Pool.MACHINE)
     assert whole is not None
     assert whole.id == watched
-    assert store.claim("worker", threads=0) is None
-    assert store.claim("worker", threads=1) is not None
+    assert store.claim("worker", pool=Pool.MACHINE) is None
+    assert store.claim("worker", pool=Pool.THREAD) is not None
 
 
 # Plans
@@ -223,7 +224,7 @@ def test_what_cells_share_is_planned_once_and_comes_first(store: Store) -> None:
     assert sorted(parts(store, sweep_id)) == ["baseline"] * 2 + ["cell"] * 6 + ["teacher"]
     rows = sweeps.cells_of(store, sweep_id)
     teacher = next(job.id for cell, job in rows if cell.part == "teacher")
-    with store._read() as session:
+    with store.reading() as session:
         needs = {(need.job_id, need.needs_id) for need in session.query(JobNeed)}
     assert needs == {(job.id, teacher) for cell, job in rows if cell.part == "cell"}
     ready = []
@@ -332,7 +333,7 @@ def test_teacher_and_baselines_are_trained_once_for_all_cells(trained: tuple[Sto
         for cell in sweep.cells
     }
     assert len(baselines) == 1, "the same two in each cell"
-    with store._read() as session:
+    with store.reading() as session:
         assert {job.attempts for job in session.query(Job)} == {1}
 
 
