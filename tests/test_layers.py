@@ -30,6 +30,10 @@ def modules() -> list[str]:
     """Every module of the upper packages."""
     files = [file for name in UPPER for file in (ROOT / "kdcore").glob(f"{name}.py")]
     files += [file for name in UPPER for file in (ROOT / "kdcore" / name).rglob("*.py")]
+    # alembic runs the migrations itself, by their path.
+    files = [
+        file for file in files if "migrations" not in file.parent.parts or file.stem == "__init__"
+    ]
     return [
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in files
