@@ -36,7 +36,7 @@ audit: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-# For KD_ENGINE=ray, see "Beyond one machine" in the README; the tests that need it are skipped without.
+# For KD_ENGINE=ray, see docs/clusters.md; the tests that need it are skipped without.
 .venv/installed-ray: requirements-ray.txt .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 	touch $@

@@ -1,1 +1,1 @@
-"""What the README's speed claims are measured with."""
+"""What the speeds in docs/measurements.md are measured with."""

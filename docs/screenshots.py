@@ -1,4 +1,4 @@
-"""Take the README's pictures from the real app: ``make screenshots``.
+"""Take the documentation's pictures from the real app: ``make screenshots``.
 
 Trains the default experiment first.
 """

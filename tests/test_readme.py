@@ -1,52 +1,139 @@
-"""The README is tested against the code: each of its commands and examples is run."""
+"""The README and docs/ are tested against the code: each of their commands and examples is run."""
 
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
+import tomllib
 import urllib.request
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import kdcore
+from kdcore.cli.program import main
 from kdcore.engine.jobs import terminate_group
+from kdcore.engine.local import LocalEngine
 from kdcore.storage.store import Store
-from tests.support.browser import free_port
+from tests.support.browser import REPOSITORY, free_port
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.ray_cluster import RayCluster
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line for language, block in BLOCKS if language == "bash" for line in block.strip().splitlines()
-]
-KDCORE = [line for line in COMMANDS if "-m kdcore" in line]
-# The commands of the section on clusters; tests/ray_cluster.py starts the nodes of the tests with
-# two of its lines.
-BEYOND = README.partition("## Beyond one machine")[2].partition("\n## ")[0]
-CLUSTER = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", BEYOND, re.DOTALL)
-    for line in block.strip().splitlines()
-]
-QUICK = " --training-examples 200 --epochs 2 --teacher-epochs 2"
+DOCUMENTS = {
+    str(path.relative_to(REPOSITORY)): path.read_text()
+    for path in [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/**/*.md"))]
+}
+TEXT = "\n".join(DOCUMENTS.values())
+
+
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    """The code of a text in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(text: str = TEXT) -> list[str]:
+    """The lines of a text's shell code."""
+    return [line for block in blocks("bash", text) for line in block.strip().splitlines()]
+
+
+# Workers outlive the engine of the command that started them.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+PROGRAM = ".venv/bin/python -m kdcore "
+# tests/support/ray_cluster.py starts the nodes of the tests with two of these lines.
+CLUSTER = commands(DOCUMENTS["docs/clusters.md"])
+QUICK = "--training-examples 200 --epochs 2 --teacher-epochs 2"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(f"sqlite:///{tmp_path_factory.mktemp('readme')}/store.db")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with one warm worker, which stays until the last command has run."""
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('documents')}/store.db")
+    LocalEngine(store).warm()
+    yield store
+    for worker in store.workers():
+        terminate_group(worker.pid)
+
+
+@pytest.fixture(scope="module")
+def experiment(store: Store) -> str:
+    """A small finished experiment, which stands for ID."""
+    run(f"train {QUICK} --seeds 1", store)
+    ((experiment, *_),) = store.experiments(limit=1)
+    return experiment.id
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """What each Python example prints, run one after the other, and the model that the first one
+    distilled.
+    """
+    folder = tmp_path_factory.mktemp("examples")
+    for number, block in enumerate(blocks("python")):
+        (folder / f"{number}.py").write_text(block)
+    script = """
+import pathlib, runpy, sys
+for file in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
+    names = runpy.run_path(str(file), run_name="__main__")
+    if "distiller" in names:
+        names["student"].save(file.with_name("own.keras"))
+    print("-- end --")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("-- end --\n")[:-1], folder / "own.keras"
+
+
+def run(line: str, store: Store) -> str:
+    """Run a command of ``python -m kdcore`` in this process, and return what it prints."""
+    done = CliRunner().invoke(main, shlex.split(line), env={"KD_STORE": store.url})
+    assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
+    return done.stdout
+
+
+def prepared(line: str, experiment: str, model: Path, folder: Path) -> str:
+    """Return a command as documented, with files for its placeholders and less to train."""
+    images = load_digits().images
+    Image.fromarray((images[3] * (255 / 16)).astype(np.uint8)).resize((80, 80)).save(
+        folder / "three.png"
+    )
+    np.savez(folder / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
+    line = line.replace(" ID", f" {experiment}").replace("three.png", f"{folder}/three.png")
+    line = line.replace("FILE.keras", str(model)).replace(" PATH", f" {folder}/own.npz")
+    line = line.replace(" NAME", " own").replace("--folder exports", f"--folder {folder}")
+    line = re.sub(r" (curves\.csv|report\.html)", rf" {folder}/\1", line)
+    # What a command prints is checked elsewhere, here that it runs as written: smaller.
+    if line.startswith("train --dataset"):
+        line = re.sub(r"--(teacher-)?epochs \d+", "", f"{line} {QUICK}")
+    if line.startswith("sweep "):
+        line = re.sub(r"--alpha \S+ --temperature \S+", "--alpha 0.1,0.9 --temperature 4", line)
+        line = f"{line.replace('--seeds 3', '--seeds 1')} {QUICK}"
+    return line
 
 
 def test_every_command_is_covered_by_a_test_here() -> None:
-    assert len(KDCORE) >= 5
-    assert {line for line in COMMANDS if line not in KDCORE} == {"make run", "make test", *CLUSTER}
+    others = [line for line in commands() if not line.startswith(PROGRAM)]
+    assert len(commands()) - len(others) >= 20
+    assert {line for line in others if line not in CLUSTER} == {
+        "make run",
+        "make test",
+        "make check",
+    }
     kinds = (
         "sudo apt-get",
         "sudo -u postgres",
@@ -60,78 +147,45 @@ def test_every_command_is_covered_by_a_test_here() -> None:
     assert all(line.startswith(kinds) for line in CLUSTER), "each kind has its test below"
 
 
-@pytest.mark.parametrize("line", KDCORE)
-def test_a_kdcore_command_runs(line: str, store: Store, tmp_path: Path) -> None:
-    newest = store.experiments(limit=1)
-    if " ID" in line:
-        line = line.replace(" ID", f" {newest[0][0].id}")
-    if "three.png" in line:
-        digit = load_digits().images[3] * (255 / 16)
-        Image.fromarray(digit.astype(np.uint8)).resize((80, 80)).save(tmp_path / "three.png")
-        line = line.replace("three.png", str(tmp_path / "three.png"))
-    if " data " in line:
-        np.savez(
-            tmp_path / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3
-        )
-        line = line.replace("NAME", "own").replace("PATH", str(tmp_path / "own.npz"))
-    if " model add" in line:
-        import keras
+@pytest.mark.parametrize("name", [name for name, text in DOCUMENTS.items() if PROGRAM in text])
+def test_the_commands_of_a_document_run_in_their_order(
+    name: str, store: Store, experiment: str, examples: tuple[list[str], Path], tmp_path: Path
+) -> None:
+    for line in commands(DOCUMENTS[name]):
+        if line.startswith(PROGRAM):
+            words = prepared(line.removeprefix(PROGRAM), experiment, examples[1], tmp_path)
+            assert run(words, store).strip(), line
 
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of NumPy, where Keras reads variables
-            keras.Sequential(
-                [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
-            ).save(tmp_path / "own.keras")
-        line = line.replace("FILE.keras", str(tmp_path / "own.keras"))
-    line = line.replace(" NAME", " own")
-    # The same command, smaller: what it prints is checked elsewhere, here that it runs as written.
-    command = (
-        re.sub(r"--(teacher-)?epochs \d+", "", line) + QUICK if " train --dataset" in line else line
-    )
-    if " sweep " in line:
-        command = (
-            re.sub(
-                r"--alpha \S+ --temperature \S+ --seeds 3",
-                "--alpha 0.1,0.9 --temperature 4 --seeds 1",
-                line,
-            )
-            + QUICK
-        )
-    command = command.replace(".venv/bin/python", sys.executable)
-    command = re.sub(r" (curves\.csv|report\.html)", rf" {tmp_path}/\1", command)
-    command = command.replace("--folder exports", f"--folder {tmp_path}")
+
+def test_a_command_runs_as_a_process_of_its_own(store: Store, experiment: str) -> None:
+    (line,) = {line for line in commands() if line == f"{PROGRAM}list"}
     done = subprocess.run(
-        command,
+        line.replace(".venv/bin/python", shlex.quote(sys.executable)),
         shell=True,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env={**os.environ, "KD_STORE": store.url},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert experiment in done.stdout
 
 
-@pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
-def test_a_python_example_runs(block: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "accuracy" in done.stdout
+def test_each_python_example_prints_an_accuracy(examples: tuple[list[str], Path]) -> None:
+    outputs, _model = examples
+    assert len(outputs) == len(blocks("python")) >= 3
+    assert all("accuracy" in output for output in outputs)
 
 
 def test_make_run_starts_the_dashboard(store: Store) -> None:
     """In a checkout whose .venv is there already, as after the first call."""
-    if not (ROOT / ".venv" / "installed").exists():
+    if not (REPOSITORY / ".venv" / "installed").exists():
         pytest.skip("no .venv made by make: the tests run in another environment")
     port = free_port()
     process = subprocess.Popen(
         ["make", "run", f"PORT={port}"],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env={**os.environ, "KD_STORE": store.url},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -147,34 +201,33 @@ def test_make_run_starts_the_dashboard(store: Store) -> None:
                     break
             except OSError:
                 assert process.poll() is None
-                import time
-
                 time.sleep(0.25)
         else:
             pytest.fail("the dashboard did not answer")
     finally:
         terminate_group(process.pid)
         process.wait(10)
-    for worker in store.workers():
-        terminate_group(worker.pid)
 
 
-def test_make_test_runs_pytest_and_installs_the_requirements() -> None:
+@pytest.mark.parametrize(
+    ("target", "program"), [("test", "-m pytest"), ("check", "bin/ruff check")]
+)
+def test_make_runs_the_program_and_installs_the_requirements(target: str, program: str) -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", "test"],
-        cwd=ROOT,
+        ["make", "--dry-run", "--always-make", target],
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "-m pytest" in done.stdout
+    assert program in done.stdout
     assert "-r requirements.txt" in done.stdout
 
 
 def run_cluster_lines(
     start: str, environment: dict[str, str], changes: dict[str, str]
 ) -> list[str]:
-    """Run the lines of the section on clusters that start like this; returns what they print."""
+    """Run the lines of the page on clusters that start like this; returns what they print."""
     lines = [line for line in CLUSTER if line.startswith(start)]
     assert lines
     outputs = []
@@ -184,7 +237,7 @@ def run_cluster_lines(
         done = subprocess.run(
             line,
             shell=True,
-            cwd=ROOT,
+            cwd=REPOSITORY,
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
@@ -244,14 +297,71 @@ def test_the_dashboard_on_a_cluster_is_started_with_the_variables_that_the_tests
     assert names == {"KD_STORE", *RayCluster.VARIABLES}
 
 
-def test_pictures_and_files_that_the_readme_names_exist() -> None:
-    named = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
-    named += [path for path in re.findall(r"`([\w./]+\.(?:py|txt|md))`", README) if "/" in path]
-    assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def anchors(text: str) -> set[str]:
+    """The names by which headings are linked."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_environment_variables_it_names_are_read() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "kdcore").glob("*.py"))
-    for name in set(re.findall(r"KD_[A-Z_]+", README)):
+def test_links_between_documents_lead_somewhere() -> None:
+    lost = []
+    count = 0
+    for name, text in DOCUMENTS.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if link.startswith("https://"):
+                continue
+            count += 1
+            path, _, anchor = link.partition("#")
+            target = (REPOSITORY / name).parent / path if path else REPOSITORY / name
+            if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+                lost.append(f"{name}: {link}")
+    assert count > 30
+    assert lost == []
+
+
+def test_the_readme_leads_to_every_document_and_picture_and_stays_short() -> None:
+    readme = DOCUMENTS["README.md"]
+    assert [name for name in DOCUMENTS if name != "README.md" and f"({name})" not in readme] == []
+    pictures = {path.name for path in (REPOSITORY / "docs").glob("*.png")}
+    assert {name for name in pictures if name not in TEXT} == set()
+    assert len(readme.splitlines()) <= 160
+
+
+def test_files_and_folders_that_are_named_exist() -> None:
+    named = set(re.findall(r"`((?:kdcore|pages|tests|benchmarks|docs)/[\w./]*)`", TEXT))
+    named |= set(re.findall(r"`([\w-]+\.(?:txt|md|toml))`", TEXT))
+    assert len(named) > 20
+    assert sorted(path for path in named if not (REPOSITORY / path).exists()) == []
+
+
+def test_modules_and_public_names_that_are_written_out_exist() -> None:
+    named = set(re.findall(r"\b((?:kdcore|benchmarks)(?:\.\w+)+)\b(?!/)", TEXT))
+    assert len(named) > 10
+    lost = []
+    for name in named:
+        parent, _, last = name.rpartition(".")
+        public = parent == "kdcore" and last in kdcore.__all__
+        if not public and importlib.util.find_spec(name) is None:
+            lost.append(name)
+    assert lost == []
+
+
+def test_the_environment_variables_that_are_named_are_read() -> None:
+    source = "".join(path.read_text() for path in (REPOSITORY / "kdcore").rglob("*.py"))
+    for name in set(re.findall(r"KD_[A-Z_]+", TEXT)):
         assert f'"{name}"' in source, name
+
+
+def test_the_table_of_packages_is_in_the_order_that_import_linter_holds() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    contract = next(
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    layers = [re.findall(r"kdcore\.(\w+)", layer) for layer in reversed(contract["layers"])]
+    rank = {name: number for number, names in enumerate(layers) for name in names}
+    table = re.findall(r"^\| `kdcore/(\w+)`", DOCUMENTS["docs/architecture.md"], re.MULTILINE)
+    packages = {path.parent.name for path in (REPOSITORY / "kdcore").glob("*/__init__.py")}
+    assert set(table) == packages
+    assert table == sorted(table, key=lambda name: rank[name])

@@ -201,7 +201,7 @@ class Comparison:
         return np.flatnonzero((known != known[0]).any(axis=0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything for JSON; see the README for the keys."""
+        """Return everything for JSON; docs/command-line.md has its keys."""
         return {
             "models": [
                 _contender_dict(contender, look, figures)

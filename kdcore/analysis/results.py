@@ -143,7 +143,7 @@ def correct(store: Store, run: Run) -> NDArray[np.bool_]:
 
 
 def summary(store: Store, experiment_id: str) -> dict[str, Any]:
-    """Return an experiment's result as one JSON-able object; see the README for its keys."""
+    """Return an experiment's result as one JSON-able object; docs/command-line.md has its keys."""
     results = load_results(store, experiment_id)
     seconds = {
         part: results.experiment.seconds.get(part, 0.0)

@@ -418,7 +418,7 @@ def confirmation(store: Store, sweep: SweepResults) -> dict[str, Any] | None:
 
 
 def summary(store: Store, sweep_id: str) -> dict[str, Any]:
-    """Return a sweep's result as one JSON-able object; see the README for its keys."""
+    """Return a sweep's result as one JSON-able object; docs/sweeps.md has its keys."""
     sweep = load(store, sweep_id)
     chosen = winner(store, sweep)
     return {

@@ -23,9 +23,9 @@ import psutil
 
 from tests.support.browser import REPOSITORY, free_port
 
-README = (REPOSITORY / "README.md").read_text()
-# The nodes are started by the README's own lines, with what keeps two of them on one machine apart.
-HEAD_LINE, NODE_LINE = re.findall(r"^PATH=.* (?=ray start)ray start .*$", README, re.MULTILINE)
+DOCUMENT = (REPOSITORY / "docs" / "clusters.md").read_text()
+# The nodes are started by the documented lines, with what keeps two of them on one machine apart.
+HEAD_LINE, NODE_LINE = re.findall(r"^PATH=.* (?=ray start)ray start .*$", DOCUMENT, re.MULTILINE)
 
 
 class RayCluster:
@@ -89,7 +89,7 @@ class RayCluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start_node(self, line: str, *arguments: str) -> None:
-        """Start a node of one CPU with a line of the README, as on a machine of its own."""
+        """Start a node of one CPU with a documented line, as on a machine of its own."""
         options = [
             "--num-cpus=1",
             "--node-ip-address=127.0.0.1",
