@@ -38,6 +38,7 @@ from kdcore.training.distiller import Distiller
 from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
 from kdcore.training.teacher_logits import training_logits
+from kdcore.training.trainer import DistillationTrainer
 
 ALPHA, TEMPERATURE, BATCH_SIZE, LEARNING_RATE = 0.1, 10.0, 64, 1e-3
 Contestant = Callable[[keras.Model, keras.Model, Dataset, int, int], None]
@@ -129,7 +130,7 @@ class KDLab:
         run_id = self._run(seed)
         learner = Learner(
             run_id,
-            Loop(distiller, dataset.scale),
+            Loop(DistillationTrainer(distiller), dataset.scale),
             Network(student, dataset.scale),
             dataset.train.inputs,
             {"labels": dataset.train.labels, "teacher_logits": logits},

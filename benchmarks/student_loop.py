@@ -36,8 +36,8 @@ from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.storage.store import Store
 from kdcore.training.callbacks import MetricStream
-from kdcore.training.distiller import Distiller
 from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
+from kdcore.training.trainer import make_trainer
 
 ALPHA, TEMPERATURE, LEARNING_RATE = 0.1, 10.0, 1e-3
 POLL = """
@@ -103,13 +103,8 @@ def kd_lab_loop(
 ) -> Callable[[int], None]:
     """Return an epoch as KD Lab's workers run it."""
     student = models.build("conv-16-32", dataset.input_shape, dataset.classes, seed=0)
-    distiller = Distiller(student=student)
-    distiller.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        alpha=ALPHA,
-        temperature=TEMPERATURE,
-    )
+    config = ExperimentConfig(alpha=ALPHA, temperature=TEMPERATURE, learning_rate=LEARNING_RATE)
+    trainer = make_trainer("student", config, student)
     steps_per_epoch = -(-len(dataset.train) // batch_size)
     callbacks: list[keras.callbacks.Callback] = []
     if stream_to is not None:
@@ -119,7 +114,7 @@ def kd_lab_loop(
         )
     learner = Learner(
         "student",
-        Loop(distiller, dataset.scale),
+        Loop(trainer, dataset.scale),
         Network(student, dataset.scale),
         dataset.train.inputs,
         {"labels": dataset.train.labels, "teacher_logits": logits},

@@ -27,6 +27,7 @@ from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
+from kdcore.training.trainer import Trainer
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 
@@ -47,7 +48,7 @@ def trained_teacher(
         began = time.perf_counter()
         learner = Learner(
             "teacher",
-            Loop(model, network.scale),
+            Loop(Trainer(model), network.scale),
             network,
             dataset.train.inputs,
             dataset.train.labels,

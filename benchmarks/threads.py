@@ -32,31 +32,25 @@ def train_for(threads: int, seconds: float, begin_at: float) -> float:
     from kdcore.engine.jobs import limit_threads
 
     limit_threads(threads)  # before TensorFlow is imported
-    import keras
     import numpy as np
 
     from kdcore import models
     from kdcore.config.experiment import PRESETS
     from kdcore.data import datasets
-    from kdcore.training.distiller import Distiller
     from kdcore.training.loop import Learner, Loop, Network, student_order
+    from kdcore.training.trainer import make_trainer
 
     config = PRESETS["The Keras example (MNIST)"]
     dataset = datasets.load(config)
     network = Network(
         models.build(config.student, dataset.input_shape, dataset.classes, seed=0), dataset.scale
     )
-    trainer = Distiller(student=network.model)
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    trainer.compile(
-        keras.optimizers.Adam(config.learning_rate), metrics=[accuracy], alpha=0.1, temperature=10
-    )
     count = len(dataset.train)
     logits = np.random.default_rng(0).normal(size=(count, dataset.classes)).astype(np.float32)
     targets = {"labels": dataset.train.labels, "teacher_logits": logits}
     learner = Learner(
         "",
-        Loop(trainer, network.scale),
+        Loop(make_trainer("student", config, network.model), network.scale),
         network,
         dataset.train.inputs,
         targets,

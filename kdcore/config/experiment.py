@@ -314,6 +314,13 @@ class ExperimentConfig(BaseModel):
             )
         return problems
 
+    @property
+    def answers_live(self) -> bool:
+        """Whether the teacher is asked at every step, because its answers cannot be computed
+        beforehand: it must answer for the very copies of the images that the student sees.
+        """
+        return self.augmentation != "none"
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, checked like any other config."""
         return type(self)(**{**self.model_dump(), **changes})

@@ -12,20 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import select
 
-from kdcore.config.experiment import ExperimentConfig, digest
+from kdcore.config.experiment import ExperimentConfig, digest, stored_setting
 from kdcore.config.sweep import SweepConfig
-from kdcore.storage.schema import JobStatus, Run
+from kdcore.storage.schema import ROLES, JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.words import duration
 
 # Besides its steps a run is built, compiled, measured and stored.
 SECONDS_BESIDES_TRAINING = 1.5
-# What an epoch's time depends on; the number of threads does not make enough of a difference to
-# measure it twice.
-SPEED_FIELDS = {
-    "teacher": ("dataset", "training_examples", "teacher", "teacher_batch_size", "precision"),
-    "student": ("dataset", "training_examples", "student", "batch_size"),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,11 @@ def estimate(store: Store, config: SweepConfig, workers: int | None = None) -> E
         for role, of_role in wanted.items()
     }
     speeds = _Speeds(store)
-    seconds = {role: [speeds.seconds(role, one) for one in ones] for role, ones in to_train.items()}
+    # Students before baselines: where one speed stands for both, the student's is measured.
+    seconds = {
+        role: [speeds.seconds(role, one) for one in to_train[role]]
+        for role in ("teacher", "student", "baseline")
+    }
     total: float | None = None
     if not speeds.unknown:
         side_by_side = sum(seconds["student"]) + sum(seconds["baseline"])
@@ -126,9 +124,25 @@ def put_speed(store: Store, config: ExperimentConfig, role: str, seconds: float)
     store.put_artifact(_key(role, config), json.dumps({"seconds": seconds}).encode())
 
 
+def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
+    """Return what the time of a role's epoch depends on.
+
+    A student's step costs what its baseline's does, unless it asks its teacher each time. The
+    number of threads does not make enough of a difference to measure it twice.
+    """
+    data = {"dataset": config.dataset, "training_examples": config.training_examples}
+    if role == "teacher":
+        names = ("teacher", "teacher_batch_size", "precision")
+        return {**data, **{name: getattr(config, name) for name in names}}
+    # Augmentation is work by itself, and makes the teacher answer live.
+    live = ("teacher",) if role == "student" and config.answers_live else ()
+    names = ("student", "batch_size", "augmentation", *live)
+    return {**data, **{name: getattr(config, name) for name in names}}
+
+
 def _key(role: str, config: ExperimentConfig) -> str:
     kind = "teacher" if role == "teacher" else "student"
-    return f"speed/{kind}/{digest({name: getattr(config, name) for name in SPEED_FIELDS[kind]})}"
+    return f"speed/{kind}/{digest(speed_settings(role, config))}"
 
 
 class _Speeds:
@@ -141,37 +155,39 @@ class _Speeds:
 
     def seconds(self, role: str, config: ExperimentConfig) -> float:
         """Return how long a run will take, 0 where that is not known."""
-        kind = "teacher" if role == "teacher" else "student"
-        key = _key(kind, config)
+        key = _key(role, config)
         if key not in self._known and key not in self.unknown:
-            found = _from_runs(self.store, kind, config)
+            found = _from_runs(self.store, role, config)
             if found is None and (stored := self.store.artifact(key)) is not None:
                 found = float(json.loads(stored)["seconds"])
             if found is None:
-                self.unknown[key] = (kind, config)
+                self.unknown[key] = (role, config)
             else:
                 self._known[key] = found
         epochs = config.teacher_epochs if role == "teacher" else config.epochs
         return self._known.get(key, 0.0) * epochs + SECONDS_BESIDES_TRAINING
 
 
-def _from_runs(store: Store, kind: str, config: ExperimentConfig) -> float | None:
+def _from_runs(store: Store, role: str, config: ExperimentConfig) -> float | None:
     """Return the median seconds an epoch of the latest runs like this one, None if there
     are none.
     """
-    roles = ["teacher"] if kind == "teacher" else ["student", "baseline"]
-    model = config.teacher if kind == "teacher" else config.student
+    wanted = speed_settings(role, config)
+    alike_roles = [
+        other for other in ROLES if (other == role) or _key(other, config) == _key(role, config)
+    ]
+    model = config.teacher if role == "teacher" else config.student
     query = select(Run.config, Run.summary).where(
-        Run.role.in_(roles), Run.model == model, Run.finished_at.is_not(None)
+        Run.role.in_(alike_roles), Run.model == model, Run.finished_at.is_not(None)
     )
-    epochs = "teacher_epochs" if kind == "teacher" else "epochs"
+    epochs = "teacher_epochs" if role == "teacher" else "epochs"
     with store.reading() as session:
         rows = session.execute(query.order_by(Run.finished_at.desc()).limit(50)).all()
     alike = [
         summary["seconds"] / trained[epochs]
         for trained, summary in rows
         if summary.get("seconds")
-        and all(trained.get(name) == getattr(config, name) for name in SPEED_FIELDS[kind])
+        and all(stored_setting(trained, name) == value for name, value in wanted.items())
     ]
     return float(np.median(alike[:9])) if alike else None
 

@@ -165,6 +165,11 @@ class Distiller(keras.Model):
         self.distillation_loss_fn = keras.losses.get(distillation_loss_fn)
 
     @property
+    def loss_variables(self) -> list[Any]:
+        """The variables of the loss's own layers: trained here, and no part of the student."""
+        return []
+
+    @property
     def alpha(self) -> float:
         """Weight of the hard loss.
 
@@ -177,7 +182,7 @@ class Distiller(keras.Model):
     @alpha.setter
     def alpha(self, alpha: float) -> None:
         check_alpha(alpha)
-        if alpha != self._alpha and {alpha, self._alpha} & ONE_LOSS_ALPHAS:
+        if compiled_form(alpha) != compiled_form(self._alpha):
             raise ModelError(
                 f"alpha must not change to or from 0 or 1 without compile, got {alpha:g} after {self._alpha:g}"
             )
@@ -260,9 +265,8 @@ class Distiller(keras.Model):
     ) -> _Losses:
         hard, labelled = self._hard_loss(labels, student_logits, sample_weight)
         soft = self._soft_loss(teacher_logits, student_logits, sample_weight)
-        total = distillation_loss(
-            hard, soft, self.alpha if self.alpha in ONE_LOSS_ALPHAS else self._mix.alpha
-        )
+        fixed = compiled_form(self.alpha)
+        total = distillation_loss(hard, soft, self._mix.alpha if fixed is None else fixed)
         regularisation = self.student.losses
         if regularisation:
             total = ops.sum(
@@ -360,6 +364,14 @@ class Distiller(keras.Model):
         self.compile(**arguments)
         if optimizer_built:  # only then were its variables saved
             self.optimizer.build(self.student.trainable_variables)
+
+
+def compiled_form(alpha: float) -> float | None:
+    """Return the alpha that a compiled training step is fixed to; None where it may change.
+
+    At 0 and 1 the other loss is not computed at all.
+    """
+    return alpha if alpha in ONE_LOSS_ALPHAS else None
 
 
 def _unpack(data: Any) -> tuple[Any, Any, Any]:

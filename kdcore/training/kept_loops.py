@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-import keras
-from keras import ops
-
 from kdcore.training.loop import Loop, Network
 
 # Kinds kept at a time: student and baseline of a few architectures.
@@ -30,23 +27,12 @@ class Ready(NamedTuple):
 _kept: dict[Hashable, Ready] = {}
 
 
-def take(kind: Hashable, start: keras.Model, learning_rate: float) -> Ready | None:
-    """Return a kept loop with the weights of ``start`` and a new optimizer's state, None if there
-    is none.
+def take(kind: Hashable) -> Ready | None:
+    """Return a kept loop of a kind, which is at the end of another run; None if there is none.
 
     Nobody else gets it until it is kept again.
     """
-    ready = _kept.pop(kind, None)
-    if ready is None:
-        return None
-    for variable, value in zip(ready.network.model.variables, start.variables, strict=True):
-        variable.assign(value)
-    optimizer = ready.loop.trainer.optimizer  # Adam: all that it keeps begins at zero
-    for variable in optimizer.variables:
-        variable.assign(ops.zeros_like(variable))
-    optimizer.learning_rate = learning_rate
-    ready.loop.trainer.reset_metrics()
-    return ready
+    return _kept.pop(kind, None)
 
 
 def keep(kind: Hashable, ready: Ready) -> None:

@@ -24,6 +24,7 @@ from kdcore.errors import StopRequested, StoreError
 from kdcore.models.augmentation import Augmentation
 from kdcore.models.strided_gradients import strided_gradients
 from kdcore.storage.arrays import pack_many, unpack_many
+from kdcore.training.trainer import Trainer
 
 # A chunk is one call into TensorFlow: long enough to amortise the call, short enough for Stop and
 # for live curves.
@@ -96,28 +97,20 @@ class Loop:
     """A trainer's own ``train_step`` over many batches in one call into TensorFlow; compiled at the
     first call.
 
-    ``trainer`` is a compiled Keras model. The data is an argument, so that one loop may serve one
-    run after another. ``augment`` changes each batch before the trainer sees it; a live teacher in
-    the trainer then sees the same copies.
+    The data is an argument, so that one loop may serve one run after another. ``augment`` changes
+    each batch before the trainer sees it; a live teacher in the trainer then sees the same copies.
     """
 
-    def __init__(
-        self, trainer: keras.Model, scale: float, augment: Augmentation | None = None
-    ) -> None:
+    def __init__(self, trainer: Trainer, scale: float, augment: Augmentation | None = None) -> None:
         self.trainer, self.scale, self.augment = trainer, scale, augment
         self._built = False
         self._compiled: Any = None
 
     def build(self, inputs: tf.Tensor, targets: Any) -> None:
-        """Create the variables of optimizer and metrics: they must exist before the loop is
-        traced.
-        """
-        if self._built:
-            return
-        self.trainer.optimizer.build(self.trainer.trainable_variables)
-        self.trainer.test_step(self._batch(tf.constant([0]), inputs, targets))
-        self.trainer.reset_metrics()
-        self._built = True
+        """Create the trainer's variables: they must exist before the loop is traced."""
+        if not self._built:
+            self.trainer.build(self._batch(tf.constant([0]), inputs, targets))
+            self._built = True
 
     def __call__(self, batches: NDArray[np.int32], inputs: tf.Tensor, targets: Any) -> None:
         """Train on rows [steps, batch] of data that lies on the device."""
@@ -126,7 +119,7 @@ class Loop:
             data = tf.nest.map_structure(
                 lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), (inputs, targets)
             )
-            with strided_gradients(self.trainer):
+            with strided_gradients(self.trainer.model):
                 self._compiled = tf.function(self._run, autograph=False).get_concrete_function(
                     rows, *data
                 )
@@ -135,7 +128,7 @@ class Loop:
     def _run(self, batches: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tf.Tensor:
         def body(step: tf.Tensor) -> tf.Tensor:
             batch_inputs, batch_targets = self._batch(batches[step], inputs, targets)
-            self.trainer.train_step(
+            self.trainer.model.train_step(
                 (self.augment(batch_inputs) if self.augment else batch_inputs, batch_targets)
             )
             return step + 1
@@ -154,8 +147,8 @@ class Loop:
 class Learner:
     """One model in training: what it sees in which order, how far it is, and who listens.
 
-    ``loop`` holds the trainer (a Distiller, or the network itself); ``targets`` is what that
-    expects as y, arrays of one row an example; ``order(epoch)`` gives row numbers.
+    ``loop`` holds the trainer; ``targets`` is what that expects as y, arrays of one row an example;
+    ``order(epoch)`` gives row numbers.
     """
 
     run_id: str
@@ -176,14 +169,14 @@ class Learner:
         self.loop.build(*self._data)
 
     @property
-    def trainer(self) -> keras.Model:
-        """The model whose training step is run."""
-        return self.loop.trainer
+    def model(self) -> keras.Model:
+        """The Keras model whose training step is run, with its optimizer and metrics."""
+        return self.loop.trainer.model
 
     @functools.cached_property
     def callback_list(self) -> keras.callbacks.CallbackList:
         """The callbacks as Keras calls them."""
-        return keras.callbacks.CallbackList(list(self.callbacks), model=self.trainer)
+        return keras.callbacks.CallbackList(list(self.callbacks), model=self.model)
 
     @property
     def epoch(self) -> int:
@@ -213,7 +206,7 @@ class Learner:
 
     def logs(self) -> dict[str, float]:
         """Return the epoch's metrics so far, as Keras names them."""
-        return {name: float(value) for name, value in self.trainer.get_metrics_result().items()}
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
     def checkpoint(self) -> bytes:
         """Return all that is needed to go on exactly from here."""
@@ -236,14 +229,8 @@ class Learner:
         self.step = int(arrays["step"])
 
     def _state(self) -> list[Any]:
-        trainer, augment = self.trainer, self.loop.augment
-        randomness = augment.variables if augment else []
-        return [
-            *self.network.model.variables,
-            *trainer.optimizer.variables,
-            *trainer.metrics_variables,
-            *randomness,
-        ]
+        augment = self.loop.augment
+        return [*self.loop.trainer.state, *(augment.variables if augment else [])]
 
 
 def train_together(
@@ -283,7 +270,7 @@ def _run_chunk(learners: Sequence[Learner], threads: ThreadPoolExecutor) -> None
     epoch, steps_per_epoch = learners[0].epoch, learners[0].steps_per_epoch
     if learners[0].step % steps_per_epoch == 0:
         for learner in learners:
-            learner.trainer.reset_metrics()
+            learner.model.reset_metrics()
             learner.callback_list.on_epoch_begin(epoch)
     steps = min(learner._chunk_steps for learner in learners)
     batches = [learner.next_batches(steps) for learner in learners]

@@ -33,7 +33,6 @@ from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import fit_in_words
 from kdcore.training import kept_loops
 from kdcore.training.callbacks import Evaluator, MetricStream
-from kdcore.training.distiller import ONE_LOSS_ALPHAS, Distiller
 from kdcore.training.evaluation import (
     ValidationProbe,
     evaluate,
@@ -51,6 +50,7 @@ from kdcore.training.loop import (
     train_together,
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
+from kdcore.training.trainer import loss_form, loss_settings, make_targets, make_trainer
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -225,7 +225,7 @@ class _Job:
         the student sees.
         """
         run, network = self.teacher()
-        if self.config.augmentation != "none":
+        if self.config.answers_live:
             self.progress.begin("the teacher will answer live: images are augmented")
             return for_answers(network())
         self.progress.begin("asking the teacher about every training example")
@@ -256,7 +256,7 @@ class _Job:
             learner = self.learner(
                 run,
                 network,
-                Loop(_compiled(network.model, config.teacher_learning_rate), self.dataset.scale),
+                Loop(make_trainer("teacher", config, network.model), self.dataset.scale),
                 self.dataset.train.labels,
                 partial(student_order, len(self.dataset.train), config.teacher_seed),
                 config.teacher_batch_size,
@@ -318,16 +318,11 @@ class _Job:
         train = self.dataset.train
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
         network, loop = self.pupil_loop(role, config, lessons)
+        answers = None if isinstance(lessons, Network) else lessons
+        targets = make_targets(role, train.labels, labelled, answers)
+        order = partial(student_order, len(train), config.seed)
         if role == "baseline":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
-            return self.learner(run, network, loop, train.labels, order, config.batch_size)
-        known_labels = np.full(
-            len(train), -1, np.int32
-        )  # -1: this example comes without its true label
-        known_labels[labelled] = train.labels[labelled]
-        live = isinstance(lessons, Network)
-        targets = known_labels if live else {"labels": known_labels, "teacher_logits": lessons}
-        order = partial(student_order, len(train), config.seed)
         return self.learner(run, network, loop, targets, order, config.batch_size)
 
     def pupil_loop(
@@ -337,31 +332,18 @@ class _Job:
         kept one if there is one.
         """
         network = self.build(config.student, config.seed, start=config.student_start)
-        kept = kept_loops.take(self.kind(role, config), network.model, config.learning_rate)
+        kept = kept_loops.take(self.kind(role, config))
         if kept is not None:
-            if isinstance(kept.loop.trainer, Distiller):
-                kept.loop.trainer.alpha, kept.loop.trainer.temperature = (
-                    config.alpha,
-                    config.temperature,
-                )
+            settings = loss_settings(role, config)
+            kept.loop.trainer.restart(network.model, config.learning_rate, settings)
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
         augment = augmentation(
             config.augmentation, config.seed, self.dataset.input_shape, self.card.value_range
         )
-        if role == "baseline":
-            trainer = _compiled(network.model, config.learning_rate)
-            return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
-        trainer = Distiller(
-            student=network.model, teacher=lessons.model if isinstance(lessons, Network) else None
-        )
-        trainer.compile(
-            optimizer=keras.optimizers.Adam(config.learning_rate),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            alpha=config.alpha,
-            temperature=config.temperature,
-        )
+        teacher = lessons.model if isinstance(lessons, Network) else None
+        trainer = make_trainer(role, config, network.model, teacher)
         return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
 
     def kind(self, role: str, config: ExperimentConfig) -> tuple[object, ...] | None:
@@ -371,18 +353,20 @@ class _Job:
         Not with augmentation, whose random numbers and live teacher are one run's own, nor for a
         model that was brought along, whose name may come to mean another one.
         """
-        if config.augmentation != "none" or parse_model_name(config.student)[0].by_name:
+        if (
+            config.augmentation != "none"
+            or config.answers_live
+            or parse_model_name(config.student)[0].by_name
+        ):
             return None
-        one_loss = config.alpha if role == "student" and config.alpha in ONE_LOSS_ALPHAS else None
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
-            role,
+            loss_form(role, config),
             config.student,
             shape,
             classes,
             self.dataset.scale,
             self.dataset.train.inputs.dtype.str,
-            one_loss,
         )
 
     @functools.cached_property
@@ -454,7 +438,12 @@ class _Job:
 
     def train(self, learners: list[Learner], epochs: int) -> None:
         """Train learners in step, reporting and saving on the way."""
-        streams: list[MetricStream] = [learner.callbacks[0] for learner in learners]
+        streams = [
+            each
+            for learner in learners
+            for each in learner.callbacks
+            if isinstance(each, MetricStream)
+        ]
 
         def report() -> None:
             first = learners[0]
@@ -503,13 +492,3 @@ class _Watched:
 
     def probe_logits(self) -> NDArray[np.float32]:
         return self.probe.probe_logits()
-
-
-def _compiled(model: keras.Model, learning_rate: float) -> keras.Model:
-    """Compile a network for training on true labels alone."""
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-    return model

@@ -14,19 +14,23 @@ import numpy as np
 from sqlalchemy import update
 
 from kdcore import models
+from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import SweepConfig
 from kdcore.data import datasets
+from kdcore.data.datasets import Dataset
 from kdcore.engine.jobs import Interrupted
 from kdcore.errors import ClaimLost, StopRequested
+from kdcore.models.augmentation import augmentation
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.storage.schema import Job, Sweep, SweepCell
 from kdcore.storage.store import Store, add_experiment
 from kdcore.sweeps.planning import tag_of
 from kdcore.sweeps.speed import put_speed
 from kdcore.sweeps.study import Study
-from kdcore.training.distiller import Distiller
 from kdcore.training.loop import Learner, Loop, Network, student_order
+from kdcore.training.teacher_logits import for_answers
+from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work.experiment import run_experiment
 
 SECONDS_TO_MEASURE = 1.5
@@ -127,32 +131,7 @@ def speed_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     )
     policy = resolve_precision(config.precision).policy if role == "teacher" else "float32"
     with policy_scope(policy):
-        network = Network(
-            models.build(name, dataset.input_shape, dataset.classes, seed=0), dataset.scale
-        )
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        targets: Any = dataset.train.labels
-        trainer: keras.Model = network.model
-        if role == "teacher":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            trainer.compile(keras.optimizers.Adam(), loss=loss, metrics=metrics)
-        else:
-            trainer = Distiller(student=network.model)
-            trainer.compile(keras.optimizers.Adam(), metrics=metrics)
-            logits = np.zeros((len(dataset.train), dataset.classes), np.float32)
-            targets = {"labels": targets, "teacher_logits": logits}
-        order = partial(student_order, len(dataset.train), 0)
-        steps_per_epoch = -(-len(dataset.train) // batch_size)
-        learner = Learner(
-            job.id,
-            Loop(trainer, network.scale),
-            network,
-            dataset.train.inputs,
-            targets,
-            order,
-            batch_size,
-            steps_per_epoch,
-        )
+        learner = _untrained(job.id, role, config, dataset, name, batch_size)
         for _ in range(2):  # the first calls compile
             learner.advance(learner.next_batches(2))
         began, first, steps = time.perf_counter(), learner.step, 2
@@ -160,9 +139,46 @@ def speed_job(store: Store, job: Job, check: Callable[[], None]) -> None:
             check()
             learner.advance(learner.next_batches(steps))
             steps = min(2 * steps, 32)
-    put_speed(
-        store,
-        config,
-        role,
-        (time.perf_counter() - began) / (learner.step - first) * steps_per_epoch,
+    seconds = (time.perf_counter() - began) / (learner.step - first) * learner.steps_per_epoch
+    put_speed(store, config, role, seconds)
+
+
+def _untrained(
+    run_id: str, role: str, config: ExperimentConfig, dataset: Dataset, name: str, batch_size: int
+) -> Learner:
+    """Return a learner that takes the same steps as in an experiment, from answers that nobody
+    gave.
+    """
+
+    def build(model: str) -> keras.Model:
+        return models.build(
+            model,
+            dataset.input_shape,
+            dataset.classes,
+            seed=0,
+            value_range=dataset_card(config.dataset).value_range,
+        )
+
+    network = Network(build(name), dataset.scale)
+    asked = role == "student" and config.answers_live
+    teacher = for_answers(Network(build(config.teacher), dataset.scale)).model if asked else None
+    answers = None if asked else np.zeros((len(dataset.train), dataset.classes), np.float32)
+    augment = None
+    if role != "teacher":
+        augment = augmentation(
+            config.augmentation,
+            0,
+            dataset.input_shape,
+            dataset_card(config.dataset).value_range,
+        )
+    labelled = np.arange(len(dataset.train))
+    return Learner(
+        run_id,
+        Loop(make_trainer(role, config, network.model, teacher), network.scale, augment),
+        network,
+        dataset.train.inputs,
+        make_targets(role, dataset.train.labels, labelled, answers),
+        partial(student_order, len(dataset.train), 0),
+        batch_size,
+        -(-len(dataset.train) // batch_size),
     )

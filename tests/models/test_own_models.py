@@ -29,6 +29,7 @@ from kdcore.storage.store import Store
 from kdcore.training.distiller import Distiller
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Learner, Loop, Network, student_order
+from kdcore.training.trainer import DistillationTrainer, Trainer
 from kdcore.work.experiment import run_experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -399,7 +400,7 @@ def test_the_live_teacher_sees_the_copy_that_the_student_sees() -> None:
     x, y = RANDOM.integers(0, 16, (32, 8, 8, 1)).astype(np.uint8), np.full(32, -1, np.int32)
     learner = Learner(
         "r",
-        Loop(trainer, 1 / 16, Darkness()),
+        Loop(DistillationTrainer(trainer), 1 / 16, Darkness()),
         Network(student, 1 / 16),
         x,
         y,
@@ -462,7 +463,7 @@ def test_a_resumed_training_goes_on_with_the_next_random_copies() -> None:
         )
         return Learner(
             "r",
-            Loop(student, 1 / 16, Augmentation("shifts", 0, (0.0, 1.0))),
+            Loop(Trainer(student), 1 / 16, Augmentation("shifts", 0, (0.0, 1.0))),
             Network(student, 1 / 16),
             x,
             y.astype(np.int32),

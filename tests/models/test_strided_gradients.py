@@ -16,6 +16,7 @@ from kdcore import models
 from kdcore.models import precision, strided_gradients
 from kdcore.models.precision import policy_scope
 from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
+from kdcore.training.trainer import Trainer
 
 EXAMPLES, BATCH = 64, 16
 
@@ -99,7 +100,7 @@ def trained(
     model.compile(
         keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    loop = Loop(model, 1 / 16)
+    loop = Loop(Trainer(model), 1 / 16)
     steps = EXAMPLES // BATCH
     order = partial(student_order, EXAMPLES, 0)
     train_together(

@@ -529,3 +529,22 @@ def test_speed_is_measured_where_nothing_has_been_trained(store: Store) -> None:
     assert alone.seconds is not None
     assert known.seconds < alone.seconds < 600
     assert "4 cells: 1 teacher, 2 baselines, 8 students to train, about" in str(known)
+
+
+def test_a_live_teacher_is_measured_with_its_student(store: Store) -> None:
+    """With augmentation the teacher answers at every step, which takes time of its own."""
+    live = SweepConfig(
+        ALPHA_BY_TEMPERATURE.base.replace(augmentation="shifts"), ALPHA_BY_TEMPERATURE.axes
+    )
+    found = sweep_speed.estimate(store, live, workers=1)
+    assert [role for role, _ in found.unknown] == ["teacher", "student", "baseline"]
+    cached = sweep_speed.estimate(store, ALPHA_BY_TEMPERATURE, workers=1)
+    sweep_speed.measure(store, [*found.unknown, *cached.unknown])
+    run_all(store)
+    keys = {
+        name: sweep_speed._key("student", config)
+        for name, config in (("live", live.base), ("cached", ALPHA_BY_TEMPERATURE.base))
+    }
+    assert keys["live"] != keys["cached"]
+    assert all(store.artifact(key) is not None for key in keys.values())
+    assert sweep_speed.estimate(store, live, workers=1).unknown == []

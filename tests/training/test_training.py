@@ -26,6 +26,7 @@ from kdcore.training.loop import (
     student_order,
     train_together,
 )
+from kdcore.training.trainer import DistillationTrainer, Trainer
 
 EXAMPLES, BATCH = 200, 32
 STEPS = -(-EXAMPLES // BATCH)
@@ -55,7 +56,7 @@ def plain(
     order = partial(student_order, EXAMPLES, seed)
     return Learner(
         "plain",
-        Loop(network.model, network.scale),
+        Loop(Trainer(network.model), network.scale),
         network,
         data.train.inputs,
         data.train.labels,
@@ -79,7 +80,7 @@ def distilled(
     order = partial(student_order, EXAMPLES, 0)
     return Learner(
         "distilled",
-        Loop(trainer, network.scale),
+        Loop(DistillationTrainer(trainer), network.scale),
         network,
         data.train.inputs,
         targets,
@@ -189,8 +190,8 @@ def test_stopped_and_resumed_equals_never_stopped(
     train_together([second], 3)
     assert same(weights(whole), weights(second))
     assert same(
-        [np.asarray(variable) for variable in whole.trainer.optimizer.variables],
-        [np.asarray(variable) for variable in second.trainer.optimizer.variables],
+        [np.asarray(variable) for variable in whole.model.optimizer.variables],
+        [np.asarray(variable) for variable in second.model.optimizer.variables],
     )
 
 
