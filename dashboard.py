@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -10,6 +11,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdcore.errors import KDLabError
 from pages.shared.session import show_error
+
+LOGO = Path(__file__).parent / "pages" / "logo.svg"
 
 # Charts need the room that Streamlit leaves free above a page. Its own Stop button, shown while a
 # script runs, would stop the drawing of a page beside KD Lab's Stop, which stops the training.
@@ -21,7 +24,7 @@ STYLE = """<style>
 
 def draw() -> None:
     """Draw the page that the visitor asks for."""
-    st.set_page_config(page_title="KD Lab", page_icon="pages/logo.svg", layout="wide")
+    st.set_page_config(page_title="KD Lab", page_icon=LOGO, layout="wide")
     st.html(STYLE)
     page = st.navigation(
         [

@@ -35,13 +35,15 @@ from kdcore.storage.store import Store, default_url
     "--store",
     "store_url",
     default=default_url,
-    show_default="KD_STORE, or .kdlab/store.db",
+    show_default="KD_STORE, or KD Lab's own",
     help="Store URL.",
 )
 @click.pass_context
 def main(ctx: click.Context, store_url: str) -> None:
     """Knowledge distillation with Keras: train experiments, look at them, and keep them in
     order.
+
+    The command kdlab without arguments opens the dashboard.
     """
     ctx.obj = store_url
     load_plugins()

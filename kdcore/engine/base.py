@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
-
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Engine(Protocol):

@@ -13,8 +13,8 @@ import time
 
 import psutil
 
-from kdcore.engine.base import PACKAGE_ROOT
 from kdcore.engine.workers import is_alive, kill_overdue, mark_interrupted
+from kdcore.installation import ROOT, data_folder
 from kdcore.storage.schema import Pool, Worker
 from kdcore.storage.store import Store, new_id
 
@@ -88,10 +88,10 @@ class LocalEngine:
 
     def _start_worker(self, pool: Pool) -> None:
         worker_id = new_id()
-        log = PACKAGE_ROOT / ".kdlab" / "logs" / f"worker-{worker_id}.log"
+        log = data_folder() / "logs" / f"worker-{worker_id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "kdcore.work.worker", "--worker-id", worker_id]
-        python_path = os.pathsep.join([str(PACKAGE_ROOT), *_python_path()])
+        python_path = os.pathsep.join([str(ROOT), *_python_path()])
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, "--idle-seconds", str(self.idle_seconds), "--pool", pool.value],

@@ -29,9 +29,9 @@ import traceback
 from typing import Any
 
 from kdcore.config.experiment import digest
-from kdcore.engine.base import PACKAGE_ROOT
 from kdcore.engine.workers import SECONDS_OF_GRACE, mark_interrupted
 from kdcore.errors import ClaimLost, ConfigError, Problem, StoreError
+from kdcore.installation import ROOT
 from kdcore.storage.database import SCHEMA_LOCK
 from kdcore.storage.schema import JobStatus, Pool, Worker
 from kdcore.storage.store import Store, new_id
@@ -241,7 +241,7 @@ class RayEngine:
             entrypoint_num_cpus=1,
             entrypoint_num_gpus=1 if with_gpu else 0,
             runtime_env={
-                "py_modules": [str(PACKAGE_ROOT / "kdcore")],
+                "py_modules": [str(ROOT / "kdcore")],
                 "excludes": ["__pycache__"],
                 "env_vars": {"KD_STORE": self.store.url},
             },

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from kdcore.config import catalog
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
+from kdcore.installation import data_folder
 from kdcore.storage import artifacts, migrations, queueing, user_data, user_models
 from kdcore.storage.arrays import unpack
 from kdcore.storage.cursors import Cursor, newer
@@ -69,10 +70,10 @@ METRIC_COLUMNS = (*PLACE_COLUMNS, *MEASURES)
 
 
 def default_url() -> str:
-    """Return ``KD_STORE``, or the SQLite file .kdlab/store.db beside the package."""
+    """Return ``KD_STORE``, or the SQLite file store.db in KD Lab's own folder."""
     if url := os.environ.get("KD_STORE"):
         return url
-    return f"sqlite:///{Path(__file__).resolve().parents[2] / '.kdlab' / 'store.db'}"
+    return f"sqlite:///{data_folder() / 'store.db'}"
 
 
 def new_id() -> str:
