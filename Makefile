@@ -17,6 +17,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry . --config .ci/deptry.toml
 	$(BIN)/python -m pip check
 
 # Asks the public database of known vulnerabilities about all that is installed, so it needs a network; what it could not

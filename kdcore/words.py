@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import humanize
 
 
@@ -21,6 +23,12 @@ def duration(seconds: float) -> str:
     return humanize.precisedelta(
         max(1, round(seconds)), minimum_unit=unit, suppress=larger, format="%0.0f"
     )
+
+
+def ago(moment: float) -> str:
+    """Return how long ago a Unix time was, in words: "just now", "3 hours ago"."""
+    seconds = time.time() - moment
+    return "just now" if seconds < 60 else humanize.naturaltime(seconds)
 
 
 def first_line(error: BaseException) -> str:

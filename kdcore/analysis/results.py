@@ -65,7 +65,7 @@ def load_results(store: Store, experiment_id: str) -> Results:
     )
 
 
-def gain(store: Store, results: Results) -> PairedGain | None:
+def gain(store: Store, results: Results, confidence: float = 0.95) -> PairedGain | None:
     """Return the paired gain of student over baseline over the seeds that have both, None before
     there is one.
     """
@@ -79,12 +79,13 @@ def gain(store: Store, results: Results) -> PairedGain | None:
     ]
     if len(seeds) > 1:
         test_examples = students[seeds[0]].summary["test_examples"]
-        return paired_gain(pairs[0], pairs[1], test_examples=test_examples)
+        return paired_gain(pairs[0], pairs[1], test_examples=test_examples, confidence=confidence)
     return paired_gain(
         pairs[0],
         pairs[1],
         student_correct=correct(store, students[seeds[0]]),
         baseline_correct=correct(store, baselines[seeds[0]]),
+        confidence=confidence,
     )
 
 

@@ -36,8 +36,8 @@ EQUAL_ACCURACIES = 1e-7
 
 @dataclass(frozen=True)
 class PairedGain:
-    """What distillation gained over the baseline, in percentage points, with the 95 % interval from
-    low to high.
+    """What distillation gained over the baseline, in percentage points, with the interval from low
+    to high (95 % unless another confidence was asked for).
 
     ``outcome`` is "helped" or "hurt" only where the interval over seeds leaves zero out; "no
     difference" means none that these seeds can show, which is all that a single seed ever can.
@@ -64,6 +64,7 @@ def paired_gain(
     student_correct: ArrayLike | None = None,
     baseline_correct: ArrayLike | None = None,
     test_examples: int | None = None,
+    confidence: float = 0.95,
 ) -> PairedGain:
     """Compare student and baseline over paired seeds.
 
@@ -77,15 +78,18 @@ def paired_gain(
         test_examples: how many examples the accuracies were measured on, if known. Then differences
             that agree more closely than accuracies on so few examples can be measured do not pass
             for certainty: two seeds that both gained one example prove nothing.
+        confidence: of the interval, between 0 and 1. One of ``n`` intervals that are to hold all at
+            once has 1 - 0.05 / n (Bonferroni).
 
     With two or more seeds the interval is Student's paired t. With one seed and the correct answers
     it is a bootstrap over the test examples (p-value: McNemar's exact test); this says how much the
     choice of test examples matters and nothing about training luck, so no outcome is claimed. With
     one seed alone there is no interval (nan).
 
-    Raises ConfigError for accuracies outside 0 to 1, unequal lengths, or answers that do not fit
-    the accuracies.
+    Raises ConfigError for accuracies outside 0 to 1, unequal lengths, a confidence that is not
+    between 0 and 1, or answers that do not fit the accuracies.
     """
+    require(0 < confidence < 1, "confidence", "between 0 and 1", confidence)
     student = _accuracies(student_accuracies, "student_accuracies")
     baseline = _accuracies(baseline_accuracies, "baseline_accuracies")
     require(
@@ -104,7 +108,7 @@ def paired_gain(
     if student_correct is None or baseline_correct is None:
         if len(student) == 1:
             return _gain_of_one_pair(float(student[0] - baseline[0]))
-        return _gain_over_seeds(student - baseline, test_examples)
+        return _gain_over_seeds(student - baseline, test_examples, confidence)
     require(
         len(student) == 1,
         "student_correct",
@@ -125,7 +129,7 @@ def paired_gain(
             f"right as often as its accuracy, {accuracy_given:g}",
             share,
         )
-    return _gain_over_examples(first, second)
+    return _gain_over_examples(first, second, confidence)
 
 
 def mcnemar_exact(first_correct: ArrayLike, second_correct: ArrayLike) -> tuple[int, int, float]:
@@ -180,11 +184,13 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     numbers = _numbers(values, "values")
     if len(numbers) == 1:
         return math.nan, math.nan
-    mean, half = float(numbers.mean()), _t_half_width(_standard_error(numbers), len(numbers))
+    mean, half = float(numbers.mean()), float(t_half_width(_standard_error(numbers), len(numbers)))
     return mean - half, mean + half
 
 
-def _gain_over_seeds(differences: FloatArray, test_examples: int | None) -> PairedGain:
+def _gain_over_seeds(
+    differences: FloatArray, test_examples: int | None, confidence: float
+) -> PairedGain:
     from scipy.special import stdtr
 
     n = len(differences)
@@ -200,25 +206,28 @@ def _gain_over_seeds(differences: FloatArray, test_examples: int | None) -> Pair
     p_value = 0.0 if mean else 1.0
     if error > 0:
         p_value = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    half = _t_half_width(error, n)
+    half = float(t_half_width(error, n, confidence))
     mean, low, high = (100 * value for value in (mean, mean - half, mean + half))
     outcome: Outcome = "helped" if low > 0 else "hurt" if high < 0 else "no difference"
-    verdict = _seeds_verdict(mean, low, high, n, outcome)
+    verdict = _seeds_verdict(mean, low, high, n, outcome, confidence)
     return PairedGain(mean, low, high, p_value, n, f"paired t over {n} seeds", verdict, outcome)
 
 
-def _seeds_verdict(mean: float, low: float, high: float, n: int, outcome: Outcome) -> str:
+def _seeds_verdict(
+    mean: float, low: float, high: float, n: int, outcome: Outcome, confidence: float
+) -> str:
+    interval = f"{100 * confidence:.4g} % CI"
     if outcome == "helped":
         gained, bottom, top = format_points(mean, low, high)
-        return f"Distillation gained {gained} points (95 % CI {bottom} to {top}, {n} seeds)"
+        return f"Distillation gained {gained} points ({interval} {bottom} to {top}, {n} seeds)"
     if outcome == "hurt":
         lost, bottom, top = format_points(-mean, -high, -low)
-        return f"Distillation hurt: it lost {lost} points (95 % CI {bottom} to {top}, {n} seeds)"
+        return f"Distillation hurt: it lost {lost} points ({interval} {bottom} to {top}, {n} seeds)"
     if low == high:
         return f"No difference that {n} seeds can show (student and baseline scored the same with every seed)"
     difference, bottom, top = format_points(mean, low, high)
     sign = "+" if mean > 0 else ""
-    return f"No difference that {n} seeds can show ({sign}{difference} points, 95 % CI {bottom} to {top})"
+    return f"No difference that {n} seeds can show ({sign}{difference} points, {interval} {bottom} to {top})"
 
 
 def _gain_of_one_pair(difference: float) -> PairedGain:
@@ -229,7 +238,7 @@ def _gain_of_one_pair(difference: float) -> PairedGain:
     )
 
 
-def _gain_over_examples(student: BoolArray, baseline: BoolArray) -> PairedGain:
+def _gain_over_examples(student: BoolArray, baseline: BoolArray, confidence: float) -> PairedGain:
     only_student, only_baseline, p_value = mcnemar_exact(student, baseline)
     examples = len(student)
     shares = [
@@ -241,12 +250,13 @@ def _gain_over_examples(student: BoolArray, baseline: BoolArray) -> PairedGain:
     draws = np.random.default_rng(0).multinomial(
         examples, np.clip(shares, 0, 1), size=BOOTSTRAP_DRAWS
     )
-    low, high = 100 * np.quantile((draws[:, 0] - draws[:, 1]) / examples, [0.025, 0.975])
+    tail = (1 - confidence) / 2
+    low, high = 100 * np.quantile((draws[:, 0] - draws[:, 1]) / examples, [tail, 1 - tail])
     mean = 100 * (only_student - only_baseline) / examples
     _, bottom, top = format_points(mean, low, high)
     verdict = (
         f"One seed cannot tell luck from merit: {_signed(mean)} points in this one pair "
-        f"(95 % CI {bottom} to {top}, which covers only the choice of test examples)"
+        f"({100 * confidence:.4g} % CI {bottom} to {top}, which covers only the choice of test examples)"
     )
     test = f"paired bootstrap over {examples} test examples, one seed"
     return PairedGain(mean, float(low), float(high), p_value, 1, test, verdict, "no difference")
@@ -277,10 +287,11 @@ def _standard_error(values: FloatArray) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _t_half_width(standard_error: float, n: int) -> float:
+def t_half_width(standard_error: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> FloatArray:
+    """Return half the width of Student's t interval of a mean over ``n`` values, at least 2."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, 0.975)) * standard_error
+    return np.asarray(stdtrit(np.asarray(n) - 1, (1 + confidence) / 2) * standard_error)
 
 
 # --- A classifier's metrics, from its logits ---

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from kdcore.analysis.statistics import t_half_width
 from kdcore.errors import require
 from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_LOOKS, SURFACE, Look, colour
 
@@ -182,7 +182,7 @@ def mean_and_band(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, 
     mean = np.where(present, table, 0).sum(axis=0) / count
     squares = np.where(present, (table - mean) ** 2, 0).sum(axis=0)
     error = np.sqrt(squares / np.maximum(count - 1, 1) / count)
-    half = stdtrit(np.maximum(count - 1, 1), 0.975) * error
+    half = t_half_width(error, np.maximum(count, 2))
     wide = count >= 3
     lower = np.where(wide, mean - half, np.where(present, table, np.inf).min(axis=0))
     upper = np.where(wide, mean + half, np.where(present, table, -np.inf).max(axis=0))

@@ -9,6 +9,7 @@ import click
 
 from kdcore.storage.store import Store
 from kdcore.takeaway.report import html_report
+from kdcore.words import in_bytes
 
 
 @click.command()
@@ -29,4 +30,4 @@ def report(store_url: str, ids: Sequence[str], file: Path) -> None:
     """
     text = html_report(Store(store_url), ids)
     file.write_text(text, encoding="utf-8")
-    click.echo(f"{file}: {len(text.encode()) / 1e6:.1f} MB, opens in any browser without a network")
+    click.echo(f"{file}: {in_bytes(len(text.encode()))}, opens in any browser without a network")

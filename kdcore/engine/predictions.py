@@ -25,11 +25,12 @@ from kdcore.storage.arrays import pack, unpack_many
 from kdcore.storage.schema import ROLES, Job, JobStatus, Pool, Prediction, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.tasks.drawing import dark_on_light, fit, like_digits, like_mnist
+from kdcore.words import in_bytes
 
 SECONDS_BETWEEN_LOOKS = 0.004
 SECONDS_KEPT = 60.0
 SECONDS_UNTIL_IDLE = 120.0
-LARGEST_IMAGE = 8 * 2**20
+LARGEST_IMAGE = 8_000_000
 
 Images = NDArray[np.float32]
 
@@ -232,8 +233,8 @@ def from_image(card: DatasetCard, data: bytes) -> Images:
         raise ConfigError(
             Problem(
                 "image",
-                f"at most {LARGEST_IMAGE / 2**20:g} MB",
-                Words(f"{len(data) / 2**20:.1f} MB"),
+                f"at most {in_bytes(LARGEST_IMAGE)}",
+                Words(in_bytes(len(data))),
             )
         )
     try:

@@ -7,7 +7,6 @@ chosen.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -304,7 +303,9 @@ def winner(store: Store, sweep: SweepResults) -> Winner | None:
     found = results.load_results(store, cell.id)
     compared = sweep.done  # the pruned ones were looked at as well
     gain = results.gain(store, found)
-    corrected = corrected_interval(found, compared)
+    # Bonferroni: for all cells to be right at once, each interval has to be this sure.
+    surer = results.gain(store, found, confidence=1 - 0.05 / max(1, compared))
+    corrected = (surer.low, surer.high) if surer is not None and surer.n > 1 else None
     accuracy = float(np.mean(found.accuracies("student")))
     return Winner(
         cell,
@@ -314,36 +315,6 @@ def winner(store: Store, sweep: SweepResults) -> Winner | None:
         corrected,
         _winner_words(sweep, cell, compared, accuracy, gain, corrected),
     )
-
-
-def corrected_interval(found: results.Results, compared: int) -> tuple[float, float] | None:
-    """Return the paired t interval of the test gain, in points, that holds for all ``compared``
-    cells at once.
-
-    Bonferroni: each single interval has confidence 1 - 0.05 / compared. None below two seeds.
-    """
-    from scipy.special import stdtrit
-
-    runs = {
-        role: {run.seed: run for run in found.runs(role) if run.finished_at}
-        for role in ("student", "baseline")
-    }
-    seeds = sorted(runs["student"].keys() & runs["baseline"].keys())
-    if len(seeds) < 2:
-        return None
-    differences = np.array(
-        [
-            np.subtract(
-                *(runs[role][seed].summary["test_accuracy"] for role in ("student", "baseline"))
-            )
-            for seed in seeds
-        ]
-    )
-    n, examples = len(seeds), runs["student"][seeds[0]].summary["test_examples"]
-    # As in paired_gain: no spread below the rounding to whole examples can be seen.
-    error = max(differences.std(ddof=1), math.sqrt(1 / 12) / examples) / math.sqrt(n)
-    half = float(stdtrit(n - 1, 1 - 0.025 / max(1, compared))) * error
-    return 100 * (differences.mean() - half), 100 * (differences.mean() + half)
 
 
 def settings_words(values: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from kdcore.analysis.contenders import Contender
 from kdcore.analysis.statistics import format_points
 from kdcore.palette import TONES, Look
 from kdcore.storage.schema import JobStatus
+from kdcore.words import in_bytes
 
 CSS = """<style>
 .kd-table-box { overflow-x: auto; }
@@ -110,7 +111,7 @@ def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Figures], str | N
         (
             "Model file",
             "Size of the stored .keras file",
-            lambda each: None if each.file_bytes is None else f"<b>{size(each.file_bytes)}</b>",
+            lambda each: None if each.file_bytes is None else f"<b>{in_bytes(each.file_bytes)}</b>",
         ),
         (
             "One example",
@@ -153,16 +154,6 @@ def _time(each: Figures, name: str) -> str | None:
     low, high = each.latency[f"{name}_quartiles"]
     middle = each.latency[f"{name}_milliseconds"]
     return f"<b>{middle:.3g} ms</b><small>middle half: {low:.3g} to {high:.3g} ms</small>"
-
-
-def size(count: int) -> str:
-    """Format a number of bytes: "812 B", "33.1 kB", "4.2 MB"."""
-    if count < 1000:
-        return f"{count} B"
-    for unit, scale in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
-        if count < 1000 * scale or unit == "GB":
-            return f"{count / scale:.1f} {unit}"
-    raise AssertionError("the last unit has no limit")
 
 
 # --- Pairs ---

@@ -13,9 +13,8 @@ from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import Job, JobStatus, UserModel
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import INPUTS
-from kdcore.words import in_bytes
+from kdcore.words import ago, in_bytes
 from pages.shared.session import as_text, engine
-from pages.train import setup
 
 
 def draw_models(store: Store) -> None:
@@ -122,7 +121,7 @@ def _in_words(row: UserModel) -> str:
     shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
     return (
         f"{shape} → {card.classes} classes · {card.parameters:,} parameters · {card.output} · values {card.inputs} "
-        f"({card.inputs_known}) · {in_bytes(row.size)} · {setup.ago(row.created_at)}"
+        f"({card.inputs_known}) · {in_bytes(row.size)} · {ago(row.created_at)}"
     )
 
 

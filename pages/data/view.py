@@ -18,7 +18,7 @@ from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
-from kdcore.words import in_bytes
+from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
 from pages.data.report import show_report
 from pages.shared.session import as_text, engine, show_error
@@ -100,7 +100,7 @@ def _row(store: Store, row: UserDataset) -> None:
         shape = "×".join(map(str, row.card["input_shape"]))
         st.caption(
             f"{len(row.card['class_names'])} classes · {row.card['training_examples']:,} for training · {shape} · "
-            f"{in_bytes(row.size)} · {setup.ago(row.created_at)}",
+            f"{in_bytes(row.size)} · {ago(row.created_at)}",
             width="content",
         )
         st.button(
@@ -396,9 +396,7 @@ def _show_dataset(store: Store, key: str) -> None:
     ):
         with st.container(width="content", gap=None):
             st.subheader(as_text(row.name), anchor=False)
-            st.caption(
-                f"{as_text(row.key)} · {in_bytes(row.size)} · added {setup.ago(row.created_at)}"
-            )
+            st.caption(f"{as_text(row.key)} · {in_bytes(row.size)} · added {ago(row.created_at)}")
         with st.container(horizontal=True, width="content", gap="small"):
             st.button(
                 "All data",

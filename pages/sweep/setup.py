@@ -13,9 +13,9 @@ from kdcore.errors import ConfigError, Problem
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps import speed as sweep_speed
+from kdcore.words import ago
 from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine
-from pages.train.setup import ago
 
 PREFIX = "sweep"
 STRATEGY_WORDS = {

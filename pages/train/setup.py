@@ -4,8 +4,6 @@ Train below.
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
 
 from kdcore import sweeps
@@ -15,6 +13,7 @@ from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus, Run
 from kdcore.storage.store import Store
+from kdcore.words import ago
 from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine, show_error
 from pages.train import candidates as setup_candidates
@@ -222,13 +221,3 @@ def _latest(store: Store) -> None:
                     st.query_params["experiment"] = experiment.id
                     st.rerun()
             st.caption(ago(created_at), width="content")
-
-
-def ago(moment: float) -> str:
-    """Return how long ago a Unix time was, in words."""
-    seconds = max(0, int(time.time() - moment))
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= length:
-            count = seconds // length
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"

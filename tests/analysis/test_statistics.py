@@ -50,6 +50,21 @@ def some_logits(
 # --- paired_gain over seeds ---
 
 
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.998])
+def test_the_interval_has_the_confidence_that_is_asked_for(confidence: float) -> None:
+    student, baseline = [0.91, 0.93, 0.92, 0.95], [0.90, 0.89, 0.91, 0.92]
+    gain = paired_gain(student, baseline, confidence=confidence)
+    oracle = scipy.stats.ttest_rel(student, baseline).confidence_interval(confidence)
+    assert (gain.low, gain.high) == pytest.approx((100 * oracle.low, 100 * oracle.high))
+    assert f"{100 * confidence:g} % CI" in gain.verdict
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, float("nan")])
+def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
+    with pytest.raises(ConfigError, match="confidence must be between 0 and 1, got"):
+        paired_gain([0.9, 0.8], [0.8, 0.7], confidence=confidence)
+
+
 def test_paired_t_equals_scipy() -> None:
     rng = np.random.default_rng(1)
     for n in (2, 3, 5, 10, 40):

@@ -165,7 +165,7 @@ def test_pictures_are_prepared_for_the_dataset(tmp_path: Path) -> None:
     assert (picture.min(), picture.max()) == (0, 1)
     for data, words in (
         (b"no picture", "image must be an image file that can be read"),
-        (b"0" * 9_000_000, "image must be at most 8 MB, got 8.6 MB"),
+        (b"0" * 9_000_000, "image must be at most 8.0 MB, got 9.0 MB"),
     ):
         with pytest.raises(ConfigError, match=words):
             from_image(cifar, data)

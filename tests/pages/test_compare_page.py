@@ -19,9 +19,9 @@ from kdcore.analysis.statistics import softmax
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
+from kdcore.words import in_bytes
 from pages.compare.choose import _filtered
 from pages.compare.state import DIFFER, PageState
-from pages.compare.tables import size
 from tests.support.browser import Complaints, wait_for_app
 
 HEADER, ROW = 35, 35  # pixels of Streamlit's table
@@ -98,7 +98,7 @@ def expect_figures(page: Page, found: Comparison) -> None:
         ],
         "Parameters": [f"{each.parameters:,}" for each in found.figures],
         "Multiply-accumulates": [f"{each.multiply_accumulates:,}" for each in found.figures],
-        "Model file": [size(each.file_bytes or 0) for each in found.figures],
+        "Model file": [in_bytes(each.file_bytes or 0) for each in found.figures],
         "Names the teacher's class": [f"{each.agreement:.2%}" for each in found.figures],
         f"KL from the teacher, T = {found.temperature:g}": [
             f"{each.kl:.4f} nats" for each in found.figures
@@ -320,14 +320,3 @@ def test_filters(
     assert _filtered(table)["id"].tolist() == [f"{experiments[0]}:student"]
     chosen["compare_starred"] = True
     assert _filtered(table).empty
-
-
-def test_sizes() -> None:
-    assert [size(count) for count in (0, 999, 1000, 33_099, 4_200_000, 7 * 10**9)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "33.1 kB",
-        "4.2 MB",
-        "7.0 GB",
-    ]

@@ -373,7 +373,7 @@ def test_the_winner_is_chosen_on_validation_and_reported_with_its_correction(
     assert chosen.gain is not None
     low, high = chosen.corrected
     assert low < chosen.gain.low < chosen.gain.mean < chosen.gain.high < high, (
-        "four looks make the interval wider"
+        "four comparisons make the interval wider"
     )
     assert (low + high) / 2 == pytest.approx(chosen.gain.mean)
     assert "Best of 4 cells on validation data" in chosen.words
