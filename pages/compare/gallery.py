@@ -18,10 +18,10 @@ from kdcore.storage.store import Store
 from pages.compare.sections import choose_pair
 from pages.compare.state import PageState
 from pages.compare.tables import CSS, named
+from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
-from pages.temperature import data
 
 NAMED = 3  # a model's most probable classes that are said in words
 
@@ -97,7 +97,7 @@ def _choose_kind(
 def _choose_example(
     store: Store, state: PageState, found: Comparison, pair: tuple[int, int], ids: IntArray
 ) -> int | None:
-    images = data.images(store, _dataset_key(found))
+    images = examples.images(store, _dataset_key(found))
     shown = ids[ids < len(images)]
     if state.example not in shown:
         state.example = int(shown[0]) if len(shown) else None
@@ -149,7 +149,7 @@ def _answers(store: Store, found: Comparison, example: int) -> None:
     label = int(found.labels[example])
     names = found.class_names
     features = dataset_card(found.contenders[0].config["dataset"]).feature_names
-    row = data.in_words(store, _dataset_key(found), example, features)
+    row = examples.in_words(store, _dataset_key(found), example, features)
     st.markdown(
         f"**Test example {example}: {as_text(names[label])}**" + (f" {as_text(row)}" if row else "")
     )

@@ -142,7 +142,7 @@ def _nothing_yet(store: Store) -> None:
         st.caption(
             "One is being trained right now; its models appear here as soon as they are done."
         )
-        st.fragment(_look_again, run_every=2.0)(store)
+        follow(_look_again, 2.0, key="compare_first_follow")(store)
 
 
 def _look_again(store: Store) -> None:

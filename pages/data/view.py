@@ -21,8 +21,9 @@ from kdcore.storage.store import Store, new_id
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
 from pages.data.report import show_report
+from pages.shared.following import follow
+from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
-from pages.train import setup
 
 SECONDS_BETWEEN_LOOKS = 0.4
 KINDS = ["npz", "zip", "csv", "parquet"]
@@ -134,7 +135,7 @@ def _remove(store: Store, key: str) -> None:
 
 
 def _train_on(key: str) -> None:
-    setup.fill(starting_config(key))
+    prefill(starting_config(key))
     st.session_state["data_go"] = key
 
 
@@ -179,7 +180,7 @@ def _show_job(store: Store, job: Job) -> None:
                 help="Forget this upload, and go back.",
             )
     live = JobStatus(job.status).live
-    st.fragment(_follow, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, job.id, live)
+    follow(_follow, SECONDS_BETWEEN_LOOKS if live else None, key="data_follow")(store, job.id, live)
     if not live:
         (after_model_job if job.kind == "model" else _after)(store, job)
 

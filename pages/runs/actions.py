@@ -20,11 +20,12 @@ from kdcore.storage.disk import experiment_bytes
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.takeaway.metrics_table import FORMATS, as_csv, as_parquet, metrics_table
-from kdcore.takeaway.report import MOST_EXPERIMENTS, html_report
 from kdcore.words import in_bytes
 from pages.runs import table as runs_table
+from pages.shared.downloads import report_button
+from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
-from pages.train import setup
+from pages.shared.statuses import STATUS_COLOURS
 
 OUTCOMES: dict[str, tuple[Callable[..., Any], str]] = {
     "helped": (st.success, ":material/trending_up:"),
@@ -81,7 +82,7 @@ def _one(store: Store, experiment_id: str) -> None:
                 or f"{experiment.config['teacher']} teaches {experiment.config['student']}",
                 anchor=False,
             )
-            st.badge(status.value, color=setup.STATUS_COLOURS[status])  # type: ignore[arg-type]
+            st.badge(status.value, color=STATUS_COLOURS[status.value])
         _let_go(store, [experiment_id], live=status.live)
     st.caption(
         as_text(ExperimentConfig.model_construct(**experiment.config).describe())
@@ -229,7 +230,7 @@ def _temperature_address(results: Results) -> dict[str, str]:
 
 def _train_again(results: Results) -> None:
     try:
-        setup.fill(results.config)
+        prefill(results.config)
     except KDLabError as error:  # its data or model has left the catalog
         show_error(error)
         return
@@ -395,22 +396,3 @@ def _files(store: Store, ids: Sequence[str]) -> None:
             on_click="ignore",
             help="Every point of the curves, one a row",
         )
-
-
-def report_button(store: Store, ids: Sequence[str], *, key: str) -> None:
-    """A button that downloads the HTML report of some experiments."""
-    name = ids[0] if len(ids) == 1 else f"{len(ids)}-experiments"
-    fits = len(ids) <= MOST_EXPERIMENTS
-    st.download_button(
-        "Report",
-        lambda: html_report(store, ids),
-        f"report-{name}.html",
-        "text/html",
-        key=key,
-        on_click="ignore",
-        icon=":material/summarize:",
-        disabled=not fits,
-        help="One HTML file with curves, results and settings; opens without a network"
-        if fits
-        else f"At most {MOST_EXPERIMENTS} at a time.",
-    )

@@ -54,14 +54,19 @@ _component = st.components.v2.component("kd_follower", html="<span></span>", js=
 
 
 def follow(
-    part: Callable[Arguments, None], seconds: Callable[[], float] | float | None, *, key: str
+    part: Callable[Arguments, None],
+    seconds: Callable[[], float | None] | float | None,
+    *,
+    key: str,
 ) -> Callable[Arguments, None]:
     """Return ``part`` as a fragment of the page that is drawn again so many seconds after it was
     drawn, and so on.
 
     Args:
         part: draws something.
-        seconds: how long to wait, or what tells it after each drawing; None draws once.
+        seconds: how long to wait, or what tells it after each drawing; None draws once. Where a
+            click inside the part starts something, give what tells it: a number was chosen before
+            the click, and would not begin to follow.
         key: unique in the app.
     """
 
@@ -69,8 +74,9 @@ def follow(
         try:
             part(*arguments, **named)
         finally:  # whatever happened to this drawing, the next may succeed
-            if seconds is not None:
-                _ask_again(seconds() if callable(seconds) else seconds, key)
+            pause = seconds() if callable(seconds) else seconds
+            if pause is not None:
+                _ask_again(pause, key)
 
     return st.fragment(drawn)
 

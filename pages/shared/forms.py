@@ -13,7 +13,9 @@ import streamlit as st
 from kdcore.config.catalog import dataset_card, datasets, models_of, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ConfigError, Problem
+from pages.shared.session import as_text
 
+TRAIN_PREFIX = "train"  # of the form on the Train page
 CHOICES = ("dataset", "teacher", "student")
 OPEN_CHOICES = ("teacher", "student")  # any other name may be typed
 STEPS = {
@@ -51,7 +53,7 @@ class ConfigForm:
         for name in names:
             self._widget(name)
             for problem in self.problems.get(name, []):
-                st.markdown(f":red[:material/error: {_as_text(str(problem))}]")
+                st.markdown(f":red[:material/error: {as_text(str(problem))}]")
 
     def group(self, group: str) -> list[str]:
         """Return the names of a group's settings."""
@@ -115,6 +117,11 @@ class ConfigForm:
                 st.caption(high, width="content")
 
 
+def prefill(config: ExperimentConfig) -> None:
+    """Put a config into the form of the Train page, for "change and train again"."""
+    ConfigForm(TRAIN_PREFIX, config).fill(config.model_dump())
+
+
 def choices(name: str, value: str, dataset: str) -> dict[str, str]:
     """Return the names that a setting offers, with their titles: models that fit ``dataset``, or
     datasets.
@@ -135,8 +142,3 @@ def problems_elsewhere(problems: dict[str, list[Problem]], drawn: Iterable[str])
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) or (annotation,)
-
-
-def _as_text(text: str) -> str:
-    """Escape what Markdown would read as markup: the text may hold what a visitor typed."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+-.!<>|~$:" else sign for sign in text)

@@ -11,9 +11,9 @@ import streamlit as st
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.store import Store
 from kdcore.sweeps.results import Cell, SweepResults, experiment_config, settings_words
+from pages.shared import experiment_charts
 from pages.shared.live_view import view_of
 from pages.shared.session import as_text, engine
-from pages.train import experiment
 
 
 def draw(store: Store, sweep: SweepResults, cell: Cell | None) -> None:
@@ -36,9 +36,9 @@ def draw(store: Store, sweep: SweepResults, cell: Cell | None) -> None:
         return
     first, second = st.tabs(["Curves", "Softened answers"])
     with first:
-        experiment.draw_curves(look)
+        experiment_charts.draw_curves(look)
     with second:
-        experiment.draw_distributions(store, look)
+        experiment_charts.draw_distributions(store, look)
 
 
 def _in_words(cell: Cell) -> str:

@@ -14,8 +14,10 @@ from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps import speed as sweep_speed
 from kdcore.words import ago
+from pages.shared.following import follow
 from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine
+from pages.shared.statuses import STATUS_COLOURS
 
 PREFIX = "sweep"
 STRATEGY_WORDS = {
@@ -25,14 +27,6 @@ STRATEGY_WORDS = {
 AXES = {"alpha": "0.1:0.9:5", "temperature": "1,2,4,8,16"}
 MOST_AXES = 4
 HOW_TO_WRITE = "Values such as 1,2,4, or low:high:count such as 0.1:0.9:5 (1:16:5:log spaces by ratio). For TPE also low:high."
-STATUS_COLOURS = {
-    "running": "blue",
-    "paused": "orange",
-    "finished": "green",
-    "stopped": "orange",
-    "failed": "red",
-    "interrupted": "orange",
-}
 
 
 def draw(store: Store) -> None:
@@ -185,7 +179,7 @@ def _start(store: Store, config: SweepConfig | None) -> None:
             if measuring:
                 for job_id in sweep_speed.measure(store, estimate.unknown):
                     engine().submit(job_id)
-            st.fragment(_cost, run_every=1.0 if measuring else None)(store, config, measuring)
+            follow(_cost, 1.0 if measuring else None, key="sweep_cost")(store, config, measuring)
     if pressed and config is not None:
         sweep_id = sweeps.create(store, config)
         sweeps.submit(store, engine(), sweep_id)
@@ -214,7 +208,7 @@ def _list(store: Store) -> None:
     for sweep in found:
         loaded = sweep_results.load(store, sweep.id)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(loaded.status, color=STATUS_COLOURS[loaded.status])  # type: ignore[arg-type]
+            st.badge(loaded.status, color=STATUS_COLOURS[loaded.status])
             title = sweep.name or loaded.config.describe()
             if st.button(as_text(title), key=f"sweep_open_{sweep.id}", type="tertiary"):
                 st.query_params["sweep"] = sweep.id

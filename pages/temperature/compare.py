@@ -15,6 +15,7 @@ from kdcore.analysis.statistics import agreement, paired_gain, softmax
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store, current_points
+from pages.shared import examples
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine
 from pages.temperature import charts as temperature_charts
@@ -68,7 +69,7 @@ def _which_example(scene: Scene, state: PageState) -> None:
     if state.example is None:
         state.example = data.first_example(scene.store, scene.teacher.id, scene.key)
     with st.container(horizontal=True, vertical_alignment="center"):
-        image = data.images(scene.store, scene.key)[state.example]
+        image = examples.images(scene.store, scene.key)[state.example]
         st.html(picture_html(image, f"test example {state.example}", pixels=56), width="content")
         st.markdown(
             f"Below, **{as_text(scene.class_names[scene.truth[state.example]])}**, test example {state.example}, softened as "
@@ -131,7 +132,7 @@ def _same_but_seed(one: Pupils, other: Pupils) -> bool:
 def _side(scene: Scene, state: PageState, pupils: Pupils, figure: go.Figure, side: str) -> None:
     temperature, run = pupils.temperature, pupils.student
     teacher, learnt = (
-        data.run_logits(scene.store, run_id) for run_id in (scene.teacher.id, run.id)
+        examples.run_logits(scene.store, run_id) for run_id in (scene.teacher.id, run.id)
     )
     st.subheader(f"Taught at T = {temperature:g}", anchor=False)
     with st.container(horizontal=True, gap="small"):
@@ -192,7 +193,7 @@ def _curves(store: Store, pupils: Pupils) -> go.Figure:
     return charts.learning_curves(metrics, measure="accuracy")
 
 
-@data.remember_few
+@examples.remember_few
 def _metrics(_store: Store, run_ids: tuple[str, ...]) -> pd.DataFrame:
     return current_points(_store.metrics(run_ids))
 

@@ -21,6 +21,7 @@ from kdcore.config.catalog import dataset_card
 from kdcore.palette import ROLE_NAMES, colour
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
+from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
@@ -61,12 +62,12 @@ class Scene:
     @property
     def truth(self) -> IntArray:
         """The true classes of the test examples."""
-        return data.labels(self.store, self.key)
+        return examples.labels(self.store, self.key)
 
     def answers(self, role: str) -> NDArray[np.float32] | None:
         """Return the test logits of a role, None where it has no trained model."""
         run = self.run(role)
-        return None if run is None else data.run_logits(self.store, run.id)
+        return None if run is None else examples.run_logits(self.store, run.id)
 
     def run(self, role: str) -> Run | None:
         """Return the run of a role."""
@@ -164,7 +165,7 @@ def _choose_example(scene: Scene, state: PageState) -> int | None:
         state.picked = int(ids[0])
     captions, marks = _captions(scene, ids)
     chosen = gallery(
-        data.images(scene.store, scene.key)[ids],
+        examples.images(scene.store, scene.key)[ids],
         captions=captions,
         marks=marks,
         ids=ids.tolist(),
@@ -246,7 +247,7 @@ def _example_in_words(
         for value in (1.0, temperature)
     )
     ratios = "" if len(names) < 3 else _ratio_in_words(names, logits, temperature)
-    row = data.in_words(
+    row = examples.in_words(
         scene.store, scene.key, index, dataset_card(scene.teacher.config["dataset"]).feature_names
     )
     if row:
@@ -256,7 +257,7 @@ def _example_in_words(
         f"<p class='kd-large'>At T = {temperature:g} it sees <em>{softened}</em>.</p>"
         f"<p class='kd-small'>{verdict} {ratios}</p></div>"
     )
-    picture = picture_html(data.images(scene.store, scene.key)[index], f"test example {index}")
+    picture = picture_html(examples.images(scene.store, scene.key)[index], f"test example {index}")
     st.html(f"{_CARD_CSS}<div class='kd-card'>{picture}{words}</div>")
 
 
@@ -388,7 +389,7 @@ def _pair_strip(scene: Scene, state: PageState, true: int, other: int) -> None:
         "Click a cell or a bar above for another pair, an example to open it."
     )
     chosen = gallery(
-        data.images(scene.store, scene.key)[ids],
+        examples.images(scene.store, scene.key)[ids],
         captions=[format_percent(float(share)) for share in shares],
         ids=ids.tolist(),
         key=f"temperature_pair_{true}_{other}",

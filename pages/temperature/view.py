@@ -10,6 +10,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import Problem
 from kdcore.storage.schema import Job, JobStatus, Run
 from kdcore.storage.store import Store
+from pages.shared import examples
 from pages.shared.address import show_in_address
 from pages.shared.following import follow
 from pages.shared.log_slider import Landmark, log_slider
@@ -66,12 +67,12 @@ def draw(store: Store) -> None:
         teacher = teachers[_pick_teacher(state, teachers)]
         pupils = _pick_student(store, state, teacher)
     scene = Scene(store, teacher, pupils)
-    if not data.has_examples(store, scene.key):
+    if not examples.has_examples(store, scene.key):
         st.error(
             "The test examples of this teacher are no longer in the store.", icon=":material/error:"
         )
         return
-    state.fit(len(scene.class_names), len(data.images(store, scene.key)))
+    state.fit(len(scene.class_names), len(examples.images(store, scene.key)))
     # In a fragment: what moves with T is redrawn, the page around it is not.
     follow(_explore, SECONDS_BETWEEN_LOOKS if state.watching else None, key="temperature_follow")(
         scene, state
@@ -244,9 +245,8 @@ def _without_teacher(store: Store, state: PageState) -> None:
         )
     live = bool(_live_experiments(store))
     # Somebody else may train one, in another tab or on the command line.
-    st.fragment(_first_teacher, run_every=SECONDS_BETWEEN_LOOKS if live else SECONDS_WHEN_QUIET)(
-        store, state, live
-    )
+    pause = SECONDS_BETWEEN_LOOKS if live else SECONDS_WHEN_QUIET
+    follow(_first_teacher, pause, key="temperature_first_follow")(store, state, live)
 
 
 def _first_teacher(store: Store, state: PageState, was_live: bool) -> None:

@@ -12,6 +12,7 @@ from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
+from pages.shared.following import follow
 from pages.shared.session import as_text, engine
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -28,9 +29,7 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
             _table(found)
             _three(store, config, found)
             return
-        job = _job(store, config)
-        live = job is not None and JobStatus(job.status).live
-        st.fragment(_wait, run_every=SECONDS_BETWEEN_LOOKS if live else None)(store, config, live)
+        follow(_wait, lambda: _pause(store, config), key="train_candidates_follow")(store, config)
 
 
 def _job(store: Store, config: ExperimentConfig) -> Job | None:
@@ -41,15 +40,21 @@ def _job(store: Store, config: ExperimentConfig) -> Job | None:
     return job if job.payload["config"] == config.model_dump(mode="json") else None
 
 
-def _wait(store: Store, config: ExperimentConfig, was_live: bool) -> None:
+def _pause(store: Store, config: ExperimentConfig) -> float | None:
     job = _job(store, config)
-    if job is not None and was_live:
+    live = job is not None and JobStatus(job.status).live
+    return SECONDS_BETWEEN_LOOKS if live else None
+
+
+def _wait(store: Store, config: ExperimentConfig) -> None:
+    job = _job(store, config)
+    if job is not None and JobStatus(job.status).live:
         engine().tend()
-        if not JobStatus(job.status).live:
-            st.rerun()
         waits = "Waiting for a worker" if job.status == JobStatus.QUEUED.value else job.phase
         st.progress(job.progress, as_text(f"{waits[:1].upper()}{waits[1:]}"))
         return
+    if get_candidates(store, config) is not None:
+        st.rerun()  # the table takes the place of this part
     if job is not None and job.error:
         st.error(as_text(job.error), icon=":material/error:")
     st.markdown(

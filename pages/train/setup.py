@@ -14,20 +14,12 @@ from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.words import ago
-from pages.shared.forms import ConfigForm
+from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, show_error
+from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
 
-PREFIX = "train"
 NEW_TEACHER = "new"
-STATUS_COLOURS = {
-    JobStatus.QUEUED: "gray",
-    JobStatus.RUNNING: "blue",
-    JobStatus.FINISHED: "green",
-    JobStatus.STOPPED: "orange",
-    JobStatus.INTERRUPTED: "orange",
-    JobStatus.FAILED: "red",
-}
 
 
 def draw(store: Store) -> None:
@@ -37,7 +29,7 @@ def draw(store: Store) -> None:
         "A **teacher** learns from all true labels. A **student**, many times smaller, learns from the teacher's "
         "softened answers; its twin, the **baseline**, learns without them. Press Train and watch who wins."
     )
-    form = ConfigForm(PREFIX, ExperimentConfig())
+    form = ConfigForm(TRAIN_PREFIX, ExperimentConfig())
     _presets(form)
     # Streamlit draws top to bottom, but a preset or a picked teacher changes what is drawn: both
     # act in callbacks.
@@ -88,11 +80,6 @@ def start(store: Store, config: ExperimentConfig) -> None:
     engine().submit(experiment_id)
     st.query_params["experiment"] = experiment_id
     st.rerun()
-
-
-def fill(config: ExperimentConfig) -> None:
-    """Put a config into the form, for "change and train again"."""
-    ConfigForm(PREFIX, config).fill(config.model_dump())
 
 
 def _heading(icon: str, text: str) -> None:
@@ -215,7 +202,7 @@ def _latest(store: Store) -> None:
             else:
                 experiment, job = experiments[created_at]
                 status = JobStatus(job.status)
-                st.badge(status.value, color=STATUS_COLOURS[status])  # type: ignore[arg-type]
+                st.badge(status.value, color=STATUS_COLOURS[status.value])
                 title = experiment.name or ExperimentConfig(**experiment.config).describe()
                 if st.button(as_text(title), key=f"train_open_{experiment.id}", type="tertiary"):
                     st.query_params["experiment"] = experiment.id

@@ -24,6 +24,7 @@ from kdcore.takeaway.downloads import (
 from kdcore.takeaway.model_card import model_card
 from kdcore.takeaway.reproduce import notebook, script, settings
 from kdcore.takeaway.snippets import snippet
+from pages.shared.following import follow
 from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_TICKS = 0.5
@@ -41,9 +42,12 @@ def _draw_models(store: Store, results: Results) -> None:
     run = _choose_run(results)
     if run is None:
         return
+    follow(_models, lambda: _pause(store, run), key="take_follow")(store, run)
+
+
+def _pause(store: Store, run: Run) -> float | None:
     job = latest_job(store, run.id)
-    live = job is not None and JobStatus(job.status).live
-    st.fragment(_models, run_every=SECONDS_BETWEEN_TICKS if live else None)(store, run, live)
+    return SECONDS_BETWEEN_TICKS if job is not None and JobStatus(job.status).live else None
 
 
 def _choose_run(results: Results) -> Run | None:
@@ -89,11 +93,11 @@ def _choose_run(results: Results) -> Run | None:
     return run
 
 
-def _models(store: Store, run: Run, was_live: bool) -> None:
-    if was_live:
-        engine().tend()
+def _models(store: Store, run: Run) -> None:
     job, made = latest_job(store, run.id), exports(store, run.id)
     live = job is not None and JobStatus(job.status).live
+    if live:
+        engine().tend()
     if job is not None and live:
         _progress(job)
     elif job is not None and job.error:
@@ -114,8 +118,6 @@ def _models(store: Store, run: Run, was_live: bool) -> None:
     offered = [export for export in done if export.report["passed"]]
     if offered and not live:
         _take(store, run, offered, made)
-    if was_live and not live:
-        st.rerun()
 
 
 def _code(store: Store, results: Results) -> None:

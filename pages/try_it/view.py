@@ -32,6 +32,7 @@ from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Experiment, JobStatus, Run
 from kdcore.storage.store import Store
+from pages.shared.following import follow
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine, show_error
@@ -59,7 +60,8 @@ def draw(store: Store) -> None:
         seed = _seed(results)
     runs = trained_models(store, results.experiment.id, seed)
     is_ready = _is_ready(store)
-    st.fragment(_warm_up, run_every=None if is_ready else SECONDS_BETWEEN_TICKS)(store, is_ready)
+    pause = None if is_ready else SECONDS_BETWEEN_TICKS
+    follow(_warm_up, pause, key="try_follow")(store, is_ready)
     st.fragment(_try)(store, results, runs, is_ready)
 
 

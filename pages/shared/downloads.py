@@ -1,0 +1,29 @@
+"""Buttons that make a file when they are pressed, on more than one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kdcore.storage.store import Store
+from kdcore.takeaway.report import MOST_EXPERIMENTS, html_report
+
+
+def report_button(store: Store, ids: Sequence[str], *, key: str) -> None:
+    """A button that downloads the HTML report of some experiments."""
+    name = ids[0] if len(ids) == 1 else f"{len(ids)}-experiments"
+    fits = len(ids) <= MOST_EXPERIMENTS
+    st.download_button(
+        "Report",
+        lambda: html_report(store, ids),
+        f"report-{name}.html",
+        "text/html",
+        key=key,
+        on_click="ignore",
+        icon=":material/summarize:",
+        disabled=not fits,
+        help="One HTML file with curves, results and settings; opens without a network"
+        if fits
+        else f"At most {MOST_EXPERIMENTS} at a time.",
+    )

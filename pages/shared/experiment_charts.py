@@ -1,0 +1,204 @@
+"""An experiment's curves, and the softened answers of its models for one example.
+
+The Train page draws them, and the Sweep page for one cell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from numpy.typing import NDArray
+
+from kdcore import charts
+from kdcore.analysis.results import Curves, example_in_words, examples
+from kdcore.analysis.statistics import softmax
+from kdcore.config.catalog import dataset_card
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.store import Store
+from pages.shared.gallery import gallery
+from pages.shared.live_chart import live_chart
+from pages.shared.live_view import Look
+from pages.shared.session import as_text
+
+
+def accuracy_so_far(look: Look, role: str) -> tuple[float | None, str]:
+    """Return a role's accuracy (a fraction) and on which data: on test data once it is trained, on
+    validation data before, None before there is any.
+    """
+    results, curves = look.results, look.curves
+    tested = results.accuracies(role)
+    if tested:
+        return float(np.mean(tested)), "Accuracy on test data" + (
+            f", mean of {len(tested)} seeds" if len(tested) > 1 else ""
+        )
+    if len(curves.metrics):
+        chosen = (curves.metrics["role"] == role) & (curves.metrics["split"] == "validation")
+        seen = curves.metrics.loc[chosen, "accuracy"]
+        if len(seen):
+            return float(seen.iloc[-1]), "Accuracy on validation data so far"
+    return None, "Not trained yet"
+
+
+def draw_curves(look: Look) -> None:
+    """Curves of student and baseline; the teacher's own while there is nothing else."""
+    alone, shown = look.once("shown", lambda: _shown(look.curves.metrics))
+    config = look.results.config
+    epochs = config.teacher_epochs if alone else config.epochs
+
+    def chart(measure: str, teacher: float | None = None) -> go.Figure:
+        return charts.learning_curves(shown, measure=measure, teacher=teacher, end=epochs)
+
+    live_chart(
+        look.draw(
+            "accuracy",
+            lambda: chart("accuracy", None if alone else accuracy_so_far(look, "teacher")[0]),
+        ),
+        key="train_accuracy",
+        description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline'}",
+    )
+    names = {
+        "hard_loss": "Loss on true labels",
+        "soft_loss": "Distance from the teacher",
+        "loss": "Total loss",
+    }
+    measure = st.segmented_control(
+        "Second chart",
+        list(names),
+        default="hard_loss",
+        required=True,
+        key="train_measure",
+        format_func=names.__getitem__,
+        label_visibility="collapsed",
+    )
+    measure = "loss" if alone else str(measure)  # the teacher has one loss only
+    live_chart(
+        look.draw(measure, lambda: chart(measure)),
+        key="train_loss",
+        height=270,
+        description=f"{names[measure]} over epochs, experiment {look.results.experiment.id}",
+    )
+
+
+def _shown(metrics: pd.DataFrame) -> tuple[bool, pd.DataFrame]:
+    """Return whether only the teacher has points so far, and the points to show."""
+    pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
+    return not len(pupils), pupils if len(pupils) else metrics
+
+
+def draw_distributions(store: Store, look: Look) -> None:
+    """The softened answers of all three models for one probe example, at any temperature
+    and epoch.
+    """
+    results, curves = look.results, look.curves
+    config, key = results.config, results.experiment.dataset_key
+    shown = _probe_examples(store, key) if key else {}
+    if not shown or not curves.probes:
+        st.info(
+            "The softened answers of the models appear here as soon as the teacher has begun to learn.",
+            icon=":material/bar_chart:",
+        )
+        return
+    class_names = dataset_card(config.dataset).class_names
+    index = (
+        gallery(
+            shown["images"],
+            captions=[class_names[label] for label in shown["labels"]],
+            key="train_probe",
+            selected=0,
+            height=92,
+            label="Validation examples: choose one",
+        )
+        or 0
+    )
+    if words := example_in_words(shown, index, dataset_card(config.dataset).feature_names):
+        st.caption(as_text(words))
+    left, middle, right = st.columns([1, 1, 0.45], gap="small", vertical_alignment="bottom")
+    default = min(max(config.temperature, 0.5), 20.0)
+    temperature = left.slider(
+        "Temperature T",
+        0.5,
+        20.0,
+        default,
+        0.5,
+        key=f"train_T_{results.experiment.id}",
+        help="Softens the answers below at once. Training keeps the T it was started with.",
+    )
+    with middle:
+        epoch = _epoch_slider(curves, config)
+    log = right.toggle(
+        "Log",
+        key="train_log",
+        help="Logarithmic scale: dark knowledge lives in the small probabilities.",
+    )
+    live_chart(
+        look.draw(
+            ("distributions", index, temperature, epoch, log),
+            lambda: charts.distributions(
+                class_names,
+                _rows(curves, config, index, temperature, epoch),
+                label=int(shown["labels"][index]),
+                log=log,
+            ),
+        ),
+        key="train_distributions",
+        description=f"Class probabilities of teacher, student and baseline for one example at T = {temperature:g}",
+    )
+
+
+def _epoch_slider(curves: Curves, config: ExperimentConfig) -> int:
+    """Choose the epoch to replay.
+
+    At its end, where it starts, it means the latest, so it follows training by itself.
+    """
+    trained = any(role == "student" for role, _ in curves.probes)
+    return st.slider(
+        "Student up to epoch",
+        0,
+        config.epochs,
+        config.epochs,
+        key=f"train_epoch_{config.epochs}",
+        disabled=not trained,
+        help="Move it to see how the student came to resemble the teacher.",
+    )
+
+
+def _rows(
+    curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int
+) -> list[charts.Distribution]:
+    """The latest teacher, and student and baseline of the latest seed as they were after
+    ``epoch``.
+    """
+    seed = max((seed for role, seed in curves.probes if role == "student"), default=config.seed)
+    of_seed = f", seed {seed}" if config.seeds > 1 else ""
+
+    def answer(role: str, snapshots: dict[int, NDArray] | None, last: int) -> NDArray | None:
+        known = [number for number in snapshots or {} if number <= last]
+        return snapshots[max(known)][index] if snapshots and known else None
+
+    taught = next((taken for (role, _), taken in curves.probes.items() if role == "teacher"), None)
+    teacher = answer("teacher", taught, config.teacher_epochs)
+    ghost = None if teacher is None else softmax(teacher, temperature)
+    rows: list[charts.Distribution] = []
+    if teacher is not None and ghost is not None:
+        rows = [
+            ("teacher, T = 1", "teacher", softmax(teacher, 1.0), None),
+            (f"teacher, T = {temperature:g}", "teacher", ghost, None),
+        ]
+    for role in ("student", "baseline"):
+        given = answer(role, curves.probes.get((role, seed)), epoch)
+        if given is not None:
+            after = max(number for number in curves.probes[role, seed] if number <= epoch)
+            title = f"{role}{of_seed}, after epoch {after}, T = {temperature:g}"
+            rows.append((title, role, softmax(given, temperature), ghost))
+    return rows
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _probe_examples(_store: Store, dataset_key: str) -> dict[str, NDArray]:
+    """Return images and labels of the probe examples.
+
+    The key names their content, so they never change.
+    """
+    return examples(_store, dataset_key, "probe")
