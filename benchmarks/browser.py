@@ -110,7 +110,7 @@ def slider(page: Page, url: str, repeats: int) -> list[float]:
 
 
 def poll(points: int, repeats: int) -> list[float]:
-    """Seconds of one look at a live run that has ``points`` stored and one new, as a page
+    """Seconds of one poll of a live run that has ``points`` stored and one new, as a page
     takes it.
     """
     with tempfile.TemporaryDirectory() as folder:

@@ -32,7 +32,7 @@ from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_POLLS = 0.5
 
 
 def grid(base: ExperimentConfig, cells: int) -> SweepConfig:
@@ -61,7 +61,7 @@ def run_sweep(store: Store, config: SweepConfig, workers: int) -> dict[str, Any]
     sweeps.submit(store, engine, sweep_id)
     while (found := sweep_results.load(store, sweep_id)).status == "running":
         engine.tend()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
     seconds = time.perf_counter() - began
     if found.status != "finished":
         raise click.ClickException(
@@ -69,7 +69,7 @@ def run_sweep(store: Store, config: SweepConfig, workers: int) -> dict[str, Any]
         )
     while store.workers():  # the next one starts its own
         engine.tend()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
     cell = found.seconds_a_cell or float("nan")
     return {
         "seconds": seconds,
@@ -93,14 +93,14 @@ def train_teacher(store: Store, base: ExperimentConfig) -> None:
     engine.submit(teacher_id)
     while JobStatus(store.job(teacher_id).status).live:
         engine.tend()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
     (run,) = store.finished_runs("teacher")
     key = store.artifact_used_by(run.id, "teacher_logits/")
     assert key is not None, "its logits were cached"
     store.delete_artifacts(key)
     while store.workers():
         engine.tend()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
 
 
 def time_keras(store_url: str, base: ExperimentConfig, runs: int) -> list[float]:

@@ -181,16 +181,16 @@ def main(tabs: int, minutes: float, minutes_alone: float) -> None:
         try:
             experiment = store.create(RUN)
             query = f"experiment={experiment}"
-            window.open(f"{server.url}/?{query}")  # its looks start the training
+            window.open(f"{server.url}/?{query}")  # its polls start the training
             while not any(link.role == "student" for link, _ in store.runs_of(experiment)):
                 time.sleep(0.2)
-            pupils = [run.id for link, run in store.runs_of(experiment) if link.role != "teacher"]
+            learners = [run.id for link, run in store.runs_of(experiment) if link.role != "teacher"]
             time.sleep(60)  # the run's curves reach their full length
             window.close_tabs()
             time.sleep(5)
             before = float(process.memory_full_info().uss)
             for count, visitors, seconds in phases:
-                with Arrivals(store, pupils) as arrivals:
+                with Arrivals(store, learners) as arrivals:
                     rows.append(watch(window, server, query, count, visitors, arrivals, seconds))
                 time.sleep(
                     65 if count + visitors > 1 else 5

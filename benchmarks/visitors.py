@@ -2,7 +2,7 @@
 HOW_MANY SECONDS``.
 
 They speak Streamlit's protocol as its browser part does, take all that the server sends, and ask
-for the next look when the page tells them to (see pages/shared/following.py). Only the drawing is
+for the next poll when the page tells them to (see pages/shared/following.py). Only the drawing is
 left out, which costs the server nothing.
 """
 
@@ -21,7 +21,7 @@ MESSAGES_REMEMBERED = 100
 
 
 class Visitor:
-    """One open page; counts its looks."""
+    """One open page; counts its polls."""
 
     def __init__(self, socket: ClientConnection, query: str) -> None:
         self.socket, self.query, self.looks = socket, query, 0
@@ -66,7 +66,7 @@ class Visitor:
 
 
 async def visit(url: str, query: str, seconds: float) -> int:
-    """Watch a page for so long; returns how many looks that were."""
+    """Watch a page for so long; returns how many polls that were."""
     address = url.replace("http", "ws", 1) + "/_stcore/stream"
     async with connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
         visitor = Visitor(socket, query)
@@ -75,9 +75,9 @@ async def visit(url: str, query: str, seconds: float) -> int:
 
 
 async def main(url: str, query: str, how_many: int, seconds: float) -> None:
-    """Watch with several visitors, and print how often each looked."""
-    looks = await asyncio.gather(*(visit(url, query, seconds) for _ in range(how_many)))
-    print(json.dumps({"looks a second": sum(looks) / seconds / how_many}))
+    """Watch with several visitors, and print how often each polled."""
+    polls = await asyncio.gather(*(visit(url, query, seconds) for _ in range(how_many)))
+    print(json.dumps({"polls a second": sum(polls) / seconds / how_many}))
 
 
 if __name__ == "__main__":

@@ -311,12 +311,12 @@ def shared_seeds(contenders: Sequence[Contender]) -> list[int]:
     """Return the seeds that have a trained run in every trained contender but teachers, whose seed
     is their own.
     """
-    pupils = [
+    seeds = [
         {run.seed for run in each.trained}
         for each in contenders
         if each.role != "teacher" and each.trained
     ]
-    return sorted(set.intersection(*pupils)) if pupils else []
+    return sorted(set.intersection(*seeds)) if seeds else []
 
 
 def _seed(contenders: Sequence[Contender], seed: int | None) -> int | None:
@@ -574,7 +574,7 @@ def settings_in_words(found: Sequence[tuple[str, list[Any]]]) -> list[tuple[str,
 
 @dataclass
 class RunCurves:
-    """The measurements of runs, read on from where the last look ended.
+    """The measurements of runs, read on from where the last poll ended.
 
     Finished ones are read once.
     """

@@ -93,9 +93,9 @@ def who_saw_what(config: ExperimentConfig) -> str:
     """Say in a sentence or two what teacher, student and baseline learn from."""
     examples = config.training_examples or dataset_card(config.dataset).training_examples
     teacher = f"The teacher learns from all {examples:,} true labels."
-    brought = own_model(config.teacher)
-    if brought is not None and brought.kind == "file":
-        teacher = "The teacher was brought trained; if it was trained on the test data, its accuracy flatters it."
+    own = own_model(config.teacher)
+    if own is not None and own.kind == "file":
+        teacher = "The teacher is a trained model of your own; if it was trained on the test data, its accuracy flatters it."
     if config.labels is None or config.labels >= examples:
         return (
             f"{teacher} Student and baseline see the very same batches with every true label; "
@@ -176,7 +176,7 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Pupils:
+class Taught:
     """A trained student, the experiment that trained it, and its trained baseline from the same
     start, if there is one.
     """
@@ -207,7 +207,7 @@ class Pupils:
         )
 
 
-def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
+def taught_by(store: Store, teacher_id: str) -> list[Taught]:
     """Return the trained students of a teacher (by run id), the latest first.
 
     Each once, however often it was reused.
@@ -223,15 +223,15 @@ def taught_by(store: Store, teacher_id: str) -> list[Pupils]:
     baselines = {
         (link.experiment_id, run.seed): run for link, run in rows if run.role == "baseline"
     }
-    pupils = [
-        Pupils(link.experiment_id, run, baselines.get((link.experiment_id, run.seed)))
+    taught = [
+        Taught(link.experiment_id, run, baselines.get((link.experiment_id, run.seed)))
         for link, run in rows
         if run.role == "student"
     ]
-    first: dict[str, Pupils] = {}
-    for each in sorted(pupils, key=lambda each: each.experiment_id != each.student.experiment_id):
+    first: dict[str, Taught] = {}
+    for each in sorted(taught, key=lambda each: each.experiment_id != each.student.experiment_id):
         first.setdefault(each.student.id, each)
-    return [first[run_id] for run_id in dict.fromkeys(each.student.id for each in pupils)]
+    return [first[run_id] for run_id in dict.fromkeys(each.student.id for each in taught)]
 
 
 def soften(
@@ -269,7 +269,7 @@ def soften(
         split: examples(store, teacher.summary["dataset"], split)["labels"]
         for split in ("test", "validation")
     }
-    pupils = [
+    answers = [
         logits(store, trained[role], "test") if role in trained else None
         for role in ("student", "baseline")
     ]
@@ -278,8 +278,8 @@ def soften(
         labels["test"],
         temperature,
         dataset_card(config.dataset).class_names,
-        student_logits=pupils[0],
-        baseline_logits=pupils[1],
+        student_logits=answers[0],
+        baseline_logits=answers[1],
         validation_logits=logits(store, teacher, "validation"),
         validation_labels=labels["validation"],
     )
@@ -287,14 +287,14 @@ def soften(
 
 
 # Of each run's points on one split, and of its snapshots, Curves holds at most twice as many: a
-# look costs the same, and the dashboard's memory stays the same, after hours of training.
+# poll costs the same, and the dashboard's memory stays the same, after hours of training.
 POINTS_KEPT = 2_000
 SNAPSHOTS_KEPT = 250
 
 
 @dataclass
 class Curves:
-    """The curves of an experiment's runs, read on from where the last look ended.
+    """The curves of an experiment's runs, read on from where the last poll ended.
 
     ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the
     store has every point. ``probes`` holds logits [examples, classes] by role and seed, and then by

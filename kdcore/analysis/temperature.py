@@ -500,8 +500,8 @@ def soften_report(
             {"true": true, "other": other, "probability": share}
             for true, other, share in confusions
         ],
-        "student": _pupil_report(teacher, truth, temperature, student_logits, "student_logits"),
-        "baseline": _pupil_report(teacher, truth, temperature, baseline_logits, "baseline_logits"),
+        "student": _report_of(teacher, truth, temperature, student_logits, "student_logits"),
+        "baseline": _report_of(teacher, truth, temperature, baseline_logits, "baseline_logits"),
     }
 
 
@@ -534,19 +534,22 @@ def _calibration_report(
     }
 
 
-def _pupil_report(
+def _report_of(
     teacher: FloatArray, labels: IntArray, temperature: float, logits: ArrayLike | None, field: str
 ) -> dict[str, float | None] | None:
     if logits is None:
         return None
-    pupil = as_logits(logits, field)
+    answers = as_logits(logits, field)
     require(
-        pupil.shape == teacher.shape, field, f"of the teacher's shape {teacher.shape}", pupil.shape
+        answers.shape == teacher.shape,
+        field,
+        f"of the teacher's shape {teacher.shape}",
+        answers.shape,
     )
     return {
-        "accuracy": accuracy(pupil, labels),
-        "agreement": agreement(teacher, pupil),
-        "mean_kl": finite_or_none(mean_kl(teacher, pupil, temperature)),
+        "accuracy": accuracy(answers, labels),
+        "agreement": agreement(teacher, answers),
+        "mean_kl": finite_or_none(mean_kl(teacher, answers, temperature)),
     }
 
 

@@ -21,7 +21,7 @@ from kdcore.errors import ConfigError, KDLabError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_POLLS = 0.2
 
 
 class Commands(click.Group):
@@ -79,7 +79,7 @@ def follow(store: Store, engine: Engine, experiment_id: str) -> JobStatus:
             )
             if not (status := JobStatus(job.status)).live:
                 break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
     if job.error:
         click.echo(f"{status}: {job.error}", err=True)
     return status

@@ -1,4 +1,4 @@
-"""``python -m kdcore data``: bring data along, look at it, remove it.
+"""``python -m kdcore data``: add data of your own, list and remove it.
 
 The same functions as the Data page.
 """

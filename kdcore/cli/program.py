@@ -47,7 +47,7 @@ def main(ctx: click.Context, store_url: str) -> None:
     """
     ctx.obj = store_url
     load_plugins()
-    # Open from the first on: a config may name what its users brought along.
+    # Open from the start: a config may name data and models of the users' own.
     ctx.meta["kdcore.storage.store"] = store = Store(store_url)
     ctx.call_on_close(store.close)
 

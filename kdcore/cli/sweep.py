@@ -38,7 +38,7 @@ from kdcore.sweeps import speed as sweep_speed
 from kdcore.words import duration
 
 # Looking costs time that the workers could use.
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_POLLS = 0.5
 
 
 @click.command()
@@ -181,7 +181,7 @@ def _follow(store: Store, engine: Engine, sweep_id: str) -> None:
             bar.set_postfix_str(", ".join(words))
             if found.status != "running":
                 break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
     for job in found.jobs:
         if job.error:
             click.echo(f"{job.id} {job.status}: {job.error}", err=True)

@@ -4,10 +4,10 @@ here.
 This module is free of Keras so that forms and the CLI can list and check names; ``builder`` says
 where the function lives that does the work ("module:function"), and only a worker ever calls it.
 
-What users bring along is known here too: every open store is a :class:`Source` of their datasets.
-Such a dataset has a key, ``name@digest``, that names its content: a key never changes its meaning,
-so its card is looked up once. The bare name stands for the version that was added last, and is
-looked up each time.
+Users' own data and models are known here too: every open store is a :class:`Source` of them. Such a
+dataset has a key, ``name@digest``, that names its content: a key never changes its meaning, so its
+card is looked up once. The bare name stands for the version that was added last, and is looked up
+each time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a model that a user brought, before it is loaded.
+    """What is known about a model of a user's own, before it is loaded.
 
     ``input_shape`` is one example's, None where any size will do. ``output`` says in words whether
     the file gives logits or probabilities and what is done about it, ``inputs`` the range of values
@@ -67,7 +67,7 @@ class ModelCard:
 
 
 class Source(Protocol):
-    """Something that holds what users brought along: a store."""
+    """Something that holds users' own data and models: a store."""
 
     def user_model(self, name: str) -> ModelCard | None:
         """Return the card of a key, removed or not, or of the latest version of a bare name.
@@ -210,7 +210,7 @@ _cards: dict[str, DatasetCard] = {}
 
 
 def add_source(source: Source) -> None:
-    """Make what users brought into ``source`` known by name, for as long as it lives.
+    """Make users' own data and models in ``source`` known by name, for as long as it lives.
 
     The latest source comes first.
     """
@@ -301,7 +301,7 @@ _model_cards: dict[str, ModelCard] = {}
 
 
 def own_model(name: str) -> ModelCard | None:
-    """Return the card of a model that a user brought, by key or by name.
+    """Return the card of a model of a user's own, by key or by name.
 
     None for any other name.
     """

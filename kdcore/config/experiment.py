@@ -246,7 +246,7 @@ class ExperimentConfig(BaseModel):
     student_start: StudentStart = setting(
         "fresh",
         "Start of your own student",
-        "Of a student that you brought as a file: fresh weights by seed, or those of the file. The baseline starts alike.",
+        "For a student of your own: fresh weights by seed, or those of its file. The baseline starts alike.",
         "rare",
     )
     precision: Precision = setting(

@@ -1,1 +1,1 @@
-"""What users bring along: readers, checks, and how it gets into the store."""
+"""Users' own data: readers, checks, and how it gets into the store."""

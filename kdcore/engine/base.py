@@ -30,9 +30,9 @@ class Engine(Protocol):
         ...
 
     def tend(self) -> None:
-        """Look after what nobody else can.
+        """Take care of what nobody else can.
 
-        Called by whoever looks at the store, cheap enough for every poll.
+        Cheap enough to be called at every poll of the store.
         """
         ...
 

@@ -166,7 +166,7 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
             return JobStatus.INTERRUPTED
         except (
             StoreUnreachable
-        ):  # for longer than a worker waits: nobody can be told, whoever looks next will find out
+        ):  # for longer than a worker waits: nobody can be told, the next poll will find out
             traceback.print_exc()
             return JobStatus.INTERRUPTED
         except (Interrupted, KeyboardInterrupt):

@@ -18,8 +18,8 @@ from kdcore.installation import ROOT, data_folder
 from kdcore.storage.schema import Pool, Worker
 from kdcore.storage.store import Store, new_id
 
-# However many tabs and commands tend an engine, it looks no more often than this.
-SECONDS_BETWEEN_LOOKS = 0.5
+# However many tabs and commands tend an engine, it polls no more often than this.
+SECONDS_BETWEEN_POLLS = 0.5
 
 
 class LocalEngine:
@@ -38,11 +38,11 @@ class LocalEngine:
         self.most_workers = workers or max(1, os.cpu_count() or 1)
         self.idle_seconds = idle_seconds
         self._started: list[subprocess.Popen[bytes]] = []
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
 
     def submit(self, job_id: str) -> None:
         """See to it that a queued job gets a worker."""
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self.tend()
 
     def warm(self) -> None:
@@ -59,15 +59,14 @@ class LocalEngine:
         self.store.request_stop(job_id)
 
     def tend(self) -> None:
-        """Look after what nobody else can: dead workers, stops not heeded, queued jobs without a
+        """Take care of what nobody else can: dead workers, ignored stops, queued jobs without a
         worker.
 
-        Called by whoever looks at the store; cheap enough for every poll, because not every call
-        looks.
+        Cheap enough to be called at every poll of the store, because not every call polls.
         """
-        if time.monotonic() - self._looked_at < SECONDS_BETWEEN_LOOKS:
+        if time.monotonic() - self._polled_at < SECONDS_BETWEEN_POLLS:
             return
-        self._looked_at = time.monotonic()
+        self._polled_at = time.monotonic()
         for process in self._started:
             process.poll()  # collect exit codes: a killed child is a zombie until then
         self._started = [process for process in self._started if process.returncode is None]

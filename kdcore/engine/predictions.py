@@ -27,7 +27,7 @@ from kdcore.storage.store import Store, new_id
 from kdcore.tasks.drawing import dark_on_light, fit, like_digits, like_mnist
 from kdcore.words import in_bytes
 
-SECONDS_BETWEEN_LOOKS = 0.004
+SECONDS_BETWEEN_POLLS = 0.004
 SECONDS_KEPT = 60.0
 SECONDS_UNTIL_IDLE = 120.0
 LARGEST_IMAGE = 8_000_000
@@ -152,7 +152,7 @@ def predict(
             )
         if waited > 1.0:  # it has just ended, or is only starting
             keep_warm(store, engine, idle_seconds)
-        time.sleep(SECONDS_BETWEEN_LOOKS if waited < 1.0 else 0.1)
+        time.sleep(SECONDS_BETWEEN_POLLS if waited < 1.0 else 0.1)
     return found
 
 

@@ -39,8 +39,8 @@ from kdcore.storage.store import Store, new_id
 HOST = "ray"
 PREFIX = "kdlab-"
 LOOK_LOCK = SCHEMA_LOCK + 1
-SECONDS_BETWEEN_LOOKS = 1.0
-# A look that takes longer is given up for lost, for example when the network swallowed its request.
+SECONDS_BETWEEN_POLLS = 1.0
+# A poll that takes longer is given up, for example when the network swallowed its request.
 SECONDS_OF_A_LOOK = 60.0
 # How long nothing is submitted after a worker could not even start.
 SECONDS_AFTER_FAILURE = 15.0
@@ -71,7 +71,7 @@ class RayEngine:
         self.idle_seconds = idle_seconds
         self._client: Any = None
         self._thread: threading.Thread | None = None
-        self._looked_at = 0.0
+        self._polled_at = 0.0
         self._keep_warm = False
         self._failed_at = -SECONDS_AFTER_FAILURE
         self._troubled = False
@@ -80,7 +80,7 @@ class RayEngine:
 
     def submit(self, job_id: str) -> None:
         """See to it that a queued job gets a worker."""
-        self._looked_at = 0.0
+        self._polled_at = 0.0
         self.tend()
 
     def warm(self) -> None:
@@ -98,18 +98,18 @@ class RayEngine:
         self.tend()
 
     def tend(self) -> None:
-        """Look after dead workers, stops not heeded and queued jobs without a worker.
+        """Take care of dead workers, ignored stops and queued jobs without a worker.
 
         Returns at once.
         """
         now = time.monotonic()
-        since = now - self._looked_at
-        if since < SECONDS_BETWEEN_LOOKS:
+        since = now - self._polled_at
+        if since < SECONDS_BETWEEN_POLLS:
             return
         mark_interrupted(self.store)
         if self._thread and self._thread.is_alive() and since < SECONDS_OF_A_LOOK:
             return
-        self._looked_at = now
+        self._polled_at = now
         self._thread = threading.Thread(target=self._look, name="ray", daemon=True)
         self._thread.start()
 
@@ -125,7 +125,7 @@ class RayEngine:
         """
         try:
             with self.store.alone(LOOK_LOCK) as alone:
-                if not alone:  # a dashboard looks already, or another command
+                if not alone:  # a dashboard polls already, or another command
                     return
                 if self._client is None:
                     self._client = _connect()

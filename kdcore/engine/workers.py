@@ -45,7 +45,7 @@ def mark_interrupted(store: Store) -> list[str]:
     workers = {worker.id: worker for worker in store.workers()}
     found = []
     reachable_since = store.reachable_since()
-    # Asked once: a worker that dies meanwhile keeps its row, by which the next look finds its job
+    # Asked once: a worker that dies meanwhile keeps its row, by which the next poll finds its job
     # at once.
     alive = {worker.id for worker in workers.values() if is_alive(worker, reachable_since)}
     for job in store.jobs(JobStatus.RUNNING):

@@ -95,7 +95,7 @@ def describe(name: str, key: str, model: keras.Model, inputs: str = "auto") -> M
 
 
 def to_logits(model: keras.Model) -> tuple[keras.Model, str]:
-    """Return the model with logits at its end, and in words how that was brought about.
+    """Return the model with logits at its end, and in words how that was done.
 
     A softmax that ends the last layer is cut off; one that cannot be cut is undone through its
     logarithm. Whether there is one is also measured on random examples, and so is that the outcome

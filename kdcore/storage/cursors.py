@@ -1,5 +1,5 @@
-"""Reading on: which rows of metrics and probes are new since a look, whatever the order in which
-runs commit.
+"""Reading on: which rows of metrics and probes are new since the last poll, whatever the order in
+which runs commit.
 
 A cursor holds, for each run, the last id that was read; a run that is not in it was not read yet.
 One number for all runs would not do: PostgreSQL gives ids out before the commit, so that a row of

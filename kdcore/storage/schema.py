@@ -384,7 +384,7 @@ def run_is_kept() -> ColumnElement[bool]:
 
 
 class UserDataset(Base):
-    """One version of a dataset that a user brought along; ``key`` is ``name@digest`` and names its
+    """One version of a user's own dataset; ``key`` is ``name@digest`` and names its
     content.
 
     A removed one keeps its row, so that experiments made with it can still be shown; its data is
@@ -404,7 +404,7 @@ class UserDataset(Base):
 
 
 class UserModel(Base):
-    """One version of a model that a user brought along.
+    """One version of a user's own model.
 
     As with datasets, ``key`` names its content.
     """

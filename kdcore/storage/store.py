@@ -240,7 +240,7 @@ class Store:
         catalog.remove_source(self)
         self._engine.dispose()
 
-    # What users brought along, for the catalog
+    # Users' own data and models, for the catalog
 
     def user_dataset(self, name: str) -> catalog.DatasetCard | None:
         """Return the card of a user's dataset, by key or by name.
@@ -307,7 +307,7 @@ class Store:
         ``pool`` asks for jobs for that kind of worker alone.
         """
         oldest = queueing.next_ready(pool)
-        # On PostgreSQL two workers may look at the same moment: each takes the oldest that nobody
+        # On PostgreSQL two workers may poll at the same moment: each takes the oldest that nobody
         # is taking.
         oldest = oldest.with_for_update(skip_locked=True, of=Job)
         if job_id is not None:

@@ -1,4 +1,4 @@
-"""What users brought along, as it lies in the store: cards, data in pieces, uploads on their way
+"""Users' own data in the store: cards, data in pieces, uploads on their way
 in.
 
 A version is named by its content (``name@digest``). Adding a name again with other content makes a

@@ -1,6 +1,6 @@
-"""The models that users brought along as ``.keras`` files, as they lie in the store.
+"""Users' own models in the store, as ``.keras`` files.
 
-A file is looked at here without opening it as a model: its architecture is JSON inside a zip, and
+A file is checked here without opening it as a model: its architecture is JSON inside a zip, and
 only layers of Keras itself are let through. It is loaded in a worker, in safe mode, and nowhere
 else.
 """
@@ -87,7 +87,7 @@ def check_name(name: str) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Look at a ``.keras`` file without loading it.
+    """Check a ``.keras`` file without loading it.
 
     Raises ConfigError for what is none, too large, or not Keras alone.
     """

@@ -1,7 +1,7 @@
 """What a sweep has to show, live or finished: its cells, the best of them, and what may honestly be
 said of it.
 
-Cells are compared on validation data. Test data is looked at for the winner alone, once it is
+Cells are compared on validation data. Test data is used for the winner alone, once it is
 chosen.
 """
 
@@ -293,7 +293,7 @@ def _accuracies(
 
 
 def winner(store: Store, sweep: SweepResults) -> Winner | None:
-    """Choose the best cell on validation data and look at test data for it alone.
+    """Choose the best cell on validation data and use test data for it alone.
 
     None before a cell is finished.
     """
@@ -301,7 +301,7 @@ def winner(store: Store, sweep: SweepResults) -> Winner | None:
     if cell is None:
         return None
     found = results.load_results(store, cell.id)
-    compared = sweep.done  # the pruned ones were looked at as well
+    compared = sweep.done  # the pruned ones were compared as well
     gain = results.gain(store, found)
     # Bonferroni: for all cells to be right at once, each interval has to be this sure.
     surer = results.gain(store, found, confidence=1 - 0.05 / max(1, compared))
@@ -335,7 +335,7 @@ def _winner_words(
     seeds = f"{cell.n} seeds" if cell.n > 1 else "1 seed"
     words = (
         f"Best of {compared} cells on validation data: {settings_words(cell.values or {})} "
-        f"({100 * (cell.accuracy or 0):.2f} %, {seeds}). On test data, looked at for this cell alone, it reaches "
+        f"({100 * (cell.accuracy or 0):.2f} %, {seeds}). On test data, used for this cell alone, it reaches "
         f"{100 * accuracy:.2f} %."
     )
     if gain is not None:

@@ -37,15 +37,15 @@ def model_card(store: Store, run: Run, exports: Sequence[Export]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _brought(run: Run) -> bool:
-    """Return whether the model was trained elsewhere: a teacher that its user brought as a file."""
+def _trained_elsewhere(run: Run) -> bool:
+    """Return whether the model was trained elsewhere: a teacher that its user added as a file."""
     own = own_model(run.model)
     return run.role == "teacher" and own is not None and own.kind == "file"
 
 
 def _role_words(run: Run) -> str:
-    if _brought(run):
-        return "a teacher, brought as a trained file"
+    if _trained_elsewhere(run):
+        return "a teacher, added as a trained file"
     return {
         "teacher": "a teacher, trained on true labels",
         "student": "a student, distilled from a teacher",
@@ -85,9 +85,9 @@ def _data(run: Run, reports: Sequence[dict]) -> str:
 def _training(store: Store, run: Run) -> str:
     results = load_results(store, run.experiment_id)
     config = ExperimentConfig(**run.config)
-    if _brought(run):
+    if _trained_elsewhere(run):
         return (
-            f"Brought as a trained file and used as it is. {run.summary.get('fit', '')} What it was trained on is not known "
+            f"Added as a trained file and used as it is. {run.summary.get('fit', '')} What it was trained on is not known "
             "here; if test data was among it, the figures below flatter it."
         )
     if run.role == "teacher":

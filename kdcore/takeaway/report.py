@@ -220,10 +220,10 @@ def _model(results: Results, role: str) -> dict[str, Any]:
 def _curves(config: ExperimentConfig, results: Results, metrics: pd.DataFrame) -> list[Chart]:
     if not len(metrics):
         return []
-    pupils = metrics[metrics["role"] != "teacher"]
-    shown = pupils if len(pupils) else metrics
+    learners = metrics[metrics["role"] != "teacher"]
+    shown = learners if len(learners) else metrics
     tested = results.accuracies("teacher")
-    teacher = tested[0] if tested and len(pupils) else None
+    teacher = tested[0] if tested and len(learners) else None
     found = [
         _chart(
             charts.learning_curves(shown, measure="accuracy", teacher=teacher),

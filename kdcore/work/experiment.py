@@ -351,7 +351,7 @@ class _Job:
         run.
 
         Not with augmentation, whose random numbers and live teacher are one run's own, nor for a
-        model that was brought along, whose name may come to mean another one.
+        model of a user's own, whose name may come to mean another one.
         """
         if (
             config.augmentation != "none"

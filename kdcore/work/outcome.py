@@ -31,7 +31,7 @@ from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import find_run
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_POLLS = 0.2
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def run(
             status := JobStatus(store.job(experiment_id).status)
         ).live:  # an idle worker of the store was faster
             mark_interrupted(store)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
     if status == JobStatus.INTERRUPTED:
         raise KeyboardInterrupt
     if status != JobStatus.FINISHED:
@@ -157,7 +157,7 @@ def _bar(store: Store, experiment_id: str, shown: bool) -> Iterator[None]:
     )
 
     def follow() -> None:
-        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+        while not ended.wait(SECONDS_BETWEEN_POLLS):
             job = store.job(experiment_id)
             bar.n = round(100 * job.progress)
             bar.set_description_str(job.phase)

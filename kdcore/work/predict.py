@@ -20,8 +20,8 @@ from kdcore.storage.store import Store
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Network
 
-# While questions come, the next is looked for at once; after a pause more rarely.
-SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_RARE_LOOKS, SECONDS_OF_ATTENTION = 0.004, 0.05, 5.0
+# While questions come, it polls for the next at once; after a pause more rarely.
+SECONDS_BETWEEN_POLLS, SECONDS_BETWEEN_RARE_POLLS, SECONDS_OF_ATTENTION = 0.004, 0.05, 5.0
 MOST_MODELS = 24
 
 
@@ -44,7 +44,7 @@ def predict_job(store: Store, job: Job, check: Callable[[], None]) -> None:
             forget_old(store)
             tidied_at = time.monotonic()
         time.sleep(
-            SECONDS_BETWEEN_LOOKS if silence < SECONDS_OF_ATTENTION else SECONDS_BETWEEN_RARE_LOOKS
+            SECONDS_BETWEEN_POLLS if silence < SECONDS_OF_ATTENTION else SECONDS_BETWEEN_RARE_POLLS
         )
     forget_old(store)
 

@@ -25,7 +25,7 @@ from kdcore.engine.jobs import (
 from kdcore.storage.schema import Pool
 from kdcore.storage.store import Store, default_url
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_POLLS = 0.1
 SECONDS_UNTIL_PLACE_IS_LEFT = 2.0
 
 
@@ -61,7 +61,7 @@ def main(
         while not pulse.ending and time.monotonic() - idle_since < limit:
             job = store.claim(pulse.worker.id, pool=pool)
             if job is None:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
                 waiting = store.waiting()
                 # Of a cluster's few places another kind of worker may need this one.
                 in_the_way = host is not None and bool(waiting.keys() - {pool})

@@ -40,7 +40,7 @@ from pages.shared.address import show_in_address
 from pages.shared.following import follow
 from pages.shared.session import as_text, engine
 
-SECONDS_BETWEEN_LOOKS = 0.6
+SECONDS_BETWEEN_POLLS = 0.6
 
 
 def draw(store: Store) -> None:
@@ -78,7 +78,7 @@ def draw(store: Store) -> None:
     ids = tuple(each.id for each in contenders)
     # In a fragment: while something is trained or measured, figures and curves follow; the table
     # above stays still.
-    seconds = SECONDS_BETWEEN_LOOKS if _live(store, contenders) else None
+    seconds = SECONDS_BETWEEN_POLLS if _live(store, contenders) else None
     follow(_body, seconds, key="compare_follow")(store, state, ids)
 
 
@@ -280,8 +280,8 @@ def _settings(state: PageState, found: Comparison) -> None:
     """The two settings that the figures depend on: T, and whose runs stand for a model where one is
     needed.
     """
-    pupils = [each for each in found.contenders if each.role != "teacher"]
-    seeds = sorted({run.seed for each in pupils for run in each.trained})
+    learners = [each for each in found.contenders if each.role != "teacher"]
+    seeds = sorted({run.seed for each in learners for run in each.trained})
     if not seeds:
         return
 

@@ -1,4 +1,4 @@
-"""Bringing models along: a ``.keras`` file goes to a worker, which looks what it is.
+"""Adding models: a ``.keras`` file goes to a worker, which finds out what it is.
 
 What there is, is listed.
 """

@@ -25,7 +25,7 @@ from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
 
-SECONDS_BETWEEN_LOOKS = 0.4
+SECONDS_BETWEEN_POLLS = 0.4
 KINDS = ["npz", "zip", "csv", "parquet"]
 TABLES = (".csv", ".parquet")
 
@@ -119,7 +119,7 @@ def _row(store: Store, row: UserDataset) -> None:
             type="tertiary",
             on_click=_remove,
             args=(store, row.key),
-            help="Its data leaves the store. Experiments made with it stay, and can be looked at.",
+            help="Its data leaves the store. Experiments made with it stay, and can be opened.",
         )
     if st.session_state.pop("data_go", None) == row.key:
         st.switch_page("pages/views/train.py")
@@ -180,7 +180,7 @@ def _show_job(store: Store, job: Job) -> None:
                 help="Forget this upload, and go back.",
             )
     live = JobStatus(job.status).live
-    follow(_follow, SECONDS_BETWEEN_LOOKS if live else None, key="data_follow")(store, job.id, live)
+    follow(_follow, SECONDS_BETWEEN_POLLS if live else None, key="data_follow")(store, job.id, live)
     if not live:
         (after_model_job if job.kind == "model" else _after)(store, job)
 
@@ -418,7 +418,7 @@ def _show_dataset(store: Store, key: str) -> None:
         st.switch_page("pages/views/train.py")
     if row.removed_at is not None:
         st.warning(
-            "Removed: experiments made with it can be looked at; to train on it, add it again.",
+            "Removed: experiments made with it can still be opened; to train on it, add it again.",
             icon=":material/delete:",
         )
     dataset_card(row.key)  # known from here on, whichever process added it

@@ -19,7 +19,7 @@ from pages.runs import table as runs_table
 from pages.shared.following import follow
 from pages.shared.session import engine, show_error
 
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_POLLS = 2.0
 
 
 def draw(store: Store) -> None:
@@ -38,7 +38,7 @@ def draw(store: Store) -> None:
         )
         wanted = runs_table.filters(table)
         if live:
-            follow(_table, SECONDS_BETWEEN_LOOKS, key="runs_follow")(store, wanted, live)
+            follow(_table, SECONDS_BETWEEN_POLLS, key="runs_follow")(store, wanted, live)
         else:
             _table(store, wanted, live)
         known = set(table["experiment"])

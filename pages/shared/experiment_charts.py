@@ -83,8 +83,8 @@ def draw_curves(look: Look) -> None:
 
 def _shown(metrics: pd.DataFrame) -> tuple[bool, pd.DataFrame]:
     """Return whether only the teacher has points so far, and the points to show."""
-    pupils = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
-    return not len(pupils), pupils if len(pupils) else metrics
+    learners = metrics[metrics["role"] != "teacher"] if len(metrics) else metrics
+    return not len(learners), learners if len(learners) else metrics
 
 
 def draw_distributions(store: Store, look: Look) -> None:

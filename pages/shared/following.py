@@ -2,7 +2,7 @@
 keep.
 
 ``st.fragment(run_every=...)`` ticks by the clock: also in a tab that nobody sees, and also while
-the last tick is still being drawn. Here the browser asks for the next look only when it has got the
+the last tick is still being drawn. Here the browser asks for the next poll only when it has got the
 last, rarely while its tab is hidden, and at once when that is shown again; and how long it waits
 may change from look to look.
 """
@@ -18,7 +18,7 @@ import streamlit as st
 Arguments = ParamSpec("Arguments")
 
 SECONDS_WHEN_HIDDEN = 30.0
-# A look that brought no answer (the server was restarted, or had no time) is asked for again.
+# A poll that brought no answer (the server was restarted, or had no time) is asked for again.
 SECONDS_UNTIL_ASKED_AGAIN = 10.0
 
 _JS = """
@@ -37,15 +37,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
     clearTimeout(follower.timer);
     follower.timer = setTimeout(ask, document.hidden ? data.hidden : data.shown);
   };
-  const look = () => { if (!document.hidden && !follower.asked) ask(); };
-  document.removeEventListener('visibilitychange', follower.look);
-  document.addEventListener('visibilitychange', look);
-  follower.look = look;
+  const wake = () => { if (!document.hidden && !follower.asked) ask(); };
+  document.removeEventListener('visibilitychange', follower.wake);
+  document.addEventListener('visibilitychange', wake);
+  follower.wake = wake;
   follower.asked = false;
   wait();
   return () => {
     clearTimeout(follower.timer);
-    document.removeEventListener('visibilitychange', follower.look);
+    document.removeEventListener('visibilitychange', follower.wake);
   };
 }
 """

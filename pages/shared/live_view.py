@@ -1,4 +1,4 @@
-"""What all open tabs of one experiment share: one look at the store and one drawing of a chart,
+"""What all open tabs of one experiment share: one poll of the store and one drawing of a chart,
 however many watch.
 """
 
@@ -18,11 +18,11 @@ from kdcore.analysis.results import Curves, Results, load_results
 from kdcore.storage.store import Store
 from pages.shared.live_chart import Drawing, drawing
 
-# A little less than the time between two looks of one tab: alone, it always sees what is new.
+# A little less than the time between two polls of one tab: alone, it always sees what is new.
 SECONDS_FRESH = 0.25
-SECONDS_BETWEEN_LOOKS = 0.3
-# What one process can draw beside other work; where more tabs watch, each looks less often.
-MOST_LOOKS_A_SECOND = 33
+SECONDS_BETWEEN_POLLS = 0.3
+# What one process can draw beside other work; where more tabs watch, each polls less often.
+MOST_POLLS_A_SECOND = 33
 SECONDS_UNTIL_GONE = 3.0
 MOST_THINGS_KEPT = 64
 
@@ -91,17 +91,17 @@ class LiveView:
             assert self._latest is not None
             return self._latest
 
-    def seconds_between_looks(self) -> float:
-        """Return how long a tab should wait for its next look: the longer, the more tabs are
+    def seconds_between_polls(self) -> float:
+        """Return how long a tab should wait for its next poll: the longer, the more tabs are
         watching.
         """
-        return max(SECONDS_BETWEEN_LOOKS, len(self._watchers) / MOST_LOOKS_A_SECOND)
+        return max(SECONDS_BETWEEN_POLLS, len(self._watchers) / MOST_POLLS_A_SECOND)
 
     def _count_watcher(self) -> None:
         context, now = get_script_run_ctx(suppress_warning=True), time.monotonic()
         if context is not None:
             self._watchers[context.session_id] = now
-        gone = max(SECONDS_UNTIL_GONE, 3 * self.seconds_between_looks())
+        gone = max(SECONDS_UNTIL_GONE, 3 * self.seconds_between_polls())
         self._watchers = {
             session: seen for session, seen in self._watchers.items() if now - seen < gone
         }

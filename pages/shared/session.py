@@ -39,7 +39,7 @@ def _hoard_no_memory() -> None:
     """Have GNU's C library give back what is free: one pool for all threads, large blocks at once,
     the rest every minute.
 
-    Streamlit draws every look in a thread of its own. With a pool for each of some threads, another
+    Streamlit draws every poll in a thread of its own. With a pool for each of some threads, another
     in Arrow, and charts that are a little larger each time, most of what the server had gained was
     free and yet its own.
     """

@@ -34,7 +34,7 @@ def draw(store: Store) -> None:
     st.title("Find the alpha and temperature that pay", anchor=False)
     st.markdown(
         "Each cell of the map is an experiment of its own. Teacher and baselines are trained **once for all cells**, the "
-        "cells side by side on all cores. The best one is chosen on validation data; test data is looked at for it alone."
+        "cells side by side on all cores. The best one is chosen on validation data; test data is used for it alone."
     )
     form = ConfigForm(PREFIX, ExperimentConfig())
     varied = _varied_fields()

@@ -23,7 +23,7 @@ from pages.shared.live_chart import Click, live_chart
 from pages.shared.session import as_text, engine
 from pages.sweep import cell as sweep_cell
 
-SECONDS_BETWEEN_LOOKS = 0.7
+SECONDS_BETWEEN_POLLS = 0.7
 
 
 def draw(store: Store, sweep_id: str) -> None:
@@ -31,7 +31,7 @@ def draw(store: Store, sweep_id: str) -> None:
     engine().tend()
     sweep = sweep_results.load(store, sweep_id)
     _header(store, sweep)
-    follow(_live_part, SECONDS_BETWEEN_LOOKS if sweep.live else None, key="sweep_follow")(
+    follow(_live_part, SECONDS_BETWEEN_POLLS if sweep.live else None, key="sweep_follow")(
         store, sweep_id, sweep.live, sweep.status
     )
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kdcore import charts
-from kdcore.analysis.results import Pupils, taught_by
+from kdcore.analysis.results import Taught, taught_by
 from kdcore.analysis.statistics import agreement, paired_gain, softmax
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
@@ -32,10 +32,10 @@ def what_the_student_saw(scene: Scene, state: PageState) -> bool:
 
     Returns whether the other one is being trained, so that it is worth looking again.
     """
-    if scene.pupils is None:
+    if scene.taught is None:
         no_student()
         return False
-    mine, every = scene.pupils, taught_by(scene.store, scene.teacher.id)
+    mine, every = scene.taught, taught_by(scene.store, scene.teacher.id)
     twins = {each.temperature: each for each in reversed(every) if each.recipe() == mine.recipe()}
     others = sorted(
         {*twins, *SUGGESTED, *([state.against] if state.against else [])} - {mine.temperature}
@@ -79,7 +79,7 @@ def _which_example(scene: Scene, state: PageState) -> None:
     log_switch(state, "seen")
 
 
-def _choose_other(state: PageState, others: list[float], twins: dict[float, Pupils]) -> None:
+def _choose_other(state: PageState, others: list[float], twins: dict[float, Taught]) -> None:
     def choose() -> None:
         state.against = st.session_state["temperature_against"]
 
@@ -96,7 +96,7 @@ def _choose_other(state: PageState, others: list[float], twins: dict[float, Pupi
     )
 
 
-def verdict(one: Pupils, other: Pupils, every: list[Pupils]) -> str:
+def verdict(one: Taught, other: Taught, every: list[Taught]) -> str:
     """Say which temperature taught better, over the seeds that both have."""
     low, high = sorted((one, other), key=lambda each: each.temperature)
     scores = [
@@ -123,14 +123,14 @@ def verdict(one: Pupils, other: Pupils, every: list[Pupils]) -> str:
     return f"{gained} ({interval}, {len(seeds)} seeds)."
 
 
-def _same_but_seed(one: Pupils, other: Pupils) -> bool:
+def _same_but_seed(one: Taught, other: Taught) -> bool:
     return one.temperature == other.temperature and one.recipe(with_seed=False) == other.recipe(
         with_seed=False
     )
 
 
-def _side(scene: Scene, state: PageState, pupils: Pupils, figure: go.Figure, side: str) -> None:
-    temperature, run = pupils.temperature, pupils.student
+def _side(scene: Scene, state: PageState, taught: Taught, figure: go.Figure, side: str) -> None:
+    temperature, run = taught.temperature, taught.student
     teacher, learnt = (
         examples.run_logits(scene.store, run_id) for run_id in (scene.teacher.id, run.id)
     )
@@ -183,13 +183,13 @@ def _side(scene: Scene, state: PageState, pupils: Pupils, figure: go.Figure, sid
     )
 
 
-def _curves(store: Store, pupils: Pupils) -> go.Figure:
-    runs = {pupils.student.id: "student"} | (
-        {pupils.baseline.id: "baseline"} if pupils.baseline else {}
+def _curves(store: Store, taught: Taught) -> go.Figure:
+    runs = {taught.student.id: "student"} | (
+        {taught.baseline.id: "baseline"} if taught.baseline else {}
     )
     metrics = _metrics(store, tuple(runs))
     metrics = metrics[metrics["split"] == "validation"]
-    metrics = metrics.assign(role=[runs[run_id] for run_id in metrics["run_id"]], seed=pupils.seed)
+    metrics = metrics.assign(role=[runs[run_id] for run_id in metrics["run_id"]], seed=taught.seed)
     return charts.learning_curves(metrics, measure="accuracy")
 
 
@@ -201,7 +201,7 @@ def _metrics(_store: Store, run_ids: tuple[str, ...]) -> pd.DataFrame:
 # --- Training the missing one ---
 
 
-def _offer(store: Store, mine: Pupils, temperature: float) -> bool:
+def _offer(store: Store, mine: Taught, temperature: float) -> bool:
     """Offer to train the missing student, or show how far it is.
 
     Returns whether it is being trained.

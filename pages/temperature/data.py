@@ -27,9 +27,9 @@ def ordered(
     """Return the indices of the test examples that have a picture, the most telling first, at T =
     1.
     """
-    pupil = run_logits(_store, student) if student is not None and by == "disagreement" else None
+    learner = run_logits(_store, student) if student is not None and by == "disagreement" else None
     found = soft.order(
-        run_logits(_store, teacher), labels(_store, dataset_key), by, student_logits=pupil
+        run_logits(_store, teacher), labels(_store, dataset_key), by, student_logits=learner
     )
     return found[found < len(images(_store, dataset_key))]
 
@@ -99,22 +99,22 @@ def similarity(
 
 
 @remember
-def distance(_store: Store, teacher: str, pupil: str, temperature: float) -> float:
-    """Return the mean KL(teacher ‖ pupil) on test data in nats."""
-    return mean_kl(run_logits(_store, teacher), run_logits(_store, pupil), temperature)
+def distance(_store: Store, teacher: str, learner: str, temperature: float) -> float:
+    """Return the mean KL(teacher ‖ learner) on test data in nats."""
+    return mean_kl(run_logits(_store, teacher), run_logits(_store, learner), temperature)
 
 
 @remember
 def gradients(
-    _store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool
+    _store: Store, teacher: str, learner: str, dataset_key: str, untrained: bool
 ) -> dict[str, Any]:
-    """Return the gradient norms of a pupil over ``GRID`` and of the loss on its true labels
+    """Return the gradient norms of a learner over ``GRID`` and of the loss on its true labels
     ("labels").
 
-    On test data; with ``untrained`` on the probe examples, with the pupil as it was before
+    On test data; with ``untrained`` on the probe examples, with the learner as it was before
     training.
     """
-    taught, learnt, truth = _gradient_inputs(_store, teacher, pupil, dataset_key, untrained)
+    taught, learnt, truth = _gradient_inputs(_store, teacher, learner, dataset_key, untrained)
     return {
         **soft.gradient_norms(taught, learnt, GRID),
         "labels": soft.label_gradient_norm(learnt, truth),
@@ -123,10 +123,10 @@ def gradients(
 
 @remember
 def gradients_at(
-    _store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool, temperature: float
+    _store: Store, teacher: str, learner: str, dataset_key: str, untrained: bool, temperature: float
 ) -> dict[str, float]:
     """Return the gradient norms at one temperature."""
-    taught, learnt, _ = _gradient_inputs(_store, teacher, pupil, dataset_key, untrained)
+    taught, learnt, _ = _gradient_inputs(_store, teacher, learner, dataset_key, untrained)
     return {
         name: float(value[0])
         for name, value in soft.gradient_norms(taught, learnt, [temperature]).items()
@@ -134,11 +134,15 @@ def gradients_at(
 
 
 def _gradient_inputs(
-    store: Store, teacher: str, pupil: str, dataset_key: str, untrained: bool
+    store: Store, teacher: str, learner: str, dataset_key: str, untrained: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], IntArray]:
     if not untrained:
-        return run_logits(store, teacher), run_logits(store, pupil), labels(store, dataset_key)
-    return _probe(store, teacher)[-1], _probe(store, pupil)[0], labels(store, dataset_key, "probe")
+        return run_logits(store, teacher), run_logits(store, learner), labels(store, dataset_key)
+    return (
+        _probe(store, teacher)[-1],
+        _probe(store, learner)[0],
+        labels(store, dataset_key, "probe"),
+    )
 
 
 @remember_few

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kdcore import charts
-from kdcore.analysis.results import Pupils
+from kdcore.analysis.results import Taught
 from kdcore.analysis.statistics import FloatArray, IntArray, kl_divergence, softmax
 from kdcore.analysis.temperature import Order, describe_soft_label, format_percent, most_confused
 from kdcore.config.catalog import dataset_card
@@ -47,7 +47,7 @@ class Scene:
 
     store: Store
     teacher: Run
-    pupils: Pupils | None
+    taught: Taught | None
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ class Scene:
         """Return the run of a role."""
         if role == "teacher":
             return self.teacher
-        return None if self.pupils is None else getattr(self.pupils, role)
+        return None if self.taught is None else getattr(self.taught, role)
 
 
 # --- One example ---
@@ -121,7 +121,7 @@ def _choose_example(scene: Scene, state: PageState) -> int | None:
     orders = {
         name: title
         for name, title in ORDER_TITLES.items()
-        if name != "disagreement" or scene.pupils is not None
+        if name != "disagreement" or scene.taught is not None
     }
     state.order = state.order if state.order in orders else "entropy"
 
@@ -551,7 +551,7 @@ def _honesty(
 
 # --- Why T² ---
 
-PUPIL_TITLES = {
+LEARNER_TITLES = {
     "untrained": "Student before training",
     "student": "Trained student",
     "baseline": "Baseline",
@@ -560,7 +560,7 @@ PUPIL_TITLES = {
 
 def why_squared(scene: Scene, state: PageState) -> None:
     """Draw the length of the soft loss's gradient with and without the factor T²."""
-    if scene.pupils is None:
+    if scene.taught is None:
         no_student()
         return
     left, right = st.columns([1, 1.9], gap="large")
@@ -577,8 +577,8 @@ def why_squared(scene: Scene, state: PageState) -> None:
     )
     titles = {
         name: title
-        for name, title in PUPIL_TITLES.items()
-        if name != "baseline" or scene.pupils.baseline
+        for name, title in LEARNER_TITLES.items()
+        if name != "baseline" or scene.taught.baseline
     }
     whose = left.segmented_control(
         "Whose logits",
@@ -591,9 +591,9 @@ def why_squared(scene: Scene, state: PageState) -> None:
         help="Before training: on the probe examples. After: on all test examples.",
     )
     run = (
-        scene.pupils.baseline
-        if whose == "baseline" and scene.pupils.baseline
-        else scene.pupils.student
+        scene.taught.baseline
+        if whose == "baseline" and scene.taught.baseline
+        else scene.taught.student
     )
     chosen = (scene.store, scene.teacher.id, run.id, scene.key, whose == "untrained")
     norms = data.gradients(*chosen)

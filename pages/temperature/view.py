@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdcore.analysis.results import Pupils, taught_by
+from kdcore.analysis.results import Taught, taught_by
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import Problem
@@ -36,7 +36,7 @@ from pages.temperature.state import (
     page_state,
 )
 
-SECONDS_BETWEEN_LOOKS = 0.6
+SECONDS_BETWEEN_POLLS = 0.6
 SECONDS_WHEN_QUIET = 3.0
 # One seed is enough to look at temperature; the data, both models and all else are the Train page's
 # defaults.
@@ -65,8 +65,8 @@ def draw(store: Store) -> None:
         _title()
     with right:
         teacher = teachers[_pick_teacher(state, teachers)]
-        pupils = _pick_student(store, state, teacher)
-    scene = Scene(store, teacher, pupils)
+        taught = _pick_student(store, state, teacher)
+    scene = Scene(store, teacher, taught)
     if not examples.has_examples(store, scene.key):
         st.error(
             "The test examples of this teacher are no longer in the store.", icon=":material/error:"
@@ -74,7 +74,7 @@ def draw(store: Store) -> None:
         return
     state.fit(len(scene.class_names), len(examples.images(store, scene.key)))
     # In a fragment: what moves with T is redrawn, the page around it is not.
-    follow(_explore, SECONDS_BETWEEN_LOOKS if state.watching else None, key="temperature_follow")(
+    follow(_explore, SECONDS_BETWEEN_POLLS if state.watching else None, key="temperature_follow")(
         scene, state
     )
 
@@ -121,9 +121,9 @@ def _teacher_title(run: Run) -> str:
     return f"{short_name(run.config['dataset'])} · {short_name(run.model)} · {run.summary['test_accuracy']:.1%}"
 
 
-def _pick_student(store: Store, state: PageState, teacher: Run) -> Pupils | None:
-    pupils = {each.student.id: each for each in taught_by(store, teacher.id)}
-    if not pupils:
+def _pick_student(store: Store, state: PageState, teacher: Run) -> Taught | None:
+    taught = {each.student.id: each for each in taught_by(store, teacher.id)}
+    if not taught:
         if state.student is not None:
             state.problems.append(
                 Problem("student", "the id of a student of this teacher", state.student)
@@ -131,12 +131,12 @@ def _pick_student(store: Store, state: PageState, teacher: Run) -> Pupils | None
             state.student = None
         st.caption("This teacher has no trained student yet.")
         return None
-    if state.student not in pupils:
+    if state.student not in taught:
         if state.student is not None:
             state.problems.append(
                 Problem("student", "the id of a student of this teacher", state.student)
             )
-        state.student = min(pupils.values(), key=lambda each: each.seed).student.id
+        state.student = min(taught.values(), key=lambda each: each.seed).student.id
 
     def choose() -> None:
         state.student, state.against, state.problems = (
@@ -148,20 +148,20 @@ def _pick_student(store: Store, state: PageState, teacher: Run) -> Pupils | None
     st.session_state["temperature_student"] = state.student
     chosen = st.selectbox(
         "Student and baseline",
-        list(pupils),
-        format_func=lambda run_id: _student_title(pupils[run_id]),
+        list(taught),
+        format_func=lambda run_id: _student_title(taught[run_id]),
         key="temperature_student",
         on_change=choose,
         help="To stand beside the teacher: what a small network made of it.",
     )
-    return pupils[chosen]
+    return taught[chosen]
 
 
-def _student_title(pupils: Pupils) -> str:
-    run = pupils.student
+def _student_title(taught: Taught) -> str:
+    run = taught.student
     labels = run.config["labels"]
     given = "all labels" if labels is None else f"{labels:,} labels"
-    return f"{short_name(run.model)} · T {pupils.temperature:g} · {given} · seed {run.seed} · {run.summary['test_accuracy']:.1%}"
+    return f"{short_name(run.model)} · T {taught.temperature:g} · {given} · seed {run.seed} · {run.summary['test_accuracy']:.1%}"
 
 
 # --- What follows from T ---
@@ -217,8 +217,8 @@ def _slider(scene: Scene, state: PageState) -> None:
 
     best = nearest_step(data.calibration(scene.store, scene.teacher.id, scene.key).temperature)
     landmarks = [] if best is None else [Landmark(best, f"best calibrated: {best:g}", "teacher")]
-    if scene.pupils is not None and (taught := nearest_step(scene.pupils.temperature)) is not None:
-        landmarks.append(Landmark(taught, f"the student was taught at {taught:g}", "student"))
+    if scene.taught is not None and (step := nearest_step(scene.taught.temperature)) is not None:
+        landmarks.append(Landmark(step, f"the student was taught at {step:g}", "student"))
     log_slider(
         "Temperature T",
         state.steps(*(landmark.value for landmark in landmarks)),
@@ -245,7 +245,7 @@ def _without_teacher(store: Store, state: PageState) -> None:
         )
     live = bool(_live_experiments(store))
     # Somebody else may train one, in another tab or on the command line.
-    pause = SECONDS_BETWEEN_LOOKS if live else SECONDS_WHEN_QUIET
+    pause = SECONDS_BETWEEN_POLLS if live else SECONDS_WHEN_QUIET
     follow(_first_teacher, pause, key="temperature_first_follow")(store, state, live)
 
 

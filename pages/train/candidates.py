@@ -15,7 +15,7 @@ from kdcore.storage.store import Store
 from pages.shared.following import follow
 from pages.shared.session import as_text, engine
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_POLLS = 0.5
 
 
 def draw(store: Store, config: ExperimentConfig | None) -> None:
@@ -43,7 +43,7 @@ def _job(store: Store, config: ExperimentConfig) -> Job | None:
 def _pause(store: Store, config: ExperimentConfig) -> float | None:
     job = _job(store, config)
     live = job is not None and JobStatus(job.status).live
-    return SECONDS_BETWEEN_LOOKS if live else None
+    return SECONDS_BETWEEN_POLLS if live else None
 
 
 def _wait(store: Store, config: ExperimentConfig) -> None:

@@ -36,7 +36,7 @@ def draw(store: Store, experiment_id: str) -> None:
     results = view.look(at_once=True).results
     _header(store, results)
     live = results.status.live
-    follow(_live_part, view.seconds_between_looks if live else None, key="train_follow")(view, live)
+    follow(_live_part, view.seconds_between_polls if live else None, key="train_follow")(view, live)
     if not live:
         take_away.draw(store, results)
 
@@ -117,7 +117,7 @@ def _change(config: ExperimentConfig) -> None:
 def _live_part(view: LiveView, was_live: bool) -> None:
     try:
         _everything_that_moves(view, was_live)
-    except StoreError as error:  # out of reach: the next tick looks again, the workers wait as well; or just deleted
+    except StoreError as error:  # out of reach: the next poll tries again, the workers wait as well; or just deleted
         show_error(error)
 
 
@@ -181,7 +181,7 @@ def _state_in_words(store: Store, results: Results) -> None:
 
 
 def _fits(results: Results) -> list[str]:
-    """Say of models that a user brought how they are used."""
+    """Say how models of a user's own are used."""
     own = {role: own_model(getattr(results.config, role)) for role in ("teacher", "student")}
     data, said = dataset_card(results.config.dataset), []
     if (card := own["teacher"]) is not None:

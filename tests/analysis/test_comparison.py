@@ -259,9 +259,9 @@ def test_choices_that_cannot_be_compared(store: Store, experiments: tuple[str, s
         ),
         ([hot, f"{other}:student"], ConfigError, r"of the same test data: .*digits, split seed 7"),
         (
-            [hot, f"{hot}:pupil"],
+            [hot, f"{hot}:learner"],
             ConfigError,
-            "role must be one of teacher, student, baseline, got 'pupil'",
+            "role must be one of teacher, student, baseline, got 'learner'",
         ),
         ([hot, "nobody"], StoreError, "there is no experiment or run 'nobody'"),
         ([hot, "nobody:student"], StoreError, "there is no experiment 'nobody'"),

@@ -9,7 +9,7 @@ from kdcore.analysis.results import (
     POINTS_KEPT,
     SNAPSHOTS_KEPT,
     Curves,
-    Pupils,
+    Taught,
     load_results,
     soften,
     taught_by,
@@ -85,12 +85,12 @@ def test_one_in_training_is_not_a_student_yet(store: Store) -> None:
 
 
 def test_equal_recipes_differ_in_temperature_alone(store: Store) -> None:
-    def pupils(**changes: object) -> Pupils:
+    def taught(**changes: object) -> Taught:
         _, (_, student) = experiment(store, CONFIG.replace(**changes), "teacher", "student")
-        return Pupils("e", store.run(student), None)
+        return Taught("e", store.run(student), None)
 
-    mine = pupils()
-    assert pupils(temperature=3.0).recipe() == mine.recipe()
+    mine = taught()
+    assert taught(temperature=3.0).recipe() == mine.recipe()
     for changes in (
         {"alpha": 0.5},
         {"seed": 1},
@@ -98,8 +98,8 @@ def test_equal_recipes_differ_in_temperature_alone(store: Store) -> None:
         {"labels": 200},
         {"teacher_seed": 4},
     ):
-        assert pupils(**changes).recipe() != mine.recipe(), changes
-    assert pupils(seed=2).recipe(with_seed=False) == mine.recipe(with_seed=False)
+        assert taught(**changes).recipe() != mine.recipe(), changes
+    assert taught(seed=2).recipe(with_seed=False) == mine.recipe(with_seed=False)
 
 
 def test_softening_needs_a_trained_teacher(store: Store) -> None:

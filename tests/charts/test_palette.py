@@ -108,8 +108,8 @@ def test_the_roles_are_the_stores() -> None:
 def test_alpha_and_unknown_names() -> None:
     assert colour("student") == "#2563eb"
     assert colour("student", alpha=0.5) == "rgba(37,99,235,0.5)"
-    with pytest.raises(ConfigError, match=r"colour must be one of teacher, .*, got 'pupil'"):
-        colour("pupil")
+    with pytest.raises(ConfigError, match=r"colour must be one of teacher, .*, got 'learner'"):
+        colour("learner")
 
 
 def test_swaps_are_unambiguous() -> None:

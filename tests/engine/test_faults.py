@@ -126,7 +126,7 @@ def test_killed_at_any_moment_again_and_again_a_run_loses_nothing_and_ends_as_if
             )
 
 
-def test_a_worker_that_dies_while_it_is_looked_at_leaves_a_job_that_the_next_look_finds(
+def test_a_worker_that_dies_during_a_poll_leaves_a_job_that_the_next_poll_finds(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = subprocess.Popen(["sleep", "60"])

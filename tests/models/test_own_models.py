@@ -254,7 +254,7 @@ def test_a_trained_teacher_with_a_softmax_head_teaches_as_it_is(
         models.build(config.teacher, (8, 8, 1), 10)
 
 
-def test_a_brought_student_starts_fresh_by_seed_or_from_its_file(
+def test_a_student_of_ones_own_starts_fresh_by_seed_or_from_its_file(
     store: Store, tmp_path: Path
 ) -> None:
     theirs = network(layers.Dense(5), layers.Dense(10, activation="softmax"))

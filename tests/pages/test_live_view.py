@@ -1,4 +1,4 @@
-"""Tabs on one experiment share their look at the store and their drawings, and never see an old
+"""Tabs on one experiment share their polls of the store and their drawings, and never see an old
 one.
 """
 
@@ -100,13 +100,13 @@ def test_the_more_tabs_watch_the_less_often_each_looks(
                 live_view, "get_script_run_ctx", lambda context=context, **_: context
             )
             view.look()
-        return view.seconds_between_looks()
+        return view.seconds_between_polls()
 
-    assert watch(1) == watch(9) == live_view.SECONDS_BETWEEN_LOOKS
+    assert watch(1) == watch(9) == live_view.SECONDS_BETWEEN_POLLS
     assert watch(99) == pytest.approx(3.0)
     later = time.monotonic() + 60
     monkeypatch.setattr(live_view.time, "monotonic", lambda: later)
-    assert watch(1) == live_view.SECONDS_BETWEEN_LOOKS  # the others have left
+    assert watch(1) == live_view.SECONDS_BETWEEN_POLLS  # the others have left
 
 
 def test_what_a_tab_draws_does_not_change_under_its_hands(view: LiveView) -> None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from kdcore.analysis.results import Pupils, examples, logits, soften, taught_by
+from kdcore.analysis.results import Taught, examples, logits, soften, taught_by
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Run
@@ -44,7 +44,7 @@ class Lab:
 
     store: Store
     teacher: Run
-    students: dict[float, Pupils]
+    students: dict[float, Taught]
 
     def answers(self, role: str = "teacher") -> np.ndarray:
         run = self.teacher if role == "teacher" else getattr(self.students[10.0], role)

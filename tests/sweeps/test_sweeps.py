@@ -472,7 +472,7 @@ def test_a_cell_that_does_badly_is_pruned_and_can_be_trained_on(store: Store) ->
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
     chosen = sweep_results.winner(store, sweep)
     assert chosen is not None
-    assert chosen.compared == 2, "a pruned cell was looked at as well"
+    assert chosen.compared == 2, "a pruned cell was compared as well"
     sweeps.resume(store, Engine(store), sweep_id)
     assert store.job(hopeless.id).status == "stopped", "resuming a sweep leaves it"
     store.requeue(hopeless.id)

@@ -352,7 +352,7 @@ def test_a_table_of_ones_own_leaves_with_the_scaling_of_its_features(
     assert names["outcome"].accuracies("student") == outcome.accuracies("student")
 
 
-def test_a_teacher_that_was_brought_leaves_too_and_its_card_does_not_claim_its_training(
+def test_a_teacher_of_ones_own_leaves_too_and_its_card_does_not_claim_its_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = keras.Sequential(
@@ -386,7 +386,7 @@ def test_a_teacher_that_was_brought_leaves_too_and_its_card_does_not_claim_its_t
     ):  # the worker that took the model in is still there, and may be faster
         time.sleep(0.05)
     card = bundle(store, run.id, "onnx")["MODEL_CARD.md"].decode()
-    assert "Brought as a trained file and used as it is." in card
+    assert "Added as a trained file and used as it is." in card
     assert "epochs on true labels" not in card
     names: dict = {}
     exec(script(store, outcome.experiment_id), names)
