@@ -37,7 +37,7 @@ ARTIFACT_BYTES = {"model": 30_000, "logits": 18_000}
 def fill(store: Store, experiments: int, points: int) -> None:
     """Store finished experiments of three seeds with ``points`` on each run's curve.
 
-    The figures are random.
+    The numbers are random.
     """
     random, now = np.random.default_rng(0), time.time()
     rows: dict[Any, list[dict[str, Any]]] = {

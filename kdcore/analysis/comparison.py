@@ -1,7 +1,7 @@
-"""Models side by side: every figure of the Compare page and of ``kdcore compare``, from what the
+"""Models side by side: every number of the Compare page and of ``kdcore compare``, from what the
 store holds.
 
-All accuracies, errors and answers are on the test data, which chose nothing. A contender's figures
+All accuracies, errors and answers are on the test data, which chose nothing. A contender's numbers
 are means over its trained seeds; what needs one model (McNemar, the gallery) takes the runs of one
 seed.
 """
@@ -46,7 +46,7 @@ from kdcore.storage.cursors import next_cursor
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store, current_points
 
-# What accuracy is weighed against: the figure's key, its title with unit.
+# What accuracy is weighed against: the number's key, its title with unit.
 COSTS = {
     "parameters": "parameters",
     "multiply_accumulates": "multiply-accumulates of one example",
@@ -57,7 +57,7 @@ COSTS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
+class Numbers:
     """What is known of one contender; None where nothing of it is trained, or it was not measured
     yet.
 
@@ -123,7 +123,7 @@ class Comparison:
 
     contenders: tuple[Contender, ...]
     looks: tuple[Look, ...]
-    figures: tuple[Figures, ...]
+    numbers: tuple[Numbers, ...]
     pairs: tuple[Pair, ...]
     class_names: tuple[str, ...]
     labels: IntArray
@@ -156,9 +156,9 @@ class Comparison:
         """
         require(cost in COSTS, "cost", f"one of {', '.join(COSTS)}", cost)
         nan = float("nan")
-        costs = [nan if (value := each.cost(cost)) is None else value for each in self.figures]
+        costs = [nan if (value := each.cost(cost)) is None else value for each in self.numbers]
         return pareto_front(
-            costs, [nan if each.accuracy is None else each.accuracy for each in self.figures]
+            costs, [nan if each.accuracy is None else each.accuracy for each in self.numbers]
         )
 
     def settings_that_differ(self) -> list[tuple[str, list[Any]]]:
@@ -204,9 +204,9 @@ class Comparison:
         """Return everything for JSON; docs/command-line.md has its keys."""
         return {
             "models": [
-                _contender_dict(contender, look, figures)
-                for contender, look, figures in zip(
-                    self.contenders, self.looks, self.figures, strict=True
+                _contender_dict(contender, look, numbers)
+                for contender, look, numbers in zip(
+                    self.contenders, self.looks, self.numbers, strict=True
                 )
             ],
             "pairs": [self._pair_dict(pair) for pair in self.pairs],
@@ -285,7 +285,7 @@ def compare_contenders(
     card = dataset_card(contenders[0].config["dataset"])
     labels = _labels(store, contenders)
     read = _Reader(store, labels)
-    figures = [_figures(read, each, len(card.class_names), temperature) for each in contenders]
+    numbers = [_numbers(read, each, len(card.class_names), temperature) for each in contenders]
     shown = [each.run(seed) for each in contenders]
     named = looks(contenders)
     pairs = [
@@ -297,7 +297,7 @@ def compare_contenders(
     return Comparison(
         tuple(contenders),
         tuple(named),
-        tuple(figures),
+        tuple(numbers),
         tuple(pairs),
         card.class_names,
         labels,
@@ -372,11 +372,11 @@ class _Reader:
         return self.logits(run).argmax(axis=1) == self.labels
 
 
-def _figures(read: _Reader, contender: Contender, classes: int, temperature: float) -> Figures:
+def _numbers(read: _Reader, contender: Contender, classes: int, temperature: float) -> Numbers:
     runs = contender.trained
     if not runs:
         begun = contender.runs[0].parameters if contender.runs else 0
-        return Figures((), parameters=begun or None)
+        return Numbers((), parameters=begun or None)
     accuracies = tuple(float(run.summary["test_accuracy"]) for run in runs)
     predicted = [read.logits(run).argmax(axis=1) for run in runs]
     interval, kind = _interval(runs, accuracies)
@@ -388,7 +388,7 @@ def _figures(read: _Reader, contender: Contender, classes: int, temperature: flo
         taught["kl"] = float(
             np.mean([mean_kl(answers, read.logits(run), temperature) for run in runs])
         )
-    return Figures(
+    return Numbers(
         accuracies,
         accuracy=float(np.mean(accuracies)),
         interval=interval,
@@ -515,8 +515,8 @@ def _verdict(gain: PairedGain, first: str, second: str) -> str:
 # --- For JSON ---
 
 
-def _contender_dict(contender: Contender, look: Look, figures: Figures) -> dict[str, Any]:
-    low, high = figures.interval or (None, None)
+def _contender_dict(contender: Contender, look: Look, numbers: Numbers) -> dict[str, Any]:
+    low, high = numbers.interval or (None, None)
     return {
         "id": contender.id,
         "name": look.name,
@@ -527,27 +527,27 @@ def _contender_dict(contender: Contender, look: Look, figures: Figures) -> dict[
         "status": contender.status.value,
         "state": contender.state,
         "accuracy": {
-            "mean": figures.accuracy,
+            "mean": numbers.accuracy,
             "low": low,
             "high": high,
-            "interval": figures.interval_kind,
+            "interval": numbers.interval_kind,
             "by_seed": {str(run.seed): run.summary["test_accuracy"] for run in contender.trained},
         },
-        "negative_log_likelihood": figures.negative_log_likelihood,
-        "expected_calibration_error": figures.expected_calibration_error,
-        "parameters": figures.parameters,
-        "multiply_accumulates": figures.multiply_accumulates,
-        "file_bytes": figures.file_bytes,
-        "latency": figures.latency,
+        "negative_log_likelihood": numbers.negative_log_likelihood,
+        "expected_calibration_error": numbers.expected_calibration_error,
+        "parameters": numbers.parameters,
+        "multiply_accumulates": numbers.multiply_accumulates,
+        "file_bytes": numbers.file_bytes,
+        "latency": numbers.latency,
         "teacher": {
             "run": contender.teacher.id if contender.teacher is not None else None,
-            "agreement": figures.agreement,
-            "kl": finite_or_none(figures.kl),
+            "agreement": numbers.agreement,
+            "kl": finite_or_none(numbers.kl),
         },
         "per_class_accuracy": None
-        if figures.per_class is None
-        else [finite_or_none(float(value)) for value in figures.per_class],
-        "confusion": None if figures.confusion is None else figures.confusion.tolist(),
+        if numbers.per_class is None
+        else [finite_or_none(float(value)) for value in numbers.per_class],
+        "confusion": None if numbers.confusion is None else numbers.confusion.tolist(),
     }
 
 

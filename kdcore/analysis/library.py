@@ -115,7 +115,7 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
         sizes = _bytes_of_experiments(session)
     rows = [
         _row(experiment, status, progress, deleted_at)
-        | _figures(tested.get(experiment.id, {}))
+        | _numbers(tested.get(experiment.id, {}))
         | {"tags": tags.get(experiment.id, []), "bytes": sizes.get(experiment.id, 0)}
         | {"sweep": sweep, "sweep_name": sweep_name}
         for experiment, status, progress, deleted_at, sweep, sweep_name in found
@@ -171,24 +171,24 @@ def _tested(session: Session) -> dict[str, dict[str, dict[int, tuple[float, int]
     return tested
 
 
-def _figures(tested: dict[str, dict[int, tuple[float, int]]]) -> dict[str, Any]:
+def _numbers(tested: dict[str, dict[int, tuple[float, int]]]) -> dict[str, Any]:
     """Return the mean accuracy of each role, and the gain over the seeds that have a student and a
     baseline.
     """
-    figures: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for role in ("teacher", "student", "baseline"):
         seeds = tested.get(role, {})
-        figures[f"{role}_accuracy"] = (
+        numbers[f"{role}_accuracy"] = (
             sum(accuracy for accuracy, _ in seeds.values()) / len(seeds) if seeds else None
         )
     students, baselines = tested.get("student", {}), tested.get("baseline", {})
     if both := sorted(students.keys() & baselines.keys()):
-        figures |= _gain(
+        numbers |= _gain(
             tuple(students[seed][0] for seed in both),
             tuple(baselines[seed][0] for seed in both),
             students[both[0]][1],
         )
-    return figures
+    return numbers
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -1,4 +1,4 @@
-"""What an experiment has to show: the same figures for the pages, the command line and the
+"""What an experiment has to show: the same numbers for the pages, the command line and the
 library.
 """
 
@@ -237,9 +237,9 @@ def taught_by(store: Store, teacher_id: str) -> list[Taught]:
 def soften(
     store: Store, experiment_id: str, temperature: float, seed: int | None = None
 ) -> dict[str, Any]:
-    """Return the temperature page's figures for an experiment's models at T, ready for JSON.
+    """Return the temperature page's numbers for an experiment's models at T, ready for JSON.
 
-    The figures of :func:`~kdcore.analysis.temperature.soften_report` on test data, with
+    The numbers of :func:`~kdcore.analysis.temperature.soften_report` on test data, with
     "experiment", "teacher_run" and "seed"; student and baseline are those of ``seed``, the
     experiment's first by default, and None until they are trained. Raises StoreError for an unknown
     experiment or one whose teacher is not trained, ConfigError for an unknown seed or a temperature

@@ -263,18 +263,18 @@ def _gain_over_examples(student: BoolArray, baseline: BoolArray, confidence: flo
 
 
 def format_points(mean: float, *bounds: float) -> list[str]:
-    """Format percentage points: one decimal, below one point two, and more where a figure would
+    """Format percentage points: one decimal, below one point two, and more where a number would
     read as zero.
     """
     fewest = 1 if abs(mean) >= 1 else 2
-    figures = (mean, *bounds)
+    numbers = (mean, *bounds)
     legible = (
         n
         for n in range(fewest, 5)
-        if all(figure == 0 or round(figure, n) != 0 for figure in figures)
+        if all(number == 0 or round(number, n) != 0 for number in numbers)
     )
     decimals = next(legible, fewest)
-    return [f"{round(figure, decimals) + 0.0:.{decimals}f}" for figure in figures]
+    return [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
 
 
 def _signed(points: float) -> str:

@@ -1,4 +1,4 @@
-"""What temperature does to a classifier's logits: every figure of the temperature page and of
+"""What temperature does to a classifier's logits: every number of the temperature page and of
 ``kdcore soften``.
 
 For logits z and temperature T the softened probabilities are p_T = softmax(z/T) (Hinton, Vinyals,
@@ -199,7 +199,7 @@ def temperature_curves(
     """
     values, truth = as_examples(logits, labels)
     grid = _temperatures(temperatures)
-    rows = [_figures(values, truth, temperature) for temperature in grid]
+    rows = [_numbers(values, truth, temperature) for temperature in grid]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -450,7 +450,7 @@ def _mean_norm(gradients: FloatArray) -> float:
     return float(np.linalg.norm(gradients, axis=-1).mean())
 
 
-# --- The page's figures in one place ---
+# --- The page's numbers in one place ---
 
 
 def soften_report(
@@ -463,7 +463,7 @@ def soften_report(
     validation_logits: ArrayLike | None = None,
     validation_labels: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Return the temperature page's figures at T, ready for JSON.
+    """Return the temperature page's numbers at T, ready for JSON.
 
     Args:
         teacher_logits: on the test data, [n, classes].
@@ -477,23 +477,23 @@ def soften_report(
         validation_labels: their true classes; without both, "calibration" is None.
 
     Returns:
-        "temperature", "examples", "classes"; the figures of :func:`temperature_curves` at T;
+        "temperature", "examples", "classes"; the numbers of :func:`temperature_curves` at T;
         "accuracy" (of the teacher); "calibration" (the fields of :class:`Calibration` and the test
         data's calibration error at T = 1 and at the temperature found); "confusions" (true, other,
         probability at T); "student" and "baseline" (accuracy, top-1 agreement with the teacher,
-        mean KL(teacher ‖ model) at T in nats), None where not given. A figure beyond floating-point
+        mean KL(teacher ‖ model) at T in nats), None where not given. A number beyond floating-point
         range is None.
     """
     teacher, truth = as_examples(teacher_logits, labels, ("teacher_logits", "labels"))
     similarity = class_similarity(teacher, truth, len(class_names), temperature)
-    figures = {
-        name: finite_or_none(value) for name, value in _figures(teacher, truth, temperature).items()
+    numbers = {
+        name: finite_or_none(value) for name, value in _numbers(teacher, truth, temperature).items()
     }
     confusions = most_confused(similarity, class_names)
     return {
         "examples": len(truth),
         "classes": len(class_names),
-        **figures,
+        **numbers,
         "accuracy": accuracy(teacher, truth),
         "calibration": _calibration_report(teacher, truth, validation_logits, validation_labels),
         "confusions": [
@@ -505,7 +505,7 @@ def soften_report(
     }
 
 
-def _figures(logits: FloatArray, labels: IntArray, temperature: float) -> dict[str, float]:
+def _numbers(logits: FloatArray, labels: IntArray, temperature: float) -> dict[str, float]:
     entropies, top = entropy(logits, temperature), top_probability(logits, temperature)
     return {
         "temperature": float(temperature),

@@ -1,4 +1,4 @@
-"""``python -m kdcore compare``: the figures of the Compare page, without a browser."""
+"""``python -m kdcore compare``: the numbers of the Compare page, without a browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import click
 
-from kdcore.analysis.comparison import Comparison, Figures, compare, settings_in_words
+from kdcore.analysis.comparison import Comparison, Numbers, compare, settings_in_words
 from kdcore.analysis.contenders import Contender, find_contenders
 from kdcore.analysis.temperature import format_percent
 from kdcore.cli.common import follow
@@ -66,8 +66,8 @@ def _measure(store: Store, contenders: list[Contender]) -> bool:
 def in_words(found: Comparison) -> str:
     """Return a comparison as text for a terminal."""
     lines = []
-    for contender, look, figures in zip(found.contenders, found.looks, found.figures, strict=True):
-        lines += _model_lines(contender, look.name, figures, found.temperature)
+    for contender, look, numbers in zip(found.contenders, found.looks, found.numbers, strict=True):
+        lines += _model_lines(contender, look.name, numbers, found.temperature)
     for pair in found.pairs:
         answers = pair.answers
         lines.append(f"{pair.verdict}.")
@@ -81,30 +81,30 @@ def in_words(found: Comparison) -> str:
 
 
 def _model_lines(
-    contender: Contender, name: str, figures: Figures, temperature: float
+    contender: Contender, name: str, numbers: Numbers, temperature: float
 ) -> list[str]:
     state = "" if contender.status is JobStatus.FINISHED else f" ({contender.state})"
     lines = [f"{contender.id}  {name}, {contender.model}{state}"]
-    if figures.accuracy is None or figures.interval is None:
+    if numbers.accuracy is None or numbers.interval is None:
         return lines
-    low, high = figures.interval
+    low, high = numbers.interval
     lines.append(
-        f"  accuracy {figures.accuracy:.2%} (95 % CI {low:.2%} to {high:.2%}, {figures.interval_kind}), NLL "
-        f"{figures.negative_log_likelihood:.4f} nats, ECE {figures.expected_calibration_error:.2%}"
+        f"  accuracy {numbers.accuracy:.2%} (95 % CI {low:.2%} to {high:.2%}, {numbers.interval_kind}), NLL "
+        f"{numbers.negative_log_likelihood:.4f} nats, ECE {numbers.expected_calibration_error:.2%}"
     )
     lines.append(
-        f"  {figures.parameters:,} parameters, {figures.multiply_accumulates or 0:,} multiply-accumulates, file "
-        f"{figures.file_bytes or 0:,} bytes"
+        f"  {numbers.parameters:,} parameters, {numbers.multiply_accumulates or 0:,} multiply-accumulates, file "
+        f"{numbers.file_bytes or 0:,} bytes"
     )
-    if figures.latency is not None:
+    if numbers.latency is not None:
         lines.append(
-            f"  {figures.latency['single_milliseconds']:.3g} ms for one example, "
-            f"{figures.latency['batch_milliseconds']:.3g} ms for {figures.latency['batch_size']}, on "
-            f"{figures.latency['machine']}"
+            f"  {numbers.latency['single_milliseconds']:.3g} ms for one example, "
+            f"{numbers.latency['batch_milliseconds']:.3g} ms for {numbers.latency['batch_size']}, on "
+            f"{numbers.latency['machine']}"
         )
-    if figures.agreement is not None and figures.kl is not None:
+    if numbers.agreement is not None and numbers.kl is not None:
         lines.append(
-            f"  names the teacher's class for {format_percent(figures.agreement)}, KL from it {figures.kl:.4f} nats at "
+            f"  names the teacher's class for {format_percent(numbers.agreement)}, KL from it {numbers.kl:.4f} nats at "
             f"T = {temperature:g}"
         )
     return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kdcore.analysis.results import soften as soften_figures
+from kdcore.analysis.results import soften as soften_report
 from kdcore.analysis.results import summary
 from kdcore.analysis.temperature import format_percent
 from kdcore.cli import library as cli_library
@@ -130,11 +130,11 @@ def show(store_url: str, experiment_id: str, as_json: bool) -> None:
 def soften(
     store_url: str, experiment_id: str, temperature: float, seed: int | None, as_json: bool
 ) -> None:
-    """Show what a temperature does to a teacher's answers on test data: the figures of the
+    """Show what a temperature does to a teacher's answers on test data: the numbers of the
     Temperature page.
     """
-    figures = soften_figures(Store(store_url), experiment_id, temperature, seed)
-    click.echo(json.dumps(figures) if as_json else _softened_in_words(figures))
+    numbers = soften_report(Store(store_url), experiment_id, temperature, seed)
+    click.echo(json.dumps(numbers) if as_json else _softened_in_words(numbers))
 
 
 @main.command()
@@ -165,28 +165,28 @@ def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
 
 
-def _softened_in_words(figures: dict[str, Any]) -> str:
-    calibration = figures["calibration"]
+def _softened_in_words(numbers: dict[str, Any]) -> str:
+    calibration = numbers["calibration"]
     alike = ", ".join(
         f"{pair['true']} → {pair['other']} ({format_percent(pair['probability'])})"
-        for pair in figures["confusions"]
+        for pair in numbers["confusions"]
     )
     lines = [
-        f"teacher {figures['teacher_run']} at T = {figures['temperature']:g} on {figures['examples']:,} test examples of "
-        f"{figures['classes']} classes, {figures['accuracy']:.2%} right at any T",
-        f"  entropy            {figures['entropy']:.4f} nats, as among {figures['effective_classes']:.2f} equal classes",
-        f"  top probability    {figures['top_probability']:.2%}, under 50 % for {figures['share_under_half']:.2%} of examples",
-        f"  calibration error  {figures['expected_calibration_error']:.2%}; {calibration['error_before']:.2%} at T = 1, "
+        f"teacher {numbers['teacher_run']} at T = {numbers['temperature']:g} on {numbers['examples']:,} test examples of "
+        f"{numbers['classes']} classes, {numbers['accuracy']:.2%} right at any T",
+        f"  entropy            {numbers['entropy']:.4f} nats, as among {numbers['effective_classes']:.2f} equal classes",
+        f"  top probability    {numbers['top_probability']:.2%}, under 50 % for {numbers['share_under_half']:.2%} of examples",
+        f"  calibration error  {numbers['expected_calibration_error']:.2%}; {calibration['error_before']:.2%} at T = 1, "
         f"{calibration['error_after']:.2%} where calibrated. {calibration['sentence']}",
         f"  most alike         {alike}",
     ]
     for role in ("student", "baseline"):
-        if (part := figures[role]) is not None:
+        if (part := numbers[role]) is not None:
             distance = (
                 "beyond measure" if part["mean_kl"] is None else f"{part['mean_kl']:.4f} nats"
             )
             words = f"{part['accuracy']:.2%} right, agrees on {part['agreement']:.2%}, mean KL from the teacher {distance}"
-            lines.append(f"  {role:<18} {words} (seed {figures['seed']})")
+            lines.append(f"  {role:<18} {words} (seed {numbers['seed']})")
     return "\n".join(lines)
 
 

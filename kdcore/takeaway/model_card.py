@@ -77,7 +77,7 @@ def _data(run: Run, reports: Sequence[dict]) -> str:
         budget = "All of them" if config.labels is None else f"{config.labels:,} of them"
         lines.append(f"{budget} came with their true label.")
     lines.append(
-        f"{run.summary['test_examples']:,} test examples, which chose nothing, were used for the figures below."
+        f"{run.summary['test_examples']:,} test examples, which chose nothing, were used for the numbers below."
     )
     return " ".join(lines)
 
@@ -88,7 +88,7 @@ def _training(store: Store, run: Run) -> str:
     if _trained_elsewhere(run):
         return (
             f"Added as a trained file and used as it is. {run.summary.get('fit', '')} What it was trained on is not known "
-            "here; if test data was among it, the figures below flatter it."
+            "here; if test data was among it, the numbers below flatter it."
         )
     if run.role == "teacher":
         precision = run.summary.get("precision", "float32")

@@ -1,4 +1,4 @@
-"""Experiments as one HTML file that explains itself: curves, figures, verdict, settings and
+"""Experiments as one HTML file that explains itself: curves, numbers, verdict, settings and
 versions, for any browser.
 
 The file asks for nothing from the network, and its content policy forbids it to: the chart library

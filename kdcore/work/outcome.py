@@ -36,7 +36,7 @@ SECONDS_BETWEEN_POLLS = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained experiment: its figures, curves and models.
+    """A trained experiment: its numbers, curves and models.
 
     Roles are "teacher", "student" and "baseline".
     """
@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """All figures as one JSON-able object: what ``python -m kdcore show ID --json`` prints."""
+        """All numbers as one JSON-able object: what ``python -m kdcore show ID --json`` prints."""
         return results.summary(self.store, self.experiment_id)
 
     @property

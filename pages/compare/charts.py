@@ -13,7 +13,7 @@ from kdcore.analysis.statistics import FloatArray, IntArray
 from kdcore.charts.figures import as_label, base_axis, base_layout
 from kdcore.palette import GRID, INK, MUTED, Look, colour
 
-MOST_WRITTEN = 20  # more classes than this would be a wall of figures
+MOST_WRITTEN = 20  # more classes than this would be a wall of numbers
 _COST_FORMATS = {"single_milliseconds": ".3~g", "batch_milliseconds": ".3~g"}
 
 
@@ -24,15 +24,15 @@ def against_cost(found: Comparison, cost: str) -> go.Figure:
     """
     front = found.front(cost)
     known = [
-        (at, price, figures.accuracy)
-        for at, figures in enumerate(found.figures)
-        if (price := figures.cost(cost)) is not None and figures.accuracy is not None
+        (at, price, numbers.accuracy)
+        for at, numbers in enumerate(found.numbers)
+        if (price := numbers.cost(cost)) is not None and numbers.accuracy is not None
     ]
     traces: list[dict[str, Any]] = [
         _front_line([(price, value) for at, price, value in known if front[at]])
     ]
     for at, price, value in known:
-        low, high = found.figures[at].interval or (value, value)
+        low, high = found.numbers[at].interval or (value, value)
         name = as_label(found.looks[at].name)
         form = _COST_FORMATS.get(cost, ",.0f")
         traces.append(
@@ -101,7 +101,7 @@ def class_by_class(found: Comparison) -> go.Figure:
     The classes that tell the models apart most come first.
     """
     known = [
-        (at, each.per_class) for at, each in enumerate(found.figures) if each.per_class is not None
+        (at, each.per_class) for at, each in enumerate(found.numbers) if each.per_class is not None
     ]
     table = np.array([values for _, values in known]).reshape(len(known), -1)
     order = (

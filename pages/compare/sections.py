@@ -158,8 +158,8 @@ def accuracy_against_cost(state: PageState, found: Comparison) -> None:
         description=f"Test accuracy against {COSTS[state.cost]}; on the Pareto front: {', '.join(front) or 'none yet'}",
     )
     if state.cost.endswith("_milliseconds") and any(
-        each.trained and not figures.latency
-        for each, figures in zip(found.contenders, found.figures, strict=True)
+        each.trained and not numbers.latency
+        for each, numbers in zip(found.contenders, found.numbers, strict=True)
     ):
         st.caption("Some models are not measured yet: press *Measure* above.")
 
@@ -180,7 +180,7 @@ def class_by_class(state: PageState, found: Comparison) -> None:
     pair = choose_pair(state, found, "classes")
     if pair is None:
         return
-    matrices = [found.figures[at].confusion for at in pair]
+    matrices = [found.numbers[at].confusion for at in pair]
     looks = (found.looks[pair[0]], found.looks[pair[1]])
     columns = st.columns(3, gap="medium")
     for place, (column, matrix, look) in enumerate(zip(columns, matrices, looks, strict=False)):

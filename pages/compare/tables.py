@@ -1,4 +1,4 @@
-"""The Compare page's tables: models as columns, figures as rows; and pair against pair."""
+"""The Compare page's tables: models as columns, numbers as rows; and pair against pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from kdcore.analysis.comparison import Comparison, Figures, Pair
+from kdcore.analysis.comparison import Comparison, Numbers, Pair
 from kdcore.analysis.contenders import Contender
 from kdcore.analysis.statistics import format_points
 from kdcore.palette import TONES, Look
@@ -40,17 +40,17 @@ NONE = "–"
 
 
 def figures_table(found: Comparison) -> None:
-    """Draw every figure of every model."""
+    """Draw every number of every model."""
     head = "".join(
         f"<th scope='col'>{swatch(look)}{html.escape(look.name)}<small>{html.escape(contender.model)}{_state(contender)}"
         "</small></th>"
         for look, contender in zip(found.looks, found.contenders, strict=True)
     )
-    rows = "".join(_row(title, about, cell, found.figures) for title, about, cell in _rows(found))
+    rows = "".join(_row(title, about, cell, found.numbers) for title, about, cell in _rows(found))
     table(
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody>",
-        "Figures of each model",
-        "kd-figures",
+        "Numbers of each model",
+        "kd-numbers",
     )
 
 
@@ -76,16 +76,16 @@ def _state(contender: Contender) -> str:
 
 
 def _row(
-    title: str, about: str, cell: Callable[[Figures], str | None], figures: Sequence[Figures]
+    title: str, about: str, cell: Callable[[Numbers], str | None], numbers: Sequence[Numbers]
 ) -> str:
     cells = "".join(
-        f"<td>{NONE if (text := cell(each)) is None else text}</td>" for each in figures
+        f"<td>{NONE if (text := cell(each)) is None else text}</td>" for each in numbers
     )
     return f"<tr><th scope='row' title='{html.escape(about, quote=True)}'>{html.escape(title)}</th>{cells}</tr>"
 
 
-def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Figures], str | None]]]:
-    batch = next((each.latency["batch_size"] for each in found.figures if each.latency), 64)
+def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Numbers], str | None]]]:
+    batch = next((each.latency["batch_size"] for each in found.numbers if each.latency), 64)
     return [
         ("Test accuracy", "Mean over seeds, with its 95 % interval", _accuracy),
         (
@@ -136,7 +136,7 @@ def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Figures], str | N
     ]
 
 
-def _accuracy(each: Figures) -> str | None:
+def _accuracy(each: Numbers) -> str | None:
     if each.accuracy is None or each.interval is None:
         return None
     low, high = each.interval
@@ -144,11 +144,11 @@ def _accuracy(each: Figures) -> str | None:
 
 
 def number(value: float | None, pattern: str) -> str | None:
-    """Return a figure in bold, None where there is none."""
+    """Return a number in bold, None where there is none."""
     return None if value is None else f"<b>{pattern.format(value)}</b>"
 
 
-def _time(each: Figures, name: str) -> str | None:
+def _time(each: Numbers, name: str) -> str | None:
     if each.latency is None:
         return None
     low, high = each.latency[f"{name}_quartiles"]

@@ -76,7 +76,7 @@ def draw(store: Store) -> None:
         show_in_address(state.write(), page="/compare", key="compare_address")
         return
     ids = tuple(each.id for each in contenders)
-    # In a fragment: while something is trained or measured, figures and curves follow; the table
+    # In a fragment: while something is trained or measured, numbers and curves follow; the table
     # above stays still.
     seconds = SECONDS_BETWEEN_POLLS if _live(store, contenders) else None
     follow(_body, seconds, key="compare_follow")(store, state, ids)
@@ -225,7 +225,7 @@ def _kept(
 ) -> Comparison:
     """Compare once for all visitors.
 
-    ``signature`` changes with everything that the figures depend on.
+    ``signature`` changes with everything that the numbers depend on.
     """
     return compare_contenders(_store, _contenders, temperature=temperature, seed=seed)
 
@@ -277,7 +277,7 @@ def _verdict(gain: PairedGain, words: str) -> None:
 
 
 def _settings(state: PageState, found: Comparison) -> None:
-    """The two settings that the figures depend on: T, and whose runs stand for a model where one is
+    """The two settings that the numbers depend on: T, and whose runs stand for a model where one is
     needed.
     """
     learners = [each for each in found.contenders if each.role != "teacher"]
@@ -346,7 +346,7 @@ def _measure(store: Store, found: Comparison) -> None:
         st.progress(min(job.progress, 1.0), f"{job.phase[:1].upper()}{job.phase[1:]}", width=320)
         return
     trained = [each for each in found.contenders if each.trained]
-    measured = [each.latency for each in found.figures if each.latency is not None]
+    measured = [each.latency for each in found.numbers if each.latency is not None]
     if trained:
         st.button(
             "Measure again" if measured else "Measure speed",

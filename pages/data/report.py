@@ -1,4 +1,4 @@
-"""What a check found, on screen: figures, warnings, classes, examples."""
+"""What a check found, on screen: numbers, warnings, classes, examples."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
 
 def _figures(report: Report) -> None:
     division = report.division
-    figures = [
+    numbers = [
         (
             "Examples",
             f"{sum(report.parts.values()):,}",
@@ -70,7 +70,7 @@ def _figures(report: Report) -> None:
         ("In the store", in_bytes(report.stored_bytes), "Room that the examples take."),
     ]
     with st.container(horizontal=True, gap="small"):
-        for label, value, about in figures:
+        for label, value, about in numbers:
             st.metric(label, value, help=about, border=True)
 
 

@@ -27,7 +27,7 @@ SECONDS_BETWEEN_POLLS = 0.7
 
 
 def draw(store: Store, sweep_id: str) -> None:
-    """Draw a sweep; while it is live, map and figures follow by themselves."""
+    """Draw a sweep; while it is live, map and numbers follow by themselves."""
     engine().tend()
     sweep = sweep_results.load(store, sweep_id)
     _header(store, sweep)
@@ -204,7 +204,7 @@ def _figures(sweep: SweepResults) -> None:
         sweep.trained["student"],
         sweep.trained["baseline"] + sweep.trained["teacher"],
     )
-    figures = [
+    numbers = [
         (
             "Best cell",
             _short(best.values) if best else "–",
@@ -237,7 +237,7 @@ def _figures(sweep: SweepResults) -> None:
         ),
     ]
     with st.container(horizontal=True, gap="small"):
-        for label, value, about in figures:
+        for label, value, about in numbers:
             st.metric(label, value, help=about, border=True)
 
 

@@ -370,7 +370,7 @@ def _spoken_cells(matrix: FloatArray, class_names: Sequence[str]) -> list[list[s
 def _cell_texts(matrix: FloatArray) -> list[dict[str, Any]]:
     """The diagonal in words, quietly, and every cell from 1 % up.
 
-    Many classes would be a wall of figures.
+    Many classes would be a wall of numbers.
     """
     found = []
     for row, column in np.argwhere(np.isfinite(matrix)) if len(matrix) <= 20 else ():

@@ -1,4 +1,4 @@
-"""One experiment on screen: progress, figures, curves, and the softened distributions
+"""One experiment on screen: progress, numbers, curves, and the softened distributions
 beside them.
 """
 
@@ -30,7 +30,7 @@ from pages.train import take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
-    """Draw an experiment; while it is live, its figures and charts follow by themselves."""
+    """Draw an experiment; while it is live, its numbers and charts follow by themselves."""
     engine().tend()
     view = view_of(store, store.url, experiment_id)
     results = view.look(at_once=True).results
@@ -128,7 +128,7 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     results = look.results
     _state_in_words(view.store, results)
     with st.container(horizontal=True, gap="small"):
-        for label, value, about in look.once("figures", lambda: _figures(view.store, look)):
+        for label, value, about in look.once("numbers", lambda: _numbers(view.store, look)):
             st.metric(label, value, help=about, border=True)
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
@@ -218,12 +218,12 @@ def _gain_of(_store: Store, experiment_id: str, finished: tuple[str, ...]) -> Pa
     return gain(_store, load_results(_store, experiment_id)) if finished else None
 
 
-def _figures(store: Store, look: Look) -> list[tuple[str, str, str]]:
-    """Return six figures, each with its name and what it is: accuracies on test once trained, on
+def _numbers(store: Store, look: Look) -> list[tuple[str, str, str]]:
+    """Return six numbers, each with its name and what it is: accuracies on test once trained, on
     validation before.
     """
     results, curves = look.results, look.curves
-    figures: list[tuple[str, str, str]] = []
+    numbers: list[tuple[str, str, str]] = []
     names = {
         "teacher": "Teacher",
         "student": "Student (distilled)",
@@ -231,16 +231,16 @@ def _figures(store: Store, look: Look) -> list[tuple[str, str, str]]:
     }
     for role, name in names.items():
         accuracy, where = accuracy_so_far(look, role)
-        figures.append((name, "–" if accuracy is None else f"{accuracy:.1%}", where))
-    figures.append(_gain_figure(store, look))
-    figures.append(("Size", _size(results), _parameters(results)))
+        numbers.append((name, "–" if accuracy is None else f"{accuracy:.1%}", where))
+    numbers.append(_gain_number(store, look))
+    numbers.append(("Size", _size(results), _parameters(results)))
     speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
     about_speed = "Training examples a second, of the model that reported last."
-    figures.append(("Speed", f"{speed[-1]:,.0f}/s" if speed else "–", about_speed))
-    return figures
+    numbers.append(("Speed", f"{speed[-1]:,.0f}/s" if speed else "–", about_speed))
+    return numbers
 
 
-def _gain_figure(store: Store, look: Look) -> tuple[str, str, str]:
+def _gain_number(store: Store, look: Look) -> tuple[str, str, str]:
     found = _gain(store, look.results)
     if found is not None:
         return (

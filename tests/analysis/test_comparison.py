@@ -1,4 +1,4 @@
-"""Models side by side: each figure against scikit-learn, SciPy or a computation of its own, on two
+"""Models side by side: each number against scikit-learn, SciPy or a computation of its own, on two
 real experiments.
 """
 
@@ -68,34 +68,34 @@ def test_every_metric_equals_scikit_learn(store: Store, found: Comparison) -> No
     truth = examples(store, teacher.summary["dataset"], "test")["labels"]
     taught = logits(store, teacher, "test")
     classes = range(10)
-    for contender, figures in zip(found.contenders, found.figures, strict=True):
+    for contender, numbers in zip(found.contenders, found.numbers, strict=True):
         answers = [logits(store, run, "test") for run in contender.runs]
         said = [each.argmax(axis=1) for each in answers]
         scores = [sklearn.metrics.accuracy_score(truth, each) for each in said]
-        assert figures.accuracies == pytest.approx(scores)
-        assert figures.accuracy == pytest.approx(np.mean(scores))
+        assert numbers.accuracies == pytest.approx(scores)
+        assert numbers.accuracy == pytest.approx(np.mean(scores))
         losses = [
             sklearn.metrics.log_loss(truth, softmax(each), labels=classes) for each in answers
         ]
-        assert figures.negative_log_likelihood == pytest.approx(np.mean(losses), rel=1e-5)
+        assert numbers.negative_log_likelihood == pytest.approx(np.mean(losses), rel=1e-5)
         errors = [calibration_error(softmax(each), truth) for each in answers]
-        assert figures.expected_calibration_error == pytest.approx(np.mean(errors), rel=1e-5)
+        assert numbers.expected_calibration_error == pytest.approx(np.mean(errors), rel=1e-5)
         recalls = [
             sklearn.metrics.recall_score(truth, each, average=None, labels=classes) for each in said
         ]
-        np.testing.assert_allclose(figures.per_class, np.mean(recalls, axis=0))
+        np.testing.assert_allclose(numbers.per_class, np.mean(recalls, axis=0))
         matrices = [sklearn.metrics.confusion_matrix(truth, each, labels=classes) for each in said]
-        np.testing.assert_array_equal(figures.confusion, np.sum(matrices, axis=0))
+        np.testing.assert_array_equal(numbers.confusion, np.sum(matrices, axis=0))
         if contender.role == "teacher":
-            assert (figures.agreement, figures.kl) == (None, None)
+            assert (numbers.agreement, numbers.kl) == (None, None)
             continue
         same = [sklearn.metrics.accuracy_score(taught.argmax(axis=1), each) for each in said]
         apart = [
             scipy.stats.entropy(softmax(taught, 3.0), softmax(each, 3.0), axis=1).mean()
             for each in answers
         ]
-        assert figures.agreement == pytest.approx(np.mean(same))
-        assert figures.kl == pytest.approx(np.mean(apart), rel=1e-5)
+        assert numbers.agreement == pytest.approx(np.mean(same))
+        assert numbers.kl == pytest.approx(np.mean(apart), rel=1e-5)
 
 
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
@@ -110,11 +110,11 @@ def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 
 def test_intervals_over_seeds_and_over_examples(store: Store, found: Comparison) -> None:
-    student = found.figures[1]
+    student = found.numbers[1]
     interval = scipy.stats.ttest_1samp(student.accuracies, 0).confidence_interval(0.95)
     assert student.interval == pytest.approx((max(0, interval.low), min(1, interval.high)))
     assert student.interval_kind == "t over 2 seeds"
-    teacher, run = found.figures[0], found.contenders[0].runs[0]
+    teacher, run = found.numbers[0], found.contenders[0].runs[0]
     right, n = run.summary["test_correct"], run.summary["test_examples"]
     wilson = scipy.stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
     assert teacher.interval == pytest.approx((wilson.low, wilson.high))
@@ -122,11 +122,11 @@ def test_intervals_over_seeds_and_over_examples(store: Store, found: Comparison)
 
 
 def test_sizes_are_those_of_the_models(store: Store, found: Comparison) -> None:
-    for contender, figures in zip(found.contenders, found.figures, strict=True):
+    for contender, numbers in zip(found.contenders, found.numbers, strict=True):
         data = store.artifact(f"model/{contender.runs[0].id}")
         assert data is not None
-        assert figures.file_bytes == len(data)
-    student, baseline = found.figures[1:3]
+        assert numbers.file_bytes == len(data)
+    student, baseline = found.numbers[1:3]
     # conv-4-8 on 8x8 images: 40 + 296 + 330 weights and biases; 4x4x4x9 + 2x2x8x9x4 + 32x10
     # products
     assert student.parameters == baseline.parameters == 40 + 296 + 330
@@ -200,7 +200,7 @@ def test_mcnemar_and_the_gallery_add_up(
 
 def test_the_front_leaves_out_whoever_is_beaten(found: Comparison) -> None:
     for cost in ("parameters", "multiply_accumulates", "file_bytes"):
-        points = [(figures.cost(cost), figures.accuracy) for figures in found.figures]
+        points = [(numbers.cost(cost), numbers.accuracy) for numbers in found.numbers]
         for kept, (price, value) in zip(found.front(cost), points, strict=True):
             beaten = any(p <= price and v >= value and (p, v) != (price, value) for p, v in points)
             assert kept == (not beaten)
@@ -318,7 +318,7 @@ def test_what_is_live_or_was_stopped_is_compared_for_what_it_has(
     store.claim("worker", live)
     found = compare(store, ids)
     assert found.contenders[0].state == "in training, 0 of 2 trained"
-    assert (found.figures[0].accuracy, found.figures[0].parameters) == (None, 12)
+    assert (found.numbers[0].accuracy, found.numbers[0].parameters) == (None, 12)
     assert (found.pairs, found.predictions[0]) == ((), None)
     json.dumps(found.to_dict(), allow_nan=False)
     curves = RunCurves()
@@ -338,8 +338,8 @@ def test_measuring_in_a_job(store: Store, experiments: tuple[str, str]) -> None:
     job = store.add_job("measure", {"run_ids": [each.trained[0].id for each in chosen]})
     assert run_job(store.url, job) == "finished"
     found = compare(store, [experiments[0]])
-    for figures in found.figures:
-        measured = figures.latency
+    for numbers in found.numbers:
+        measured = numbers.latency
         assert measured is not None
         assert (
             0
@@ -347,7 +347,7 @@ def test_measuring_in_a_job(store: Store, experiments: tuple[str, str]) -> None:
             <= measured["single_milliseconds"]
             <= measured["single_quartiles"][1]
         )
-        assert figures.cost("batch_milliseconds") == measured["batch_milliseconds"] > 0
+        assert numbers.cost("batch_milliseconds") == measured["batch_milliseconds"] > 0
         assert measured["batch_milliseconds"] < 64 * measured["single_milliseconds"]
         assert measured["repeats"] >= 20
         assert measured["batch_size"] == 64
@@ -360,7 +360,7 @@ def test_measuring_in_a_job(store: Store, experiments: tuple[str, str]) -> None:
     assert store.job(unfinished).error == f"there is no run 'nobody' in {store.url}"
 
 
-def test_the_command_prints_the_same_figures(
+def test_the_command_prints_the_same_numbers(
     store: Store, found: Comparison, experiments: tuple[str, str]
 ) -> None:
     hot, cold = experiments
@@ -368,8 +368,8 @@ def test_the_command_prints_the_same_figures(
     printed = CliRunner().invoke(main, [*arguments, "--json"])
     assert json.loads(printed.stdout) == json.loads(json.dumps(found.to_dict(), allow_nan=False))
     words = CliRunner().invoke(main, arguments).stdout
-    for figures in found.figures:
-        assert f"accuracy {figures.accuracy:.2%}" in words
+    for numbers in found.numbers:
+        assert f"accuracy {numbers.accuracy:.2%}" in words
     for pair in found.pairs:
         assert pair.verdict in words
     refused = CliRunner().invoke(main, ["--store", store.url, "compare", f"{hot}:student"])

@@ -181,19 +181,19 @@ def test_soften_gives_the_figures_of_the_temperature_page(url: str, trained: dic
     from kdcore.analysis.results import load_results, logits
 
     arguments = ("soften", "--experiment", trained["experiment"], "--temperature", "4")
-    figures = json.loads(kdcore(url, *arguments, "--json").stdout)
+    numbers = json.loads(kdcore(url, *arguments, "--json").stdout)
     store = Store(url)
     answers = logits(
         store, load_results(store, trained["experiment"]).runs("teacher")[0], "test"
     ).astype(float)
-    assert figures["entropy"] == pytest.approx(
+    assert numbers["entropy"] == pytest.approx(
         np.mean(entropy(softmax(answers / 4, axis=1), axis=1))
     )
     words = kdcore(url, *arguments).stdout
-    assert f"entropy            {figures['entropy']:.4f} nats" in words
-    assert figures["calibration"]["sentence"] in words
-    assert f"{figures['student']['accuracy']:.2%} right" in words
-    assert figures == json.loads(kdcore(url, *arguments, "--seed", "0", "--json").stdout)
+    assert f"entropy            {numbers['entropy']:.4f} nats" in words
+    assert numbers["calibration"]["sentence"] in words
+    assert f"{numbers['student']['accuracy']:.2%} right" in words
+    assert numbers == json.loads(kdcore(url, *arguments, "--seed", "0", "--json").stdout)
     unknown = kdcore(url, *arguments, "--seed", "7")
     assert "seed must be between 0 and 0, the seeds of the experiment, got 7" in unknown.stderr
     refused = kdcore(url, "soften", "--experiment", trained["experiment"], "--temperature", "-1")

@@ -68,17 +68,17 @@ def address(page: Page) -> dict[str, str]:
 
 
 def cells(page: Page, row: str) -> list[str]:
-    """What a row of the table of figures says, model by model: the figure without its small
+    """What a row of the table of numbers says, model by model: the number without its small
     print.
     """
-    found = page.locator(".kd-figures tbody tr").filter(has=page.get_by_role("rowheader", name=row))
+    found = page.locator(".kd-numbers tbody tr").filter(has=page.get_by_role("rowheader", name=row))
     return found.locator("td").evaluate_all(
         "cells => cells.map(cell => (cell.querySelector('b') ?? cell).textContent)"
     )
 
 
 def expect_cells(page: Page, expected: dict[str, list[str]]) -> None:
-    """Wait until rows of the table of figures say what is expected."""
+    """Wait until rows of the table of numbers say what is expected."""
     deadline = time.monotonic() + 20
     while (
         shown := {row: cells(page, row) for row in expected}
@@ -87,21 +87,21 @@ def expect_cells(page: Page, expected: dict[str, list[str]]) -> None:
     assert shown == expected
 
 
-def expect_figures(page: Page, found: Comparison) -> None:
-    """Every figure on the page is the library's, which is also what the command prints."""
-    expect(page.locator(".kd-figures thead th")).to_have_count(len(found.contenders))
+def expect_numbers(page: Page, found: Comparison) -> None:
+    """Every number on the page is the library's, which is also what the command prints."""
+    expect(page.locator(".kd-numbers thead th")).to_have_count(len(found.contenders))
     expected = {
-        "Test accuracy": [f"{each.accuracy:.2%}" for each in found.figures],
-        "Log loss (NLL)": [f"{each.negative_log_likelihood:.4f} nats" for each in found.figures],
+        "Test accuracy": [f"{each.accuracy:.2%}" for each in found.numbers],
+        "Log loss (NLL)": [f"{each.negative_log_likelihood:.4f} nats" for each in found.numbers],
         "Calibration error (ECE)": [
-            f"{each.expected_calibration_error:.2%}" for each in found.figures
+            f"{each.expected_calibration_error:.2%}" for each in found.numbers
         ],
-        "Parameters": [f"{each.parameters:,}" for each in found.figures],
-        "Multiply-accumulates": [f"{each.multiply_accumulates:,}" for each in found.figures],
-        "Model file": [in_bytes(each.file_bytes or 0) for each in found.figures],
-        "Names the teacher's class": [f"{each.agreement:.2%}" for each in found.figures],
+        "Parameters": [f"{each.parameters:,}" for each in found.numbers],
+        "Multiply-accumulates": [f"{each.multiply_accumulates:,}" for each in found.numbers],
+        "Model file": [in_bytes(each.file_bytes or 0) for each in found.numbers],
+        "Names the teacher's class": [f"{each.agreement:.2%}" for each in found.numbers],
         f"KL from the teacher, T = {found.temperature:g}": [
-            f"{each.kl:.4f} nats" for each in found.figures
+            f"{each.kl:.4f} nats" for each in found.numbers
         ],
     }
     expect_cells(page, expected)
@@ -135,7 +135,7 @@ def test_a_shared_link_opens_cold(
         second=models[1],
     )
     found = compare(store, models, temperature=4, seed=1)
-    expect_figures(page, found)
+    expect_numbers(page, found)
     expect(page.get_by_role("tab", name=DIFFER)).to_have_attribute("aria-selected", "true")
     kinds = found.disagreements(0, 1)
     expect(tiles(page)).to_have_count(len(kinds["only first"]))
@@ -167,7 +167,7 @@ def test_tick_three_and_see_table_curves_and_disagreements(
 ) -> None:
     store.update_experiment(experiments[0], name="A <i>b</i> & [c](d) %{x}")
     visit(page, url)
-    expect(page.locator(".kd-figures thead th")).to_have_count(
+    expect(page.locator(".kd-numbers thead th")).to_have_count(
         3
     )  # the newest experiment, before anybody chooses
     for _ in range(3):
@@ -181,8 +181,8 @@ def test_tick_three_and_see_table_curves_and_disagreements(
         expect(page.locator("[class*=st-key-compare_chip]")).to_have_count(1 + [1, 0, 3].index(at))
     chosen = [listed[at] for at in (1, 0, 3)]
     found = compare(store, chosen)
-    page.wait_for_function("document.querySelectorAll('.kd-figures thead th').length === 3")
-    expect_figures(page, found)
+    page.wait_for_function("document.querySelectorAll('.kd-numbers thead th').length === 3")
+    expect_numbers(page, found)
     assert address(page)["models"] == ",".join(chosen)
     wait_for_chart(page, "compare_curve_chart")
     shown = page.locator(".st-key-compare_curve_chart .kd-chart-legend button").all_text_contents()
@@ -221,7 +221,7 @@ def test_from_train_with_its_experiment(
     expect(page.get_by_role("heading", name="Compare models side by side")).to_be_visible()
     found = compare(store, [experiments[0]])
     expect(page.get_by_text(found.pairs[-1].verdict)).to_be_visible()
-    expect_cells(page, {"Test accuracy": [f"{each.accuracy:.2%}" for each in found.figures]})
+    expect_cells(page, {"Test accuracy": [f"{each.accuracy:.2%}" for each in found.numbers]})
     for section, key in (
         ("Accuracy against cost", "compare_cost_chart"),
         ("Class by class", "compare_confusion_difference"),
@@ -233,8 +233,8 @@ def test_from_train_with_its_experiment(
     )
     shares = [
         matrix / matrix.sum(axis=1, keepdims=True)
-        for figures in found.figures[1:]
-        if (matrix := figures.confusion) is not None
+        for numbers in found.numbers[1:]
+        if (matrix := numbers.confusion) is not None
     ]
     np.testing.assert_allclose(difference, shares[0] - shares[1], atol=1e-6)
     page.get_by_role("tab", name="What changed").click()
@@ -246,7 +246,7 @@ def test_measuring_fills_the_times(page: Page, url: str, store: Store, models: l
     expect_cells(page, {"One example": ["–", "–"]})
     page.get_by_role("button", name="Measure speed").click()
     expect(page.get_by_text(re.compile("Times measured on"))).to_be_visible(timeout=90_000)
-    times = [each.latency for each in compare(store, models[:2]).figures]
+    times = [each.latency for each in compare(store, models[:2]).numbers]
     expected = [f"{each['single_milliseconds']:.3g} ms" for each in times if each is not None]
     expect_cells(page, {"One example": expected})
     expect(page.get_by_role("button", name="Measure again")).to_be_visible()
