@@ -57,6 +57,17 @@ class Results:
             run.summary["test_accuracy"] for run in self.runs(role) if run.finished_at is not None
         ]
 
+    def validation_accuracy(self, role: str) -> float | None:
+        """Return the mean validation accuracy (a fraction) of a role's finished runs, None while
+        there is none.
+        """
+        found = [
+            run.summary["validation_accuracy"]
+            for run in self.runs(role)
+            if run.finished_at is not None
+        ]
+        return float(np.mean(found)) if found else None
+
 
 def load_results(store: Store, experiment_id: str) -> Results:
     """Read an experiment; raises StoreError for an unknown id."""

@@ -55,6 +55,8 @@ MEASURES = {
         "Training speed: higher is faster", "examples per second", ".3~s", ",.0f"
     ),
 }
+# These exist on training and on validation data: a chart of one says which.
+OF_A_SPLIT = ("accuracy", "loss", "hard_loss", "soft_loss")
 X_TITLES = {"epoch": "epoch", "step": "training step", "seconds": "time (s)"}
 SPIKE = dict(
     showspikes=True,
@@ -209,7 +211,7 @@ def learning_curves(
             step, epoch, seconds, and the measures; NaN where a measure was not taken.
         measure: a key of ``MEASURES``.
         x: "epoch", "step" or "seconds".
-        teacher: the teacher's own value, drawn as a dashed line.
+        teacher: the teacher's own value on validation data, drawn as a dashed line.
         smoothing: weight of the running mean over what is measured on training batches, from 0 to
             below 1. What is measured on validation data is always drawn as it is.
         log_y: logarithmic vertical axis.
@@ -240,10 +242,13 @@ def learning_curves(
     if teacher is not None:
         traces.append(_teacher_line(teacher, *_extent(curves, end), card))
 
-    layout = base_layout(card.title, _about_seeds(seeds)) | dict(
-        hovermode="x unified", showlegend=True
-    )
-    across, up = base_axis(X_TITLES[x], horizontal=True), base_axis(card.axis, horizontal=False)
+    title, axis = card.title, card.axis
+    if measure in OF_A_SPLIT and curves:
+        split = "validation" if any(split == "validation" for _, split in curves) else "training"
+        what, colon, rest = card.title.partition(":")
+        title, axis = f"{what} on {split} data{colon}{rest}", f"{card.axis}, {split}"
+    layout = base_layout(title, _about_seeds(seeds)) | dict(hovermode="x unified", showlegend=True)
+    across, up = base_axis(X_TITLES[x], horizontal=True), base_axis(axis, horizontal=False)
     across |= SPIKE | dict(unifiedhovertitle=dict(text=X_HOVER[x]))
     up["tickformat"] = card.ticks
     if log_y:
@@ -390,7 +395,7 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
     return dict(
         type="scatter",
         uid="teacher-reference",
-        name=f"teacher {written}",
+        name=f"teacher {written} (validation)",
         legendrank=len(ROLE_LOOKS),
         x=[start, stop],
         y=[value, value],

@@ -261,7 +261,7 @@ def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accurac
         )
     unit = "gain (points)" if measure == "gain" else "accuracy (%)"
     about = "Mean over seeds. Band: 95% interval of the mean." if traces else None
-    title = f"{MEASURES[measure]} over {short_title_of(x)}" + (
+    title = f"{MEASURES[measure]} on validation data over {short_title_of(x)}" + (
         f", for each {short_title_of(by)}" if by else ""
     )
     layout = base_layout(title, about, 380) | dict(hovermode="x unified", showlegend=by is not None)

@@ -222,12 +222,11 @@ def _curves(config: ExperimentConfig, results: Results, metrics: pd.DataFrame) -
         return []
     learners = metrics[metrics["role"] != "teacher"]
     shown = learners if len(learners) else metrics
-    tested = results.accuracies("teacher")
-    teacher = tested[0] if tested and len(learners) else None
+    teacher = results.validation_accuracy("teacher") if len(learners) else None
     found = [
         _chart(
             charts.learning_curves(shown, measure="accuracy", teacher=teacher),
-            "Accuracy over epochs",
+            "Accuracy on validation data over epochs",
         )
     ]
     for measure, about in (

@@ -20,25 +20,27 @@ from kdcore.storage.store import Store
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.live_view import Look
+from pages.shared.log_slider import Landmark
 from pages.shared.session import as_text
+from pages.shared.temperature import HIGHEST, LOWEST, temperature_slider
 
 
 def accuracy_so_far(look: Look, role: str) -> tuple[float | None, str]:
-    """Return a role's accuracy (a fraction) and on which data: on test data once it is trained, on
-    validation data before, None before there is any.
+    """Return a role's accuracy (a fraction) and on which data, in words: test data once it is
+    trained, validation data before; None before there is any.
     """
     results, curves = look.results, look.curves
     tested = results.accuracies(role)
     if tested:
-        return float(np.mean(tested)), "Accuracy on test data" + (
+        return float(np.mean(tested)), "test data" + (
             f", mean of {len(tested)} seeds" if len(tested) > 1 else ""
         )
     if len(curves.metrics):
         chosen = (curves.metrics["role"] == role) & (curves.metrics["split"] == "validation")
         seen = curves.metrics.loc[chosen, "accuracy"]
         if len(seen):
-            return float(seen.iloc[-1]), "Accuracy on validation data so far"
-    return None, "Not trained yet"
+            return float(seen.iloc[-1]), "validation data, so far"
+    return None, "not trained yet"
 
 
 def draw_curves(look: Look) -> None:
@@ -53,10 +55,12 @@ def draw_curves(look: Look) -> None:
     live_chart(
         look.draw(
             "accuracy",
-            lambda: chart("accuracy", None if alone else accuracy_so_far(look, "teacher")[0]),
+            lambda: chart(
+                "accuracy", None if alone else look.results.validation_accuracy("teacher")
+            ),
         ),
         key="train_accuracy",
-        description=f"Accuracy over epochs of {'the teacher' if alone else 'student and baseline'}",
+        description=f"Accuracy on validation data over epochs of {'the teacher' if alone else 'student and baseline'}",
     )
     names = {
         "hard_loss": "Loss on true labels",
@@ -114,18 +118,14 @@ def draw_distributions(store: Store, look: Look) -> None:
     )
     if words := example_in_words(shown, index, dataset_card(config.dataset).feature_names):
         st.caption(as_text(words))
-    left, middle, right = st.columns([1, 1, 0.45], gap="small", vertical_alignment="bottom")
-    default = min(max(config.temperature, 0.5), 20.0)
-    temperature = left.slider(
-        "Temperature T",
-        0.5,
-        20.0,
-        default,
-        0.5,
+    taught = min(max(config.temperature, LOWEST), HIGHEST)
+    temperature = temperature_slider(
         key=f"train_T_{results.experiment.id}",
-        help="Softens the answers below at once. Training keeps the T it was started with.",
+        default=taught,
+        landmarks=[Landmark(taught, f"the student was taught at {taught:g}", "student")],
     )
-    with middle:
+    left, right = st.columns([1, 0.45], gap="small", vertical_alignment="bottom")
+    with left:
         epoch = _epoch_slider(curves, config)
     log = right.toggle(
         "Log",

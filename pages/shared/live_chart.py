@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,21 @@ import streamlit as st
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from kdcore.palette import NEUTRALS, dark_variants
+from kdcore.palette import NEUTRALS, TONES, dark_variants
 
 Click = dict[str, Any]
+
+
+class Card(NamedTuple):
+    """A few words above a chart that belong to it: a title, what matters, and a note below.
+
+    ``tone`` names a colour of ``palette.TONES``.
+    """
+
+    title: str
+    value: str
+    note: str
+    tone: str
 
 
 class Drawing(NamedTuple):
@@ -52,6 +65,15 @@ _CSS = """
 .kd-chart-legend button:hover { background: var(--st-secondary-background-color); }
 .kd-chart-legend button:focus-visible { outline: 2px solid var(--st-primary-color); }
 .kd-chart-legend button[aria-pressed="false"] { opacity: 0.45; text-decoration: line-through; }
+.kd-chart-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.6rem; padding-bottom: 0.9rem; }
+.kd-chart-cards:empty { display: none; }
+.kd-chart-card {
+  border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius); padding: 0.6rem 0.8rem; min-width: 0;
+  border-top: 3px solid var(--tone);
+}
+.kd-chart-card-title { font-size: 0.85rem; opacity: 0.8; }
+.kd-chart-card-value { font-size: 1.7rem; font-weight: 600; line-height: 1.25; overflow-wrap: anywhere; }
+.kd-chart-card-note { font-size: 0.82rem; opacity: 0.75; }
 .kd-chart-plot { flex: 1 1 auto; min-height: 0; min-width: 0; position: relative; }
 .kd-chart-plot .modebar-group { background: transparent !important; }
 /* Plotly's halo around the hover line is white on every page. */
@@ -61,6 +83,7 @@ _CSS = """
 
 _HTML = """
 <div class="kd-chart">
+  <div class="kd-chart-cards"></div>
   <div class="kd-chart-title" aria-hidden="true"></div>
   <div class="kd-chart-subtitle" aria-hidden="true"></div>
   <div class="kd-chart-legend" role="group" aria-label="Show or hide"></div>
@@ -116,6 +139,10 @@ function themed(chart) {
   const swaps = Object.entries(neutrals).map(([name, tone]) => [tone, look.neutrals[name]]);
   if (look.dark) swaps.push(...Object.entries(dark));
   const result = JSON.parse(swaps.reduce((text, [from, to]) => text.replaceAll(from, to), figure));
+  // Plotly takes the node of an empty text away and never gives it back: a label that comes and goes would stay away.
+  for (const trace of result.data) {
+    if (trace.mode?.includes('text') && Array.isArray(trace.text)) trace.text = trace.text.map((text) => text || '\u00a0');
+  }
   result.layout.font = { ...result.layout.font, family: look.font };
   chart.neutrals = look.neutrals;
   chart.root.dataset.theme = look.dark ? 'dark' : 'light';
@@ -190,6 +217,23 @@ function swatch({ type, line = {}, marker = {}, mode = '' }) {
   return { drawing: rule + dot, line: tone, fill: tone };
 }
 
+// Built of text alone: names of classes are data.
+function cards(chart, entries) {
+  const dark = chart.root.dataset.theme === 'dark';
+  chart.cards.replaceChildren(...entries.map((entry) => {
+    const card = document.createElement('div');
+    card.className = 'kd-chart-card';
+    card.style.setProperty('--tone', entry.tone[dark ? 1 : 0]);
+    card.append(...['title', 'value', 'note'].map((part) => {
+      const line = document.createElement('div');
+      line.className = `kd-chart-card-${part}`;
+      line.textContent = entry[part];
+      return line;
+    }));
+    return card;
+  }));
+}
+
 function draw(chart) {
   const { plot, root, Plotly } = chart;
   // In a closed tab or expander there is nothing to measure; the resize observer comes back here. Where nobody looks, a
@@ -213,6 +257,7 @@ function draw(chart) {
   });
   if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
   chart.listening = true;
+  cards(chart, chart.data.cards);
 }
 
 // The picture stands alone, so it has its title, legend and background again.
@@ -238,8 +283,8 @@ function report(chart, { points, event }) {
 }
 
 function create(root) {
-  const [title, subtitle, legend, plot] = root.children;
-  const chart = { root, title, subtitle, legend, plot, hidden: new Set() };
+  const [cards, title, subtitle, legend, plot] = root.children;
+  const chart = { root, cards, title, subtitle, legend, plot, hidden: new Set() };
   let size = '';
   chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
     const now = `${plot.clientWidth} ${plot.clientHeight}`;
@@ -257,14 +302,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector('.kd-chart');
   const chart = charts.get(root) ?? create(root);
   charts.set(root, chart);
-  Object.assign(chart, { data, tell: setTriggerValue });
-  root.style.height = data.height + 'px';
-  loadPlotly(data.plotly).then((Plotly) => {
+  // What was sent last is shown last, in whichever order it arrives.
+  const late = data.sent_at < (chart.data?.sent_at ?? 0);
+  Object.assign(chart, { data: late ? chart.data : data, tell: setTriggerValue });
+  root.style.height = data.cards.length ? 'auto' : data.height + 'px';
+  chart.plot.style.minHeight = data.cards.length ? data.height + 'px' : '';
+  if (!late) loadPlotly(data.plotly).then((Plotly) => {
     chart.subtitle.classList.remove('kd-chart-error');
     chart.Plotly = Plotly;
     if (!root.isConnected) return;
     // A tick that brings nothing new costs nothing.
-    const seen = [data.figure, data.description, JSON.stringify(theme(root))].join();
+    const seen = [data.figure, data.description, JSON.stringify([data.cards, theme(root)])].join();
     if (chart.stale || chart.seen !== seen) draw(chart);
     chart.seen = seen;
   }).catch((error) => {
@@ -326,6 +374,7 @@ def live_chart(
     description: str,
     height: int | None = None,
     on_click: Callable[[Click], None] | None = None,
+    cards: Sequence[Card] = (),
 ) -> Click | None:
     """Draw ``figure``, live or finished, and return the point that was clicked just now, if any.
 
@@ -337,6 +386,8 @@ def live_chart(
         description: what the chart shows, for screen readers.
         height: in pixels; the figure's own by default.
         on_click: called with the click before the script reruns.
+        cards: shown above the chart. They travel in the chart's own message, so that words and
+            chart never speak of different moments.
 
     A click is a dict with curve, uid, index, x, y, z, text and customdata (None where the chart has
     none); it is returned in the one run that it causes, as a button's is.
@@ -358,8 +409,14 @@ def live_chart(
             "neutrals": NEUTRALS,
             "description": description,
             "height": pixels,
+            "cards": [
+                card._asdict() | {"tone": [TONES[card.tone].light, TONES[card.tone].dark]}
+                for card in cards
+            ],
+            # Only where the order matters: an unchanged message is not sent again.
+            "sent_at": time.time() if cards else 0,
         },
-        height=pixels,
+        height="content" if cards else pixels,
         on_clicked_change=clicked,
     )
     return result.clicked

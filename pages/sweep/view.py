@@ -217,7 +217,7 @@ def _figures(sweep: SweepResults) -> None:
         ),
         (
             "Its gain",
-            f"{gain.mean:+.1f} pp" if gain else "–",
+            f"{gain.mean:+.1f} points" if gain else "–",
             "Over its baseline on validation data, in percentage points.",
         ),
         (

@@ -522,7 +522,7 @@ def _honesty(
                 chosen,
                 y="expected calibration error (test)",
                 number=".1%",
-                landmark=(best, f"best on validation: {best:.2g}") if inside else None,
+                landmark=(best, f"best on validation: {best:.3g}") if inside else None,
                 y_range=(0, 1.1 * max(0.05, float(curves["expected_calibration_error"].max()))),
                 height=330,
             ),

@@ -11,13 +11,7 @@ import streamlit as st
 from kdcore.analysis.temperature import ORDERS, Order
 from kdcore.errors import Problem
 from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
-
-LOWEST, HIGHEST = 0.5, 20.0
-# Twelve steps a doubling, to two digits: 0.5, 0.53, ..., 1, 1.1, ..., 5, 5.3, ..., 20.
-STEPS: tuple[float, ...] = tuple(
-    sorted({float(f"{LOWEST * 2 ** (step / 12):.2g}") for step in range(65)})
-)
-TICKS = (0.5, 1, 2, 5, 10, 20)
+from pages.shared.temperature import HIGHEST, LOWEST, STEPS
 
 EXAMPLE, ALIKE, ALL, SQUARED, SEEN = (
     "One example",
@@ -128,6 +122,6 @@ _READERS: Readers = {
 
 
 def nearest_step(value: float) -> float | None:
-    """Return the step that is ``value`` to two digits, None where it lies outside the slider."""
-    rounded = float(f"{value:.2g}")
+    """Return ``value`` to three digits, as the text says it too, None where it is no step."""
+    rounded = float(f"{value:.3g}")
     return rounded if LOWEST <= rounded <= HIGHEST else None

@@ -15,6 +15,7 @@ from pages.shared.address import show_in_address
 from pages.shared.following import follow
 from pages.shared.log_slider import Landmark, log_slider
 from pages.shared.session import as_text, engine
+from pages.shared.temperature import HELP, TICKS
 from pages.temperature import data
 from pages.temperature.compare import progress, what_the_student_saw
 from pages.temperature.sections import (
@@ -30,7 +31,6 @@ from pages.temperature.state import (
     EXAMPLE,
     SEEN,
     SQUARED,
-    TICKS,
     PageState,
     nearest_step,
     page_state,
@@ -228,7 +228,7 @@ def _slider(scene: Scene, state: PageState) -> None:
         on_change=move,
         ticks=TICKS,
         landmarks=landmarks,
-        help="Divides the logits before the softmax. 1: as trained; higher: softer; lower: surer.",
+        help=HELP,
     )
 
 

@@ -4,6 +4,8 @@ beside them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import streamlit as st
 
 from kdcore.analysis.results import (
@@ -128,8 +130,16 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     results = look.results
     _state_in_words(view.store, results)
     with st.container(horizontal=True, gap="small"):
-        for label, value, about in look.once("numbers", lambda: _numbers(view.store, look)):
-            st.metric(label, value, help=about, border=True)
+        for tile in look.once("tiles", lambda: _tiles(view.store, look)):
+            st.metric(
+                tile.label,
+                tile.value,
+                tile.note,
+                delta_color="off",
+                delta_arrow="off",
+                help=tile.help,
+                border=True,
+            )
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
         draw_curves(look)
@@ -218,52 +228,76 @@ def _gain_of(_store: Store, experiment_id: str, finished: tuple[str, ...]) -> Pa
     return gain(_store, load_results(_store, experiment_id)) if finished else None
 
 
-def _numbers(store: Store, look: Look) -> list[tuple[str, str, str]]:
-    """Return six numbers, each with its name and what it is: accuracies on test once trained, on
-    validation before.
+class Tile(NamedTuple):
+    """A number on screen: its name, its value, and below it what it was measured on."""
+
+    label: str
+    value: str
+    note: str
+    help: str
+
+
+def _tiles(store: Store, look: Look) -> list[Tile]:
+    """Return what is known so far: accuracies on test data once trained, on validation data
+    before.
     """
     results, curves = look.results, look.curves
-    numbers: list[tuple[str, str, str]] = []
     names = {
         "teacher": "Teacher",
         "student": "Student (distilled)",
         "baseline": "Baseline (scratch)",
     }
+    tiles: list[Tile] = []
     for role, name in names.items():
         accuracy, where = accuracy_so_far(look, role)
-        numbers.append((name, "–" if accuracy is None else f"{accuracy:.1%}", where))
-    numbers.append(_gain_number(store, look))
-    numbers.append(("Size", _size(results), _parameters(results)))
+        value = "–" if accuracy is None else f"{accuracy:.2%}"
+        tiles.append(Tile(name, value, where, "Accuracy: the share of examples it gets right."))
+    tiles.append(_gain_tile(store, look))
+    tiles.append(_size_tile(results))
     speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
-    about_speed = "Training examples a second, of the model that reported last."
-    numbers.append(("Speed", f"{speed[-1]:,.0f}/s" if speed else "–", about_speed))
-    return numbers
+    about_speed = (
+        "While training, of the model that reported last; how fast a model answers is on Compare."
+    )
+    value = f"{speed[-1]:,.0f}" if speed else "–"
+    tiles.append(Tile("Training speed", value, "examples a second", about_speed))
+    return tiles
 
 
-def _gain_number(store: Store, look: Look) -> tuple[str, str, str]:
+def _gain_tile(store: Store, look: Look) -> Tile:
     found = _gain(store, look.results)
     if found is not None:
-        return (
-            "Gain",
-            f"{found.mean:+.1f} pp",
-            "Student minus baseline on test data, in percentage points.",
+        note = "points, test data"
+        return Tile(
+            "Gain", f"{found.mean:+.2f}", note, "Student minus baseline, in percentage points."
         )
+    about = "Student minus baseline, in percentage points; told once both are a quarter through."
     student, _ = accuracy_so_far(look, "student")
     baseline, _ = accuracy_so_far(look, "baseline")
-    so_far = "–" if student is None or baseline is None else f"{100 * (student - baseline):+.1f} pp"
-    return "Gain so far", so_far, "Student minus baseline on validation data, until training ends."
+    if student is None or baseline is None or not _far_enough(look):
+        return Tile("Gain so far", "–", "after a quarter of the epochs", about)
+    gained = f"{100 * (student - baseline):+.2f}"
+    return Tile("Gain so far", gained, "points, validation data", about)
 
 
-def _size(results: Results) -> str:
+def _far_enough(look: Look) -> bool:
+    """Return whether student and baseline have both seen a quarter of their training: the first
+    epochs say more about the start than about the end.
+    """
+    metrics = look.curves.metrics
+    if not len(metrics):
+        return False
+    seen = metrics[metrics["split"] == "validation"].groupby("role")["epoch"].max()
+    quarter = look.results.config.epochs / 4
+    return all(seen.get(role, 0.0) >= quarter for role in ("student", "baseline"))
+
+
+def _size_tile(results: Results) -> Tile:
     teacher, student = (
         run[0].parameters if (run := results.runs(role)) else 0 for role in ("teacher", "student")
     )
-    return f"{teacher / student:.0f}× smaller" if teacher and student else "–"
-
-
-def _parameters(results: Results) -> str:
-    return ", ".join(
-        f"{role}: {run[0].parameters:,} parameters"
-        for role in ("teacher", "student")
-        if (run := results.runs(role))
+    about = "Of the student. A file holds more than parameters and shrinks less: see the downloads below."
+    if not teacher or not student:
+        return Tile("Parameters", "–", "not built yet", about)
+    return Tile(
+        "Parameters", f"{teacher / student:.0f}× fewer", f"{student:,} of {teacher:,}", about
     )

@@ -199,7 +199,7 @@ def _table(done: list[Export]) -> None:
             ),
             "Cost": number(
                 "Against Keras",
-                format="%+.2f pp",
+                format="%+.2f points",
                 help="What the format costs in accuracy, in points.",
             ),
             "Changed": number(

@@ -34,8 +34,9 @@ from kdcore.storage.schema import Experiment, JobStatus, Run
 from kdcore.storage.store import Store
 from pages.shared.following import follow
 from pages.shared.gallery import gallery
-from pages.shared.live_chart import live_chart
-from pages.shared.session import as_text, engine, show_error
+from pages.shared.live_chart import Card, live_chart
+from pages.shared.session import engine, show_error
+from pages.shared.temperature import temperature_slider
 from pages.try_it.drawing_pad import drawing_pad
 
 SECONDS_BETWEEN_TICKS = 0.3
@@ -241,17 +242,7 @@ def _answers(
     except KDLabError as error:
         show_error(error)
         return
-    _metrics(runs, card, answer)
-    temperature = st.slider(
-        "Temperature T",
-        0.5,
-        20.0,
-        1.0,
-        0.5,
-        key="try_temperature",
-        persist_state="page",
-        help="Softens the three answers; at 1 they are the models' own probabilities.",
-    )
+    temperature = temperature_slider(key="try_T", default=1.0)
     probabilities = {
         role: softmax(answer.logits[run.id][0], temperature) for role, run in runs.items()
     }
@@ -264,12 +255,14 @@ def _answers(
         charts.distributions(card.class_names, rows, label=truth),
         key="try_distributions",
         description=f"Class probabilities of teacher, student and baseline at T = {temperature:g}",
+        cards=_cards(runs, card, answer),
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         _seen(inputs, card)
         st.caption(
             f"What the models see: {card.input_shape[1]}×{card.input_shape[0]} pixels. From question to answer, through "
-            f"the store and back: {1000 * answer.seconds:.0f} ms."
+            f"the store and back: {1000 * answer.seconds:.0f} ms. On the cards: one call of the network in Keras; "
+            "exported files answer faster (Train, Take the model with you)."
         )
 
 
@@ -283,17 +276,12 @@ def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) ->
     return answer
 
 
-def _metrics(runs: dict[str, Run], card: DatasetCard, answer: Answer) -> None:
-    with st.container(horizontal=True, gap="small"):
-        for role, run in runs.items():
-            probabilities = softmax(answer.logits[run.id][0], 1.0)
-            best = int(probabilities.argmax())
-            st.metric(
-                f"{ROLE_NAMES[role].capitalize()}",
-                as_text(card.class_names[best]),
-                f"{probabilities[best]:.1%} sure · {answer.milliseconds[run.id]:.2f} ms",
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                help=f"{run.model}, {run.parameters:,} parameters: its answer at T = 1, and the time it took.",
-            )
+def _cards(runs: dict[str, Run], card: DatasetCard, answer: Answer) -> list[Card]:
+    """Say what each model answers at T = 1, and how long its call took."""
+    cards = []
+    for role, run in runs.items():
+        probabilities = softmax(answer.logits[run.id][0], 1.0)
+        best = int(probabilities.argmax())
+        note = f"{probabilities[best]:.1%} sure at T = 1 · Keras call {answer.milliseconds[run.id]:.2f} ms"
+        cards.append(Card(ROLE_NAMES[role].capitalize(), card.class_names[best], note, role))
+    return cards

@@ -223,13 +223,13 @@ class TestLearningCurves:
         assert (line.line.dash, line.line.color, line.name) == (
             "dash",
             colour("teacher"),
-            "teacher 97.6%",
+            "teacher 97.6% (validation)",
         )
         assert (
             by_uid(learning_curves(metrics(), measure="loss", teacher=0.0712))[
                 "teacher-reference"
             ].name
-            == "teacher 0.0712"
+            == "teacher 0.0712 (validation)"
         )
 
     def test_accuracy_is_in_percent_and_axes_have_units(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 from playwright.sync_api import Browser, Page, expect
 
+import pages
 from tests.support.browser import Server
 
 HIDE = """(hidden) => {
@@ -55,3 +59,14 @@ def test_a_part_is_drawn_again_at_its_own_pace_while_somebody_looks(chromium: Br
     page.close()
     log = server.stop()
     assert "the fifth drawing went wrong" in log
+
+
+def test_no_page_ticks_by_the_clock() -> None:
+    # A part with st.fragment(run_every=None) never begins to follow what a click in it started.
+    found = [
+        f"{path}:{node.value.lineno}"
+        for path in Path(pages.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "run_every"
+    ]
+    assert found == []

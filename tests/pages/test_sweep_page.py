@@ -105,7 +105,9 @@ def test_a_finished_sweep_opens_cold_and_a_click_shows_a_cell(
     expect(heading).to_be_visible()
     cell = next(cell for cell in sweep.cells if tuple(cell.values.values()) == other)
     expect(page.get_by_text(f"Validation accuracy {100 * cell.accuracy:.1f} %")).to_be_visible()
-    expect(page.locator(".kd-chart", has_text="Accuracy: higher is better")).to_be_visible()
+    expect(
+        page.locator(".kd-chart", has_text="Accuracy on validation data: higher is better")
+    ).to_be_visible()
     page.get_by_role("link", name="Open in Train").click()
     expect(page).to_have_url(f"{url}/?experiment={cell.id}")
     page.goto(url)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdcore.analysis.temperature import ORDERS
-from pages.temperature.state import HIGHEST, LOWEST, SECTIONS, STEPS, PageState, nearest_step
+from pages.shared.temperature import HIGHEST, LOWEST, STEPS
+from pages.temperature.state import SECTIONS, PageState, nearest_step
 
 states = st.builds(
     PageState,
@@ -112,7 +113,7 @@ def test_the_steps_are_even_on_a_logarithmic_scale_and_hold_the_round_numbers() 
 
 
 def test_the_nearest_step() -> None:
-    assert nearest_step(1.1578) == 1.2
+    assert nearest_step(1.1578) == 1.16
     assert nearest_step(10.0) == 10.0
     assert nearest_step(0.05) is None
     assert nearest_step(1000.0) is None

@@ -113,6 +113,14 @@ def test_train_with_the_defaults_shows_that_distillation_pays(
     assert complaints.messages == []
 
 
+def test_candidates_appear_after_the_click(page: Page, url: str) -> None:
+    page.goto(url)
+    settle(page)
+    page.get_by_text("Understand before shrinking").click()
+    button(page, "Look at candidates").click()
+    expect(page.get_by_role("button", name="Try these three")).to_be_visible(timeout=90_000)
+
+
 def bars(page: Page) -> list[list[float]]:
     """Heights of the bars of all distributions on screen, from top to bottom."""
     return page.evaluate(

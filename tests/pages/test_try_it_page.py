@@ -104,7 +104,7 @@ def draw(page: Page, digit: str) -> None:
 
 def said(page: Page) -> list[str]:
     """What teacher, student and baseline say."""
-    return page.locator("[data-testid=stMetricValue]").all_inner_texts()
+    return page.locator(".kd-chart-card-value").all_inner_texts()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_drawings_are_recognised_by_all_three(
     expect(page.get_by_text("appears here, while you draw")).to_be_visible()
     for digit in STROKES:
         draw(page, digit)
-        values = page.locator("[data-testid=stMetricValue]")
+        values = page.locator(".kd-chart-card-value")
         expect(values).to_have_text([digit] * 3)
         page.get_by_role("button", name="Clear").click()
         expect(values).to_have_count(0)
@@ -140,7 +140,7 @@ def test_answers_come_before_the_pen_is_lifted_and_follow_temperature(
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.12 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.88 * box["height"], steps=10)
-    expect(page.locator("[data-testid=stMetricValue]")).to_have_text(["1"] * 3)
+    expect(page.locator(".kd-chart-card-value")).to_have_text(["1"] * 3)
     page.mouse.up()
     expect(page.get_by_text(re.compile(r"through the store and back: \d+ ms"))).to_be_visible()
     heights = "((document.querySelector('[class*=st-key-try_distributions] .js-plotly-plot') || {}).calcdata || []).filter(c => c[0].trace.type === 'bar').map(c => Math.max(...c.map(p => p.s)))"
@@ -152,6 +152,36 @@ def test_answers_come_before_the_pen_is_lifted_and_follow_temperature(
     page.wait_for_function(f"Math.max(...{heights}) < {max(cold)} - 0.2")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("appears here, while you draw")).to_be_visible()
+
+
+BARS = """() => document.querySelector('[class*=st-key-try_distributions] .js-plotly-plot').calcdata
+  .filter((bars) => bars[0].trace.uid.startsWith('row-')).map((bars) => bars.map((bar) => bar.s))"""
+WRITTEN = """() => {
+  const node = document.querySelector('[class*=st-key-try_distributions] .js-plotly-plot');
+  const wanted = node.data.filter((trace) => trace.mode === 'text').flatMap((trace) => trace.text);
+  const shown = [...node.querySelectorAll('.scatterlayer text')].map((text) => text.textContent);
+  return [wanted, shown].map((texts) => texts.map((text) => text.trim()).filter(Boolean));
+}"""
+
+
+def test_labels_of_bars_come_and_go_and_cards_agree_with_the_chart(
+    page: Page, url: str, store: Store
+) -> None:
+    open_page(page, url, store, "digits")
+    highest: set[int] = set()
+    for _ in range(2):
+        for digit in STROKES:
+            draw(page, digit)
+            expect(page.locator(".kd-chart-card-value")).to_have_text([digit] * 3)
+            wanted, shown = page.evaluate(WRITTEN)
+            assert shown == wanted
+            assert len(wanted) >= 3, "the bar of each model's answer has its number"
+            for heights in page.evaluate(BARS):
+                highest.add(heights.index(max(heights)))
+                assert heights.index(max(heights)) == int(digit)
+            for _ in STROKES[digit]:
+                page.get_by_role("button", name="Undo").click()
+    assert len(highest) == len(STROKES)
 
 
 def test_a_finger_draws_as_well(
@@ -177,7 +207,7 @@ def test_a_finger_draws_as_well(
     for point in points[1:]:
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    expect(page.locator("[data-testid=stMetricValue]")).to_have_text(["1"] * 3)
+    expect(page.locator(".kd-chart-card-value")).to_have_text(["1"] * 3)
     assert page.evaluate("document.querySelector('.stMain').scrollTop") == scrolled, (
         "drawing does not scroll the page"
     )
@@ -202,7 +232,7 @@ def test_a_dropped_image_and_a_test_example_are_answered_and_rubbish_is_refused(
     chooser.set_input_files(
         {"name": "one.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
     )
-    expect(page.locator("[data-testid=stMetricValue]")).to_have_text(["1"] * 3)
+    expect(page.locator(".kd-chart-card-value")).to_have_text(["1"] * 3)
     page.get_by_role("radio", name="Test examples").click()
     expect(
         page.get_by_text("Outlined: the teacher's distribution. Shaded: the true class.")
