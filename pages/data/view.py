@@ -231,8 +231,8 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
                 type="primary",
                 icon=":material/fact_check:",
                 key="data_check",
-                on_click=_start_check,
-                args=(store, job.payload["upload"], job.payload["file_name"], options),
+                on_click=_check_again,
+                args=(store, job, report),
             )
             return
         for what, rule, got in report.problems:
@@ -257,12 +257,9 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
                 type="primary",
                 icon=":material/database:",
                 key="data_store",
-                on_click=_submit,
+                on_click=_keep,
                 disabled=bool(report.problems or refused),
-                args=(
-                    store,
-                    data_payload(job.payload["upload"], job.payload["file_name"], options, name),
-                ),
+                args=(store, job, report),
             )
         if refused:
             st.markdown(f":red[:material/error: {as_text(refused)}]")
@@ -272,30 +269,81 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
             )
 
 
+# A click comes with what the button was drawn with, which may be older than what was typed just
+# before it: these two read what stands in the fields when the click arrives.
+
+
+def _check_again(store: Store, job: Job, report: Report | None) -> None:
+    try:
+        options = _options_now(job, report)
+    except ConfigError:  # the page says what is wrong with them
+        return
+    _start_check(store, job.payload["upload"], job.payload["file_name"], options)
+
+
+def _keep(store: Store, job: Job, report: Report) -> None:
+    try:
+        options = _options_now(job, report)
+        name = check_name(st.session_state[f"data_name_{job.id}"])
+    except ConfigError:  # the page says what is wrong with them
+        return
+    upload, file_name = job.payload["upload"], job.payload["file_name"]
+    if options != DataOptions(**job.payload["options"]):  # changed since: not what was checked
+        _start_check(store, upload, file_name, options)
+        return
+    _submit(store, data_payload(upload, file_name, options, name))
+
+
+def _options_now(job: Job, report: Report | None) -> DataOptions:
+    """Return what stands in the fields of :func:`_options`.
+
+    Raises ConfigError where that is refused.
+    """
+    values = asdict(DataOptions(**job.payload["options"]))
+
+    def field(name: str) -> Any:
+        return st.session_state.get(f"data_{name}_{job.id}")
+
+    if f"data_label_{job.id}" in st.session_state:
+        values["label"] = field("label") or None
+    if f"data_height_{job.id}" in st.session_state:
+        high, wide = field("height"), field("width")
+        chosen = (int(high), int(wide)) if high and wide else None
+        as_reported = (
+            report is not None and chosen == tuple(report.shape[:2]) and values["size"] is None
+        )
+        values["size"] = None if as_reported else chosen
+    for name, key in (
+        ("colour", "colour"),
+        ("scaling", "scaling"),
+        ("skip_corrupt", "skip"),
+        ("drop_duplicates", "drop"),
+    ):
+        if f"data_{key}_{job.id}" in st.session_state:
+            values[name] = field(key)
+    return DataOptions(**values)
+
+
 def _options(job: Job, before: DataOptions, report: Report | None) -> DataOptions | None:
     """Draw the widgets of :class:`DataOptions` that fit the file.
 
     None while one of them is refused.
     """
-    values = asdict(before)
     table = job.payload["file_name"].lower().endswith(TABLES) or (
         report is not None and report.kind == "table"
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if job.payload["file_name"].lower().endswith(TABLES):
-            values["label"] = (
-                st.text_input(
-                    "Column of classes",
-                    before.label or "",
-                    key=f"data_label_{job.id}",
-                    width=220,
-                    placeholder="found by its name",
-                )
-                or None
+            st.text_input(
+                "Column of classes",
+                before.label or "",
+                key=f"data_label_{job.id}",
+                width=220,
+                placeholder="found by its name",
             )
         if not table:
             height, width = before.size or (report.shape[:2] if report else (None, None))
-            high = st.number_input(
+            st.number_input(
                 "Height",
                 4,
                 512,
@@ -304,7 +352,7 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
                 width=150,
                 placeholder="as it is",
             )
-            wide = st.number_input(
+            st.number_input(
                 "Width",
                 4,
                 512,
@@ -313,12 +361,7 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
                 width=150,
                 placeholder="as it is",
             )
-            chosen = (int(high), int(wide)) if high and wide else None
-            as_reported = (
-                report is not None and chosen == tuple(report.shape[:2]) and before.size is None
-            )
-            values["size"] = None if as_reported else chosen
-            values["colour"] = st.selectbox(
+            st.selectbox(
                 "Colour",
                 COLOURS,
                 COLOURS.index(before.colour),
@@ -331,7 +374,7 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
             "auto": f"auto ({SCALING_WORDS['standard' if table else 'unit']})",
             **SCALING_WORDS,
         }
-        values["scaling"] = st.selectbox(
+        st.selectbox(
             "Scaling",
             scalings,
             scalings.index(before.scaling),
@@ -340,24 +383,21 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
             format_func=lambda name: names[name],
             help="What models see. What it learns, it learns from training data.",
         )
-        values["skip_corrupt"] = (
+        if not table:
             st.toggle(
                 "Skip corrupt files",
                 before.skip_corrupt,
                 key=f"data_skip_{job.id}",
                 help="Leave out what cannot be read.",
             )
-            if not table
-            else False
-        )
-        values["drop_duplicates"] = st.toggle(
+        st.toggle(
             "Drop duplicates",
             before.drop_duplicates,
             key=f"data_drop_{job.id}",
             help="Leave out training examples that are in the test part too, and repeats.",
         )
     try:
-        return DataOptions(**values)
+        return _options_now(job, report)
     except ConfigError as error:
         show_error(error)
         return None

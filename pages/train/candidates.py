@@ -13,6 +13,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from pages.shared.following import follow
+from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine
 
 SECONDS_BETWEEN_POLLS = 0.5
@@ -66,11 +67,15 @@ def _wait(store: Store, config: ExperimentConfig) -> None:
         icon=":material/search:",
         key="train_candidates",
         on_click=_look,
-        args=(store, config),
+        args=(store,),
     )
 
 
-def _look(store: Store, config: ExperimentConfig) -> None:
+def _look(store: Store) -> None:
+    # What the form holds now: it may have been changed since the button was drawn.
+    config = ConfigForm(TRAIN_PREFIX, ExperimentConfig()).config
+    if config is None:
+        return
     job_id = store.add_job("candidates", {"config": config.model_dump(mode="json")})
     st.session_state["train_candidates_job"] = job_id
     engine().submit(job_id)

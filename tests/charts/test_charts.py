@@ -238,8 +238,16 @@ class TestLearningCurves:
         assert layout.xaxis.title.text == "time (s)"
         assert (
             learning_curves(metrics(), measure="soft_loss").layout.yaxis.title.text
-            == "T² × KL divergence (nats)"
+            == "T² × KL divergence (nats), validation"
         )
+
+    @pytest.mark.parametrize("measure", ["accuracy", "loss", "hard_loss", "soft_loss"])
+    def test_title_and_axis_say_the_split(self, measure: str) -> None:
+        for split, name in (("validation", "validation"), ("train", "training")):
+            table = metrics()
+            layout = learning_curves(table[table["split"] == split], measure=measure).layout
+            assert f"on {name} data" in layout.title.text
+            assert layout.yaxis.title.text.endswith(f", {name}")
 
     def test_log_axis_and_end_of_a_live_run(self) -> None:
         layout = learning_curves(metrics(), measure="loss", log_y=True, end=40).layout

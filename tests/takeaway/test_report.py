@@ -13,7 +13,14 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser
 
 from kdcore.analysis import library
-from kdcore.analysis.results import gain, load_results, summary, who_saw_what
+from kdcore.analysis.results import (
+    examples,
+    gain,
+    load_results,
+    logits,
+    summary,
+    who_saw_what,
+)
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ConfigError, StoreError
@@ -85,10 +92,14 @@ def test_a_report_says_what_the_store_says(trained_store: Store) -> None:
     assert "Temperature T 10 " in report.words
     curves, losses, distances, softened = report.figures
     names = {trace.get("name") for trace in curves["data"]}
+    # The curves are of validation data, and so is the line beside them.
+    (teacher,) = results.runs("teacher")
+    labels = examples(trained_store, teacher.summary["dataset"], "validation")["labels"]
+    right = (logits(trained_store, teacher, "validation").argmax(axis=1) == labels).mean()
     assert {
         "student (distilled)",
         "baseline (from scratch)",
-        f"teacher {figures['teacher']['accuracy'][0]:.1%}",
+        f"teacher {right:.1%} (validation)",
     } <= names
     assert [len(figure["data"]) > 0 for figure in (losses, distances)] == [True, True]
     assert [note["text"] for note in softened["layout"]["annotations"]] == [
