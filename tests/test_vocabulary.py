@@ -37,3 +37,34 @@ def test_a_word_that_means_something_else_here_is_not_used(word: str) -> None:
         str(path.relative_to(REPOSITORY)) for path in FILES if pattern.search(path.read_text())
     }
     assert found - left == set(), f"say instead: {instead}"
+
+
+def defined_names(file: Path) -> str:
+    """What a module says, its package's modules included."""
+    files = file.parent.glob("*.py") if file.name == "__init__.py" else [file]
+    return "\n".join(path.read_text() for path in files)
+
+
+def leads_somewhere(name: str) -> bool:
+    """Whether a dotted name is a module, or a name that its module has."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        base = REPOSITORY.joinpath(*parts[:count])
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.exists():
+                rest = parts[count:]
+                return not rest or re.search(rf"\b{rest[0]}\b", defined_names(file)) is not None
+    return False
+
+
+def test_names_that_docstrings_and_comments_refer_to_exist() -> None:
+    lost, count = [], 0
+    for path in FILES:
+        if path.suffix != ".py":
+            continue
+        for name in re.findall(r"`~?((?:kdcore|pages)(?:\.\w+)+)`", path.read_text()):
+            count += 1
+            if not leads_somewhere(name):
+                lost.append(f"{path.relative_to(REPOSITORY)}: {name}")
+    assert count > 30
+    assert lost == []

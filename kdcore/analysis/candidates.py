@@ -71,7 +71,7 @@ class Candidates:
 
 
 def candidate_names(config: ExperimentConfig) -> list[str]:
-    """Return the names of students to look at for a config's data: those suggested, and its own."""
+    """Return the names of possible students for a config's data: those suggested, and its own."""
     names = FOR_TABLES if dataset_card(config.dataset).kind == "table" else FOR_IMAGES
     return list(dict.fromkeys([*names, config.student]))
 

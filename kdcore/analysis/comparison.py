@@ -58,8 +58,7 @@ COSTS = {
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What is known of one contender; None where nothing of it is trained, or it was not measured
-    yet.
+    """What is known about one contender; None where it is not trained or not measured yet.
 
     ``accuracies`` are fractions by seed. ``interval`` is the 95 % interval of their mean: over
     seeds (t) or, for a single run, over test examples (Wilson), as ``interval_kind`` says.
@@ -151,7 +150,7 @@ class Comparison:
         return predicted == self.labels
 
     def front(self, cost: str) -> BoolArray:
-        """Return which contenders no other beats in both accuracy and ``cost`` (a key of
+        """Return the contenders that no other beats in both accuracy and ``cost`` (a key of
         ``COSTS``).
         """
         require(cost in COSTS, "cost", f"one of {', '.join(COSTS)}", cost)
@@ -252,7 +251,7 @@ _UNUSED = object()
 def compare(
     store: Store, ids: Sequence[str], *, temperature: float | None = None, seed: int | None = None
 ) -> Comparison:
-    """Compare 2 to 6 contenders (see :func:`kdcore.contenders.find_contenders` for their ids).
+    """Compare 2 to 6 contenders; :func:`kdcore.analysis.contenders.find_contenders` explains ids.
 
     Args:
         store: where they are.
@@ -574,7 +573,7 @@ def settings_in_words(found: Sequence[tuple[str, list[Any]]]) -> list[tuple[str,
 
 @dataclass
 class RunCurves:
-    """The measurements of runs, read on from where the last poll ended.
+    """The measurements of runs, read from where the last poll ended.
 
     Finished ones are read once.
     """

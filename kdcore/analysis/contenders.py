@@ -100,14 +100,14 @@ class Contender:
 
     @property
     def status(self) -> JobStatus:
-        """Finished once all its runs are; before that, where its experiment is in its life."""
+        """Finished once all its runs are; before that, its experiment's status."""
         if len(self.trained) == self.expected:
             return JobStatus.FINISHED
         return JobStatus(self.job.status)
 
     @property
     def state(self) -> str:
-        """What there is of it, in words."""
+        """How much of it is trained, in words."""
         if self.status is JobStatus.FINISHED:
             return "finished"
         so_far = (
@@ -145,7 +145,7 @@ def find_contenders(store: Store, ids: Iterable[str]) -> list[Contender]:
 
 
 def once(contenders: Iterable[Contender]) -> list[Contender]:
-    """Return each contender once: two experiments that share a teacher bring it twice."""
+    """Return each contender once: two experiments that share a teacher both list it."""
     different: dict[Any, Contender] = {}
     for contender in contenders:
         runs = tuple(run.id for run in contender.runs)
@@ -154,8 +154,8 @@ def once(contenders: Iterable[Contender]) -> list[Contender]:
 
 
 def check_choice(contenders: Sequence[Contender]) -> None:
-    """Raise ConfigError unless these are 2 to 6 with the same test examples: only then their
-    answers belong together.
+    """Raise ConfigError unless these are 2 to 6 with the same test examples: only then can their
+    answers be compared.
     """
     rule = f"from {FEWEST} to {MOST}, each another one"
     require(FEWEST <= len(contenders) <= MOST, "models", rule, len(contenders))

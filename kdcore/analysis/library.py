@@ -1,5 +1,4 @@
-"""The experiments as a collection: list, name, tag and star them, throw them away and take them
-back.
+"""The experiments as a collection: list, name, tag and star them, delete and restore them.
 
 What is deleted goes to the trash first: hidden everywhere, and complete again when restored. Only a
 purge destroys, and it leaves alone what an experiment outside the purge still uses.
@@ -428,9 +427,7 @@ def _unused_caches(session: Session, doomed: list[str]) -> list[str]:
 
 
 def _delete_with_references(session: Session, kind: type[Base], ids: list[str]) -> None:
-    """Delete rows by id, and first those of every table that refer to them: what goes on a list
-    goes off it.
-    """
+    """Delete rows by id, after the rows of every table that refer to them."""
     target = kind.__table__
     for table in Base.metadata.sorted_tables:
         for key in table.foreign_keys:

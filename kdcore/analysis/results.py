@@ -27,7 +27,7 @@ from kdcore.tasks.glyphs import features_in_words
 
 @dataclass
 class Results:
-    """An experiment as it stands in the store, live or finished."""
+    """An experiment in the store, live or finished."""
 
     experiment: Experiment
     job: Job
@@ -40,7 +40,7 @@ class Results:
 
     @property
     def status(self) -> JobStatus:
-        """Where the experiment is in its life."""
+        """The experiment's status."""
         return JobStatus(self.job.status)
 
     def runs(self, role: str) -> list[Run]:
@@ -305,7 +305,7 @@ SNAPSHOTS_KEPT = 250
 
 @dataclass
 class Curves:
-    """The curves of an experiment's runs, read on from where the last poll ended.
+    """The curves of an experiment's runs, read from where the last poll ended.
 
     ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the
     store has every point. ``probes`` holds logits [examples, classes] by role and seed, and then by

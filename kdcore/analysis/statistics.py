@@ -1,5 +1,4 @@
-"""What can honestly be said about accuracies, and the metrics of a classifier computed from its
-logits.
+"""What accuracies prove and what they do not, and a classifier's metrics from its logits.
 
 Everything is NumPy in float64. SciPy is imported where it is used, so that ``import
 kdcore.analysis.statistics`` stays cheap. Softmax and the divergence of two softened distributions
@@ -547,7 +546,7 @@ def as_examples(
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return None for nan and infinities, which JSON does not know, and anything else as it is."""
+    """Return None for nan and infinities, which JSON does not have, and anything else unchanged."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

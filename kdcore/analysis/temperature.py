@@ -435,7 +435,7 @@ def gradient_norms(
 
 def label_gradient_norm(student_logits: ArrayLike, labels: ArrayLike) -> float:
     """Return the mean length of the gradient of the loss on true labels, p^s - one-hot(label): it
-    knows no T.
+    does not depend on T.
 
     Student logits [n, classes], labels [n]. What the soft gradient is weighed against: alpha keeps
     its meaning over T only if the soft gradient keeps its length.

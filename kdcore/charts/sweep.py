@@ -32,7 +32,7 @@ def value_of(cell: Cell, measure: str) -> float | None:
 
 
 def hover_text(cell: Cell) -> str:
-    """Return what a cell says when pointed at: settings, mean ± interval, n, gain."""
+    """Return what a cell's tooltip says: settings, mean ± interval, n, gain."""
     settings = "<br>".join(
         f"{short_title_of(name)} <b>{value_text(value)}</b>"
         for name, value in (cell.values or {}).items()

@@ -1,4 +1,4 @@
-"""``python -m kdcore model``: bring models of your own along, list and remove them."""
+"""``python -m kdcore model``: add models of your own, list and remove them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that a config may use: datasets and model families. Adding one is one function and one line
+"""Names that a config may use: datasets and model families. To add one: one function, one line
 here.
 
 This module is free of Keras so that forms and the CLI can list and check names; ``builder`` says
@@ -326,9 +326,7 @@ def model_key(name: str) -> str:
 
 
 def models_of(kind: Literal["images", "table"] = "images") -> list[str]:
-    """Return the names of models to choose from for a kind of data: suggestions, then what users
-    brought.
-    """
+    """Return the names of models to choose from for a kind of data: suggested, then users' own."""
     fitting = [
         family for family in MODEL_FAMILIES.values() if kind == "images" or not family.needs_images
     ]

@@ -1,4 +1,4 @@
-"""A look at every example of a user's data, which ends in a :class:`Report` and stores nothing."""
+"""Checks every example of a user's data and makes a :class:`Report`; stores nothing."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class _Look:
 
 @dataclass
 class Checked:
-    """A source that was looked at: the report, pictures of some examples with their labels, and
+    """A source that was checked: the report, pictures of some examples with their labels, and
     what to leave out.
     """
 
@@ -156,7 +156,7 @@ class Checked:
 
 
 def check_name(name: str) -> str:
-    """Return ``name``, which must do for a user's dataset; raises ConfigError."""
+    """Return ``name`` if it may name a user's dataset; raises ConfigError otherwise."""
     rule = "lower-case letters, digits, _ . or -, at most 40, beginning with a letter or digit"
     require(bool(re.fullmatch(USER_NAME, name)), "name", rule, name)
     require(name not in DATASETS, "name", "other than those of the built-in datasets", name)
@@ -164,7 +164,7 @@ def check_name(name: str) -> str:
 
 
 def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: None) -> Checked:
-    """Look at every example of the data at ``path``; nothing is stored.
+    """Check every example of the data at ``path``; nothing is stored.
 
     ``tell(fraction, words)`` is called on the way and may raise to end the work. Raises ConfigError
     for what cannot be read at all; what can be mended by an option is in the report's ``problems``.

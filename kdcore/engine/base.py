@@ -1,4 +1,4 @@
-"""What every engine can do: start and end the work on jobs. Where they run is its own affair."""
+"""What every engine can do: start and end the work on jobs. Each engine decides where they run."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the engine itself holds; running jobs go on."""
+        """Release what the engine itself holds; running jobs go on."""
         ...

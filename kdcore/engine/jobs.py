@@ -170,8 +170,7 @@ def run_claimed(store: Store, job: Job, pulse: Pulse) -> JobStatus:
             traceback.print_exc()
             return JobStatus.INTERRUPTED
         except (Interrupted, KeyboardInterrupt):
-            # A cluster ends a worker that has not heeded a stop yet: then it is that stop which is
-            # carried out.
+            # A cluster ends a worker that has ignored a stop so far: the job counts as stopped.
             if store.job(job.id).stop_requested_at is not None:
                 status = JobStatus.STOPPED
             else:

@@ -80,7 +80,7 @@ class LocalEngine:
                 self._start_worker(pool)
 
     def close(self) -> None:
-        """Nothing to let go of: workers leave by themselves when they have been idle for long."""
+        """Nothing to release: workers leave by themselves when they have been idle for long."""
 
     def _live_workers(self) -> list[Worker]:
         return [worker for worker in self.store.workers() if is_alive(worker)]

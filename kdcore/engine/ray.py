@@ -114,7 +114,7 @@ class RayEngine:
         self._thread.start()
 
     def close(self) -> None:
-        """Nothing to let go of: the cluster's workers leave by themselves when they have been idle
+        """Nothing to release: the cluster's workers leave by themselves when they have been idle
         for long.
         """
 

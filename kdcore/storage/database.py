@@ -87,7 +87,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _set_up_postgresql(connection: Any, _record: Any) -> None:
-    # A worker that froze in the middle of a transaction must not keep its rows locked for ever.
+    # A worker that froze in the middle of a transaction must not keep its rows locked forever.
     connection.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.commit()
 

@@ -1,4 +1,4 @@
-"""What the training loop drives, and what is to be known of it: its state, what may change in it
+"""What the training loop drives, and what the loop needs to know: its state, what may change in it
 without tracing anew, and what its compiled form depends on.
 
 Experiments, measurements of speed and benchmarks all make their trainers with :func:`make_trainer`.
@@ -77,7 +77,7 @@ class Trainer:
 
 
 class DistillationTrainer(Trainer):
-    """A :class:`~kdcore.Distiller` as the loop drives it."""
+    """A :class:`~kdcore.Distiller`, driven by the loop."""
 
     def __init__(self, distiller: Distiller) -> None:
         super().__init__(distiller, distiller.student)

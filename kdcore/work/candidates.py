@@ -25,7 +25,7 @@ CALLS_A_ROUND = 5
 
 
 def candidates_job(store: Store, job: Job, check: Callable[[], None]) -> None:
-    """Look at the candidates for the payload's ``config``.
+    """Measure the candidates for the payload's ``config``.
 
     The answer is then under its ``candidates_key``.
     """

@@ -61,8 +61,8 @@ Lessons = NDArray[np.float32] | Network
 
 @dataclass
 class Progress:
-    """Tells the store how far the job is, and the job when to stop (``check`` raises StopRequested
-    or ClaimLost).
+    """Tells the store how far the job is, and tells the job when to stop (``check`` raises
+    StopRequested or ClaimLost).
     """
 
     store: Store
@@ -103,7 +103,7 @@ class Progress:
 
 
 def experiment_job(store: Store, job: Job, check: Callable[[], None]) -> None:
-    """Train what the experiment of the job's id consists of."""
+    """Train the experiment of the job's id."""
     run_experiment(store, job.id, check=check, **job.payload)
 
 
@@ -237,8 +237,8 @@ class _Job:
         return logits
 
     def teacher(self) -> tuple[Run, Callable[[], Network]]:
-        """Return the trained teacher, found in the store or trained now: its run, and what gives
-        its network.
+        """Return the trained teacher, found in the store or trained now: its run, and a function
+        that gives its network.
         """
         config = self.config
         self.progress.begin(f"training the teacher {config.teacher}")
@@ -268,7 +268,7 @@ class _Job:
         return run, lambda: network
 
     def brought_teacher(self, run: Run) -> Callable[[], Network]:
-        """Measure a teacher that was brought as a trained file: it is used as it is."""
+        """Measure a teacher that was added as a trained file: it is used as it is."""
         with self.timed("teacher"):
             network = self.build(self.config.teacher, self.config.teacher_seed, start="file")
             probe = ValidationProbe(network, self.dataset)

@@ -67,7 +67,7 @@ class PageState(AddressState):
     live: bool = False
 
     def read(self, parameters: Mapping[str, str]) -> None:
-        """Take over what an address says that this page has not written itself.
+        """Apply what an address says, unless this page wrote it itself.
 
         What it cannot mean is a problem.
         """
@@ -77,7 +77,7 @@ class PageState(AddressState):
             self.fresh = False
 
     def choose(self, models: tuple[str, ...]) -> None:
-        """Compare other models; what was chosen for the present ones is let go of."""
+        """Compare other models; what was chosen for the present ones is dropped."""
         self.models, self.fresh, self.problems = models, False, []
         self.first = self.second = self.example = self.seed = None
 
@@ -107,7 +107,7 @@ class PageState(AddressState):
 
 
 def page_state() -> PageState:
-    """Return this visitor's state; it outlives a visit to another page."""
+    """Return this visitor's state; it survives a visit to another page."""
     return cast(PageState, st.session_state.setdefault("compare_state", PageState()))
 
 

@@ -91,7 +91,7 @@ def _title() -> None:
 
 
 def _find(store: Store, state: PageState) -> list[Contender]:
-    """Return the contenders that the state names; what is unknown is said once and let go of."""
+    """Return the contenders that the state names: what is unknown is reported once and dropped."""
     found: list[Contender] = []
     for name in state.models:
         try:

@@ -126,7 +126,7 @@ def _in_words(row: UserModel) -> str:
 
 
 def after_model_job(store: Store, job: Job) -> None:
-    """Say what came of taking a model in."""
+    """Say whether a model was added."""
     status = JobStatus(job.status)
     if status is JobStatus.FINISHED:
         row = user_models.find(store, (store.artifact(f"model_report/{job.id}") or b"").decode())

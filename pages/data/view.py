@@ -1,4 +1,4 @@
-"""Bringing data along: upload, check, report, store.
+"""Adding data: upload, check, report, store.
 
 All state is in the address and in the store's jobs.
 """

@@ -1,4 +1,4 @@
-"""What can be done with the chosen experiments: open, name, tag, compare, take along, delete and
+"""What can be done with the chosen experiments: open, name, tag, compare, take away, delete and
 undo.
 """
 
@@ -361,7 +361,7 @@ def restore(store: Store, ids: Sequence[str]) -> None:
 
 
 def undo_bar(store: Store) -> None:
-    """Say what was just done; a deletion can be undone here."""
+    """Say what was just done, with an undo for a deletion."""
     deleted = [
         each for each in st.session_state.get("runs_deleted", []) if each in library.trash(store)
     ]

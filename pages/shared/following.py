@@ -1,5 +1,4 @@
-"""Parts of a page that follow what goes on in the store, at a pace that server and browser can
-keep.
+"""Parts of a page that follow what goes on in the store, no faster than server and browser can.
 
 ``st.fragment(run_every=...)`` ticks by the clock: also in a tab that nobody sees, and also while
 the last tick is still being drawn. Here the browser asks for the next poll only when it has got the

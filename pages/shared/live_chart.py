@@ -339,7 +339,7 @@ def install_plotly_js(folder: Path | None = None) -> str:
     """Copy the installed plotly package's JavaScript to ``folder`` (default: ``static`` next to the
     app), once.
 
-    Returns the file's name, which carries the version: a browser may keep it for ever. Other
+    Returns the file's name, which carries the version: a browser may keep it forever. Other
     processes never see half a file. Raises OSError where the folder cannot be written.
     """
     return _install(folder or _static_folder())

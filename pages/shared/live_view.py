@@ -31,7 +31,7 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Look:
-    """An experiment as it stood at one moment.
+    """An experiment at one moment.
 
     What was made of it is kept for as long as nothing has changed.
     """
@@ -42,9 +42,7 @@ class Look:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def once(self, name: Hashable, make: Callable[[], Thing]) -> Thing:
-        """Return what ``make`` makes of results and curves, made at most once for all who ask for
-        ``name``.
-        """
+        """Return what ``make`` makes of results and curves, at most once for each ``name``."""
         with self._lock:
             if name not in self._kept:
                 if len(self._kept) >= MOST_THINGS_KEPT:
@@ -53,13 +51,13 @@ class Look:
             return self._kept[name]
 
     def draw(self, name: Hashable, figure: Callable[[], go.Figure]) -> Drawing:
-        """Return the chart called ``name``, drawn at most once for all who ask."""
+        """Return the chart called ``name``, drawn at most once."""
         return self.once(("chart", name), lambda: drawing(figure()))
 
 
 @dataclass
 class LiveView:
-    """An experiment that is being watched; safe to be asked by many sessions at once."""
+    """An experiment that is being watched; safe to use from many sessions at once."""
 
     store: Store
     experiment_id: str

@@ -17,7 +17,7 @@ from kdcore.palette import TONES
 
 
 class Landmark(NamedTuple):
-    """A value worth a visit: shown on the scale, and a button below it.
+    """A value of interest: marked on the scale, with a button below it.
 
     The tone is a name in ``palette.TONES``.
     """

@@ -36,8 +36,8 @@ def engine() -> Engine:
 
 
 def _hoard_no_memory() -> None:
-    """Have GNU's C library give back what is free: one pool for all threads, large blocks at once,
-    the rest every minute.
+    """Make GNU's C library return free memory: one pool for all threads, large blocks at once, the
+    rest every minute.
 
     Streamlit draws every poll in a thread of its own. With a pool for each of some threads, another
     in Arrow, and charts that are a little larger each time, most of what the server had gained was
@@ -61,7 +61,7 @@ def _hoard_no_memory() -> None:
 
 
 def show_error(error: KDLabError) -> None:
-    """Show an error in words where it happened."""
+    """Show an error where it happened."""
     st.error(as_text(str(error)), icon=":material/error:")
 
 

@@ -1,4 +1,4 @@
-"""One colour for each state that an experiment or a sweep can be in, on every page."""
+"""One colour for each status of an experiment or a sweep, on every page."""
 
 from __future__ import annotations
 

@@ -619,7 +619,7 @@ def _span(lengths: FloatArray) -> float:
 
 
 def no_student() -> None:
-    """Say that the teacher has not taught anybody yet."""
+    """Say that the teacher has no students yet."""
     st.info(
         "No student of this teacher is trained yet: start an experiment with it on the Train page.",
         icon=":material/child_care:",

@@ -48,7 +48,7 @@ class PageState(AddressState):
     watching: bool = False
 
     def read(self, parameters: Mapping[str, str]) -> None:
-        """Take over what an address says that this page has not written itself.
+        """Apply what an address says, unless this page wrote it itself.
 
         What it cannot mean is a problem.
         """
@@ -57,7 +57,7 @@ class PageState(AddressState):
         self.picked = self.example
 
     def fit(self, classes: int, pictures: int) -> None:
-        """Let go of an example or class that the teacher's data does not have, and say so."""
+        """Drop an example or class that the teacher's data does not have, and say so."""
         for attribute, name, count in (
             ("example", "example", pictures),
             ("only", "class", classes),
@@ -92,7 +92,7 @@ class PageState(AddressState):
 
 
 def page_state() -> PageState:
-    """Return this visitor's state; it outlives a visit to another page."""
+    """Return this visitor's state; it survives a visit to another page."""
     return cast(PageState, st.session_state.setdefault("temperature_state", PageState()))
 
 

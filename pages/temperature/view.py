@@ -1,4 +1,4 @@
-"""The Temperature page: a teacher, a slider, and everything that follows from the two."""
+"""The Temperature page: a teacher, a slider, and everything that depends on the two."""
 
 from __future__ import annotations
 

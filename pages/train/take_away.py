@@ -1,4 +1,4 @@
-"""What an experiment gives to take along: its models as files that work without KD Lab, and code
+"""What an experiment gives to take away: its models as files that work without KD Lab, and code
 that repeats it.
 """
 

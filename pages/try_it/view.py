@@ -1,5 +1,5 @@
 """The Try it page: a drawing, a picture or a test example, and what teacher, student and baseline
-say to it at once.
+answer.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _is_ready(store: Store) -> bool:
 
 
 def _warm_up(store: Store, was_ready: bool) -> None:
-    """Wait for the worker without holding the page up.
+    """Wait for the worker without blocking the page.
 
     Once it can answer, everything is drawn again.
     """

@@ -1,4 +1,4 @@
-"""The Data page: bring data along.
+"""The Data page: add data of your own.
 
 ``?job=<id>`` shows a check or what was stored, ``?dataset=<name@digest>`` a dataset.
 """

@@ -1,4 +1,4 @@
-"""The Runs page: all experiments, found again, named, thrown away and taken along."""
+"""The Runs page: all experiments: find, name, delete and take away."""
 
 from pages.runs import view as runs_view
 from pages.shared.session import engine, store

@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """A dataset where the user has it.
+    """A dataset as it lies on the user's disk.
 
     Parts are "train" and "test", or "all", which is then to be divided.
     """
