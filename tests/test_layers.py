@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 UPPER = [
     "config",
+    "methods",
+    "settings",
     "storage",
     "data",
     "tasks",

@@ -39,7 +39,7 @@ from kdcore.analysis.statistics import (
     per_class_accuracy,
 )
 from kdcore.config.catalog import dataset_card, short_name
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import all_settings, taught_at
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import Look
 from kdcore.storage.cursors import next_cursor
@@ -167,7 +167,7 @@ class Comparison:
         "all".
         """
         found = []
-        for name in ExperimentConfig.model_fields:
+        for name in all_settings():
             values = [each.settings.get(name, _UNUSED) for each in self.contenders]
             if len({repr(value) for value in values if value is not _UNUSED}) > 1:
                 found.append(
@@ -278,7 +278,7 @@ def compare_contenders(
     seed: int | None = None,
 ) -> Comparison:
     """Compare contenders that were found already; arguments and errors as for :func:`compare`."""
-    temperature = float(contenders[0].config["temperature"]) if temperature is None else temperature
+    temperature = taught_at(contenders[0].config) if temperature is None else temperature
     require(temperature > 0, "temperature", "above 0", temperature)
     seed = _seed(contenders, seed)
     card = dataset_card(contenders[0].config["dataset"])
@@ -554,7 +554,7 @@ def settings_in_words(found: Sequence[tuple[str, list[Any]]]) -> list[tuple[str,
     """Return the settings that differ as (title, what to show for each contender)."""
     return [
         (
-            ExperimentConfig.model_fields[name].title or name,
+            all_settings()[name].title or name,
             [
                 "–"
                 if value is None

@@ -18,13 +18,14 @@ from sqlalchemy import select
 
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import (
-    BASELINE_FIELDS,
-    STUDENT_FIELDS,
-    TEACHER_FIELDS,
-    ExperimentConfig,
+    all_settings,
+    role_settings,
+    stored_setting,
 )
 from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.methods import METHODS
 from kdcore.palette import ROLE_NAMES, ROLES, Look, look
+from kdcore.settings import words_of
 from kdcore.storage.schema import (
     Experiment,
     ExperimentRun,
@@ -36,17 +37,15 @@ from kdcore.storage.schema import (
 from kdcore.storage.store import Store
 
 FEWEST, MOST = 2, 6
-FIELDS_OF = {"teacher": TEACHER_FIELDS, "student": STUDENT_FIELDS, "baseline": BASELINE_FIELDS}
 # A run's own seed is told by its place, not by its settings.
 NOT_SETTINGS = {"seed"}
 SETTINGS_IN_A_NAME = 3
 
 # What names a model best comes first.
-_TELLING = ("student", "teacher", "temperature", "alpha", "labels", "epochs")
+_TELLING = ("student", "teacher", "method", "temperature", "alpha", "labels", "epochs")
 _SHORT = {
     "labels": lambda value: "all labels" if value is None else f"{value:,} labels",
-    "temperature": lambda value: f"T {value:g}",
-    "alpha": lambda value: f"α {value:g}",
+    "method": lambda value: METHODS[value].title if value in METHODS else str(value),
     "epochs": lambda value: f"{value:,} epochs",
     "teacher": lambda value: f"{value}",
     "student": lambda value: f"{value}",
@@ -78,10 +77,8 @@ class Contender:
         An experiment of before a setting existed had its default.
         """
         config = self.config
-        names = (name for name in FIELDS_OF[self.role] if name not in NOT_SETTINGS)
-        return {
-            name: config.get(name, ExperimentConfig.model_fields[name].default) for name in names
-        }
+        names = (name for name in role_settings(self.role, config) if name not in NOT_SETTINGS)
+        return {name: stored_setting(config, name) for name in names}
 
     @property
     def model(self) -> str:
@@ -260,7 +257,7 @@ def short(field: str, value: Any) -> str:
     """Say a setting and its value in two words: "T 10", "100 labels", "batch size 32"."""
     if field in _SHORT:
         return _SHORT[field](value)
-    title = (ExperimentConfig.model_fields[field].title or field).lower()
+    title = words_of(all_settings()[field])["short"]
     return (
         f"{title} {'–' if value is None else f'{value:g}' if isinstance(value, float) else value}"
     )
@@ -332,18 +329,15 @@ _TABLE_COLUMNS = (
 
 
 def _setting_names() -> list[str]:
-    return [name for name in ExperimentConfig.model_fields if name not in {*NOT_SETTINGS, "seeds"}]
+    return [name for name in all_settings() if name not in {*NOT_SETTINGS, "seeds"}]
 
 
 def _table_row(members: Sequence[Any], by_seed: bool) -> dict[str, Any]:
     first = members[0]
     accuracies = [row.summary["test_accuracy"] for row in members if row.finished_at is not None]
     expected = 1 if by_seed or first.role == "teacher" else first.config.get("seeds", 1)
-    settings = {
-        name: first.config.get(name, ExperimentConfig.model_fields[name].default)
-        for name in _setting_names()
-    }
-    meant = set(FIELDS_OF[first.role])
+    settings = {name: stored_setting(first.config, name) for name in _setting_names()}
+    meant = set(role_settings(first.role, first.config))
     return {
         "id": first.run if by_seed else f"{first.experiment_id}:{first.role}",
         "experiment": first.experiment_id,
@@ -376,7 +370,10 @@ def differing_settings(table: pd.DataFrame) -> list[str]:
 
 def _meant(table: pd.DataFrame, name: str) -> list[Any]:
     """The values of the rows whose role depends on the setting."""
-    matters = [name in FIELDS_OF[role] for role in table["role"]]
+    matters = [
+        name in role_settings(role, {"method": method or "logits"})
+        for role, method in zip(table["role"], table["method"], strict=True)
+    ]
     return (
         table.loc[matters, name].astype(object).where(lambda column: column.notna(), None).tolist()
     )

@@ -132,9 +132,9 @@ def _row(
 ) -> dict[str, Any]:
     # Not checked again: an experiment is listed even if its data or model has since left the
     # catalog.
-    config = ExperimentConfig.model_construct(**experiment.config)
+    config = ExperimentConfig.unchecked(experiment.config)
     settings = {
-        name: getattr(config, name)
+        name: config.get(name)
         for name in ("dataset", "teacher", "student", "alpha", "temperature", "labels", "seeds")
     }
     return settings | {

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
 from kdcore.config.catalog import dataset_card, own_model
-from kdcore.config.experiment import STUDENT_FIELDS, ExperimentConfig, stored_setting
+from kdcore.config.experiment import ExperimentConfig, role_settings, stored_setting, taught_at
 from kdcore.errors import StoreError, require
 from kdcore.storage.arrays import unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
@@ -199,7 +199,7 @@ class Taught:
     @property
     def temperature(self) -> float:
         """The temperature at which the student was taught."""
-        return float(self.student.config["temperature"])
+        return taught_at(self.student.config)
 
     @property
     def seed(self) -> int:
@@ -213,7 +213,7 @@ class Taught:
         left_out = {"temperature"} if with_seed else {"temperature", "seed"}
         return tuple(
             stored_setting(self.student.config, name)
-            for name in STUDENT_FIELDS
+            for name in role_settings("student", self.student.config)
             if name not in left_out
         )
 

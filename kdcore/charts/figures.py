@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kdcore.analysis.statistics import t_half_width
 from kdcore.errors import require
+from kdcore.methods import METHODS
 from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_LOOKS, SURFACE, Look, colour
 
 Array = NDArray[np.float64]
@@ -202,6 +203,7 @@ def learning_curves(
     show_seeds: bool = False,
     end: float | None = None,
     looks: Mapping[str, Look] = ROLE_LOOKS,
+    method: str = "logits",
 ) -> go.Figure:
     """Draw one measure over the course of training: a bold line a role on validation data, a faint
     one on training data.
@@ -220,13 +222,14 @@ def learning_curves(
             the chart.
         looks: how to draw each value of the column role, in the legend's order; for models of
             several experiments these are keys of letters, digits and dashes.
+        method: the name of the students' distillation method, whose loss "soft_loss" is.
 
     With several seeds a line is their mean, with a band (see :func:`mean_and_band`). Raises
     ConfigError for an unknown measure or x.
     """
     require(measure in MEASURES, "measure", f"one of {', '.join(MEASURES)}", measure)
     require(x in X_TITLES, "x", f"one of {', '.join(X_TITLES)}", x)
-    card = MEASURES[measure]
+    card = _card(measure, method)
     curves = _curves(metrics, measure, x, smoothing)
     traces: list[dict[str, Any]] = []
     seeds: set[int] = set()
@@ -259,6 +262,14 @@ def learning_curves(
         layout["annotations"] = [_notice("No measurements yet")]
         across["visible"] = up["visible"] = False
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
+
+
+def _card(measure: str, method: str) -> Measure:
+    """Return how a measure is named: a method's own loss after the method."""
+    card = MEASURES[measure]
+    if measure != "soft_loss" or method == "logits" or method not in METHODS:
+        return card
+    return card._replace(title=f"{METHODS[method].title}: lower is closer", axis="its loss")
 
 
 def _about_seeds(counts: set[int]) -> str | None:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from kdcore.analysis.statistics import mean_interval
 from kdcore.charts.figures import base_axis, base_layout
-from kdcore.config.sweep import LOG_FIELDS, is_number, short_title_of, title_of, value_text
+from kdcore.config.sweep import is_log, is_number, short_title_of, title_of, value_text
 from kdcore.errors import require
 from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, colour, look
 from kdcore.sweeps.results import Cell, SweepResults
@@ -536,7 +536,7 @@ def _categories(field: str, values: Sequence[Any], *, horizontal: bool) -> dict[
 
 def _scale(field: str, *, horizontal: bool) -> dict[str, Any]:
     axis = base_axis(title_of(field), horizontal=horizontal)
-    if field in LOG_FIELDS:
+    if is_log(field):
         axis |= dict(type="log", dtick="D2" if field == "temperature" else None)
     return axis if is_number(field) else axis | dict(type="category")
 
@@ -554,7 +554,7 @@ def _normalised(values: Sequence[Any], field: str) -> tuple[list[float], list[tu
     known = sorted(set(values), key=_rank)
     numbers = all(isinstance(value, int | float) for value in known) and len(known) > 1
     if numbers:
-        spaced = np.log(known) if field in LOG_FIELDS else np.asarray(known, dtype=float)
+        spaced = np.log(known) if is_log(field) else np.asarray(known, dtype=float)
         heights = ((spaced - spaced[0]) / (spaced[-1] - spaced[0])).tolist()
     else:
         heights = np.linspace(0, 1, len(known)).tolist() if len(known) > 1 else [0.5] * len(known)

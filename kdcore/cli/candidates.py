@@ -11,7 +11,7 @@ import click
 
 from kdcore.analysis.candidates import Candidate, Candidates, get_candidates, try_three
 from kdcore.analysis.results import summary
-from kdcore.cli.common import config_options, follow
+from kdcore.cli.common import SettingsCommand, follow
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.choice import make_engine
@@ -19,8 +19,7 @@ from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 
-@click.command(name="candidates")
-@config_options
+@click.command(name="candidates", cls=SettingsCommand)
 @click.option(
     "--try",
     "try_them",

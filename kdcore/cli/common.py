@@ -9,15 +9,16 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import all_settings
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, KDLabError
+from kdcore.methods import METHODS
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
@@ -46,18 +47,41 @@ def _metavar(annotation: Any) -> str:
     return names.get(kinds[0], "NAME") if kinds else "NAME"
 
 
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option for every setting of ExperimentConfig."""
-    for name, field in reversed(ExperimentConfig.model_fields.items()):
-        option = f"--{name.replace('_', '-')}"
-        shown = "all" if field.default is None else field.default
-        help_text = f"{field.description} [default: {shown}]"
-        # Text as typed: the config reads the number, so that a bad one gets the same answer
-        # everywhere.
-        command = click.option(
-            option, name, default=None, metavar=_metavar(field.annotation), help=help_text
-        )(command)
-    return command
+class SettingsCommand(click.Command):
+    """A command with one option for every setting, those of methods included that a module of
+    ``KD_PLUGINS`` has registered by the time the command is called.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters after those made from the settings."""
+        return [*map(_option, all_settings()), *super().get_params(ctx)]
+
+
+def _option(name: str) -> click.Option:
+    """Return a setting's option.
+
+    It takes text as typed: the config reads the number, so that a bad one gets the same answer
+    everywhere.
+    """
+    field = all_settings()[name]
+    default = field.default.name if name == "method" else field.default
+    shown = "all" if default is None else str(default)
+    of_methods = {
+        method.name: method.model_fields[name].default
+        for method in METHODS.values()
+        if name in method.model_fields
+    }
+    if of_methods:
+        shown = ", ".join(f"{value} ({method})" for method, value in of_methods.items())
+    description = field.description
+    if name == "method":
+        description = f"{description} One of {', '.join(METHODS)}."
+    return click.Option(
+        [f"--{name.replace('_', '-')}", name],
+        default=None,
+        metavar=_metavar(field.annotation),
+        help=f"{description} [default: {shown}]",
+    )
 
 
 def follow(store: Store, engine: Engine, experiment_id: str) -> JobStatus:

@@ -13,7 +13,7 @@ from kdcore.analysis.results import summary
 from kdcore.analysis.temperature import format_percent
 from kdcore.cli import library as cli_library
 from kdcore.cli.candidates import candidates_command
-from kdcore.cli.common import Commands, config_options, follow
+from kdcore.cli.common import Commands, SettingsCommand, follow
 from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
@@ -52,8 +52,7 @@ def main(ctx: click.Context, store_url: str) -> None:
     ctx.call_on_close(store.close)
 
 
-@main.command()
-@config_options
+@main.command(cls=SettingsCommand)
 @click.option(
     "--config",
     "config_file",

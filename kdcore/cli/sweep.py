@@ -18,16 +18,16 @@ import click
 from tqdm import tqdm
 
 from kdcore import sweeps
-from kdcore.cli.common import config_options, follow
+from kdcore.cli.common import SettingsCommand, follow
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.config.sweep import (
     STRATEGIES,
-    VARIABLE_FIELDS,
     Axis,
     SweepConfig,
     key_of,
     short_title_of,
     value_text,
+    variable_fields,
 )
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
@@ -41,8 +41,7 @@ from kdcore.words import duration
 SECONDS_BETWEEN_POLLS = 0.5
 
 
-@click.command()
-@config_options
+@click.command(cls=SettingsCommand)
 @click.option(
     "--config",
     "config_file",
@@ -147,7 +146,7 @@ def _read(
     for name, text in given.items():
         if text is None:
             continue
-        if name in VARIABLE_FIELDS and ("," in text or ":" in text):
+        if name in variable_fields() and ("," in text or ":" in text):
             axes.append(Axis.parse(name, text))
         else:
             fixed[name] = read_setting(name, text)

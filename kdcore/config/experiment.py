@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import hashlib
 import json
 import math
 import typing
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
-    Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from kdcore.config.catalog import (
@@ -38,6 +40,9 @@ from kdcore.config.catalog import (
     short_name,
 )
 from kdcore.errors import ConfigError, Problem, Words
+from kdcore.methods import METHODS, Method, find
+from kdcore.methods.logits import Logits
+from kdcore.settings import ALWAYS_THERE, FROZEN, setting, words_of
 
 Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
 StudentStart = Literal["fresh", "file"]
@@ -88,27 +93,8 @@ BASELINE_FIELDS = (
     "augmentation",
     "student_start",
 )
-STUDENT_FIELDS = (*dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)), "alpha", "temperature")
-
-
-# Settings that older experiments were made without, and the value that they were made with.
-LATER_FIELDS: dict[str, Any] = {"augmentation": "none", "student_start": "fresh"}
-NEVER = object()
-
-
-def setting(
-    default: Any,
-    title: str,
-    description: str,
-    group: str,
-    ends: tuple[str, str] | None = None,
-    **rules: Any,
-) -> Any:
-    """Declare one setting: pydantic's Field, the group it is drawn in, and what its low and high
-    end mean in words.
-    """
-    drawn = {"group": group, "ends": list(ends) if ends else []}
-    return Field(default, title=title, description=description, json_schema_extra=drawn, **rules)  # type: ignore[arg-type]
+# And on its method's settings: see role_settings.
+STUDENT_FIELDS = tuple(dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)))
 
 
 class ExperimentConfig(BaseModel):
@@ -118,9 +104,7 @@ class ExperimentConfig(BaseModel):
     names every refused field at once.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
-    )
+    model_config = FROZEN
 
     dataset: DatasetName = setting(
         "digits",
@@ -134,6 +118,7 @@ class ExperimentConfig(BaseModel):
         "How many training examples come with their true label. The teacher labels all of them; "
         "distillation pays when true labels are few. Empty: all.",
         "data",
+        step=10,
         ge=1,
     )
     teacher: ModelName = setting(
@@ -161,30 +146,25 @@ class ExperimentConfig(BaseModel):
         ge=1,
         le=10_000,
     )
-    alpha: float = setting(
-        0.1,
-        "Alpha: weight of the true labels",
-        "0 listens to the teacher only, 1 to the true labels only (the teacher is ignored).",
-        "distillation",
-        ends=("0: only the teacher", "only the true labels: 1"),
-        ge=0,
-        le=1,
-    )
-    temperature: float = setting(
-        10.0,
-        "Temperature T",
-        "Divides the logits before softmax. 1 keeps the teacher's probabilities; "
-        "higher shows more of how it ranks the wrong classes.",
-        "distillation",
-        ends=("1: as sure as the teacher is", "20: how it ranks what is wrong"),
-        gt=0,
-        le=1000,
+    method: Method = setting(
+        Logits(),
+        "Method",
+        "How the teacher teaches; each method has settings of its own.",
+        "method",
+        older="logits",
     )
     batch_size: int = setting(
         32, "Batch size", "Examples per training step.", "training", ge=1, le=65_536
     )
     learning_rate: float = setting(
-        3e-3, "Learning rate", "Adam's step size for student and baseline.", "training", gt=0, le=1
+        3e-3,
+        "Learning rate",
+        "Adam's step size for student and baseline.",
+        "training",
+        log=True,
+        step=1e-3,
+        gt=0,
+        le=1,
     )
     seed: int = setting(
         0,
@@ -226,7 +206,14 @@ class ExperimentConfig(BaseModel):
         le=65_536,
     )
     teacher_learning_rate: float = setting(
-        3e-3, "Teacher learning rate", "Adam's step size for the teacher.", "rare", gt=0, le=1
+        3e-3,
+        "Teacher learning rate",
+        "Adam's step size for the teacher.",
+        "rare",
+        log=True,
+        step=1e-3,
+        gt=0,
+        le=1,
     )
     teacher_seed: int = setting(
         0,
@@ -242,12 +229,14 @@ class ExperimentConfig(BaseModel):
         "Student and baseline see changed copies of the images. The teacher then answers for the very copy that the "
         "student sees. A flipped digit is no digit: choose what keeps the class.",
         "rare",
+        older="none",
     )
     student_start: StudentStart = setting(
         "fresh",
         "Start of your own student",
         "For a student of your own: fresh weights by seed, or those of its file. The baseline starts alike.",
         "rare",
+        older="fresh",
     )
     precision: Precision = setting(
         "auto",
@@ -256,25 +245,32 @@ class ExperimentConfig(BaseModel):
         "rare",
     )
 
+    if TYPE_CHECKING:
+        # The settings of its method are given beside all others.
+        def __init__(self, **values: Any) -> None: ...
+
     @model_validator(mode="wrap")
     @classmethod
     def _refuse_in_one_form(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(values, dict):  # pydantic would read True as 1, and bytes as text
+        problems: list[Problem] = []
+        if isinstance(values, dict):
+            # pydantic would read True as 1, and bytes as text
             odd = {name: value for name, value in values.items() if isinstance(value, bool | bytes)}
             kinds = {
                 name: "a number" if isinstance(odd[name], bool) else "a number or text"
                 for name in odd
             }
-            problems = [
-                Problem(name, kinds[name], odd[name]) for name in odd if name in cls.model_fields
-            ]
-            if problems:
-                raise ConfigError(*problems)
+            known = all_settings()
+            refused = [Problem(name, kinds[name], odd[name]) for name in odd if name in known]
+            if refused:
+                raise ConfigError(*refused)
+            values, problems = lift(values)
         try:
             config = handler(values)
         except ValidationError as error:
-            raise ConfigError(*(_problem(detail) for detail in error.errors())) from None
-        problems = config._cross_field_problems()
+            found = [_problem(detail) for detail in error.errors()]
+            raise ConfigError(*found, *problems) from None
+        problems += config._cross_field_problems()
         if problems:
             raise ConfigError(*problems)
         return config
@@ -303,6 +299,9 @@ class ExperimentConfig(BaseModel):
         elif self.augmentation == "randaugment" and card.input_shape[-1] != 3:
             rule = f"flips, shifts or none for grey images ({short_name(self.dataset)}): RandAugment changes colours"
             problems.append(Problem("augmentation", rule, self.augmentation))
+        problems += self.method.problems(
+            short_name(self.dataset), classes, card.kind == "images", self.batch_size
+        )
         own = own_model(self.student)
         if self.student_start == "file" and (own is None or own.kind != "file"):
             problems.append(
@@ -314,16 +313,59 @@ class ExperimentConfig(BaseModel):
             )
         return problems
 
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the method's name and its settings beside all others, in the order of
+        :func:`all_settings`.
+        """
+        return {**_expanded(handler(self), self.method)}
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the true labels; 0 for a method that trains on its own loss alone."""
+        return getattr(self.method, "alpha", 0.0)
+
+    @property
+    def temperature(self) -> float:
+        """Temperature that the student is taught at; 1 for a method without one."""
+        return getattr(self.method, "temperature", 1.0)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a setting by name, ``default`` for one that its method does not have."""
+        if name == "method":
+            return self.method.name
+        if name in type(self).model_fields:
+            return getattr(self, name)
+        return self.method.values().get(name, default)
+
     @property
     def answers_live(self) -> bool:
         """Whether the teacher is asked at every step, because its answers cannot be computed
-        beforehand: it must answer for the very copies of the images that the student sees.
+        beforehand: its features are too large to keep, and it must answer for the very copies of
+        the images that the student sees.
         """
-        return self.augmentation != "none"
+        needed = self.method.needs.teacher
+        return needed == "features" or (needed == "logits" and self.augmentation != "none")
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with ``changes``, checked like any other config."""
-        return type(self)(**{**self.model_dump(), **changes})
+        """Return a copy with ``changes``, checked like any other config.
+
+        Another method begins with its own settings where ``changes`` does not name them.
+        """
+        values = self.model_dump()
+        if method_name(changes.get("method", self.method)) != self.method.name:
+            values = {name: values[name] for name in values if name in type(self).model_fields}
+        return type(self)(**{**values, **changes})
+
+    @classmethod
+    def unchecked(cls, stored: Mapping[str, Any]) -> Self:
+        """Read a stored config without checking it, whose data, model or method may be unknown by
+        now.
+        """
+        method = METHODS.get(stored.get("method", "logits"), UnknownMethod)
+        own = {name: stored[name] for name in method.model_fields if name in stored}
+        rest = {name: stored[name] for name in cls.model_fields if name in stored}
+        return cls.model_construct(**{**rest, "method": method.model_construct(**own)})
 
     def to_json(self) -> str:
         """Return the config as JSON; ``from_json`` of it gives an equal config."""
@@ -352,13 +394,15 @@ class ExperimentConfig(BaseModel):
             "teacher": TEACHER_FIELDS,
             "student": STUDENT_FIELDS,
             "baseline": BASELINE_FIELDS,
-            "experiment": tuple(type(self).model_fields),
+            "experiment": tuple(name for name in type(self).model_fields if name != "method"),
         }[role]
-        values = {name: getattr(self, name) for name in sorted(names)}
+        values = {name: getattr(self, name) for name in names}
+        if role in ("student", "experiment"):
+            values |= {"method": self.method.name, **self.method.values()}
         # A setting that came later, left at its default, is the experiment as it was before there
         # was the setting.
         counted = {
-            name: value for name, value in values.items() if LATER_FIELDS.get(name, NEVER) != value
+            name: value for name, value in values.items() if older_value(name, NEVER) != value
         }
         return digest({"role": role, **counted})
 
@@ -367,13 +411,142 @@ class ExperimentConfig(BaseModel):
         labels = "all labels" if self.labels is None else f"{self.labels:,} labels"
         return (
             f"{short_name(self.dataset)} · {short_name(self.teacher)} → {short_name(self.student)} · {labels} · "
-            f"α {self.alpha:g} · T {self.temperature:g} · {self.epochs} epochs"
+            f"{self.method.describe()} · {self.epochs} epochs"
         )
 
 
+NEVER = object()
+
+
+def all_settings() -> dict[str, FieldInfo]:
+    """Return every setting there is by name, those of all methods after ``method``.
+
+    Where methods share a name, as in alpha, the first one's stands for it.
+    """
+    return _all_settings(tuple(METHODS.items()))
+
+
+@functools.lru_cache(maxsize=4)
+def _all_settings(methods: tuple[tuple[str, type[Method]], ...]) -> dict[str, FieldInfo]:
+    found: dict[str, FieldInfo] = {}
+    for name, field in ExperimentConfig.model_fields.items():
+        found[name] = field
+        if name == "method":
+            for _, method in methods:
+                for own, of_method in method.model_fields.items():
+                    found.setdefault(own, of_method)
+    return found
+
+
+def setting_of(method: str, name: str) -> FieldInfo:
+    """Return what is declared of a setting as ``method`` has it; raises KeyError for none."""
+    if name in ExperimentConfig.model_fields:
+        return ExperimentConfig.model_fields[name]
+    return METHODS[method].model_fields[name]
+
+
+def role_settings(role: str, stored: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Return the names of the settings that a role's result depends on.
+
+    For a student also those of its method: of a stored config, or of all methods.
+    """
+    if role != "student":
+        return TEACHER_FIELDS if role == "teacher" else BASELINE_FIELDS
+    known: Iterable[type[Method]] = METHODS.values()
+    if stored is not None:
+        known = [METHODS.get(stored_setting(stored, "method"), UnknownMethod)]
+    own = [name for method in known for name in method.model_fields]
+    return tuple(dict.fromkeys((*STUDENT_FIELDS, "method", *own)))
+
+
+def method_name(given: Any) -> Any:
+    """Return the name in what was given as a method: a name, its settings, or itself."""
+    if isinstance(given, Method):
+        return given.name
+    return given.get("name") if isinstance(given, Mapping) else given
+
+
+def lift(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Read a method's settings from beside all others, as older configs and commands have them.
+
+    Returns the values with one :class:`~kdcore.methods.Method` in them, and what is wrong with its
+    settings.
+    """
+    given = values.get("method", "logits")
+    rest = {name: values[name] for name in values if name in ExperimentConfig.model_fields}
+    beside = {name: values[name] for name in values if name not in rest}
+    try:
+        method = find(method_name(given))
+    except ConfigError as error:
+        known = all_settings()
+        unknown = {name: value for name, value in beside.items() if name not in known}
+        wrong = [problem for name in beside for problem in _wrong_for_all(name, beside[name])]
+        return {**rest, **unknown, "method": Logits()}, [*error.problems, *wrong]
+    inside = given.values() if isinstance(given, Method) else {}
+    if isinstance(given, Mapping):
+        inside = {name: value for name, value in given.items() if name != "name"}
+    settings = all_settings()
+    own = {name: value for name, value in beside.items() if name in method.model_fields}
+    foreign = [
+        Problem(name, f"left out: {method.title} has no such setting", value)
+        for name, value in beside.items()
+        if name in settings and name not in own
+    ]
+    unknown = {name: value for name, value in beside.items() if name not in settings}
+    try:
+        made, problems = method(**{**inside, **own}), foreign
+    except ValidationError as error:
+        made = method()
+        problems = [*foreign, *(_problem(detail) for detail in error.errors())]
+    return {**rest, **unknown, "method": made}, problems
+
+
+def _wrong_for_all(name: str, value: Any) -> list[Problem]:
+    """Return what is wrong with a method's setting whichever method it is for."""
+    for method in METHODS.values():
+        if name in method.model_fields:
+            try:
+                method(**{name: value})
+            except ValidationError as error:
+                return [_problem(detail) for detail in error.errors()]
+            return []
+    return []
+
+
+class UnknownMethod(Method):
+    """Stands for the method of a stored config whose module is not loaded."""
+
+    name: ClassVar[str] = "unknown"
+    title: ClassVar[str] = "A method that is not loaded"
+    summary: ClassVar[str] = "The module that registers it is not named in KD_PLUGINS."
+    equation: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+
+
+def older_value(name: str, default: Any = None) -> Any:
+    """Return what a setting was before it existed, ``default`` for one that was always there."""
+    field = all_settings().get(name)
+    older = ALWAYS_THERE if field is None else words_of(field)["older"]
+    return default if older == ALWAYS_THERE else older
+
+
 def stored_setting(stored: Mapping[str, Any], name: str) -> Any:
-    """Return a setting of a stored config, which may be older than the setting."""
-    return stored[name] if name in stored else LATER_FIELDS[name]
+    """Return a setting of a stored config, which may be older than the setting; None for one that
+    its method does not have.
+    """
+    return stored[name] if name in stored else older_value(name)
+
+
+def taught_at(stored: Mapping[str, Any]) -> float:
+    """Return the temperature that a stored config's student is taught at, 1 without one."""
+    return float(stored_setting(stored, "temperature") or 1.0)
+
+
+def _expanded(values: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= {name: method.name, **method.values()} if name == "method" else {name: value}
+    return flat
 
 
 def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
@@ -435,9 +608,8 @@ def read_setting(name: str, text: str) -> Any:
 
     What does not is left to the config to refuse.
     """
-    kinds = typing.get_args(annotation := ExperimentConfig.model_fields[name].annotation) or (
-        annotation,
-    )
+    annotation = all_settings()[name].annotation
+    kinds = typing.get_args(annotation) or (annotation,)
     if type(None) in kinds and text.lower() in ("all", "none", ""):
         return None
     if int in kinds or float in kinds:
@@ -493,7 +665,7 @@ def _problem(detail: Any) -> Problem:
     field = str(detail["loc"][0]) if detail["loc"] else "config"
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        nearest = difflib.get_close_matches(field, ExperimentConfig.model_fields, n=1)
+        nearest = difflib.get_close_matches(field, all_settings(), n=1)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         return Problem("setting", f"one of the known settings{hint}", field)
     if kind in _RULES:

@@ -12,17 +12,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kdcore.config.experiment import ExperimentConfig, digest, read_setting
+from kdcore.config.experiment import ExperimentConfig, all_settings, digest, read_setting
 from kdcore.errors import ConfigError, Problem, require
+from kdcore.settings import words_of
 
 Strategy = Literal["grid", "tpe"]
 STRATEGIES = typing.get_args(Strategy)
 MOST_CELLS = 1000
 # Cells are compared with each other: on the same validation data, over the same seeds.
 NOT_VARIED = ("dataset", "split_seed", "seed", "seeds")
-VARIABLE_FIELDS = tuple(name for name in ExperimentConfig.model_fields if name not in NOT_VARIED)
-# Twice as much of these is a step like any other.
-LOG_FIELDS = ("temperature", "learning_rate", "teacher_learning_rate")
+
+
+def variable_fields() -> tuple[str, ...]:
+    """Return the settings that a sweep may vary, those of all methods included."""
+    return tuple(name for name in all_settings() if name not in NOT_VARIED)
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class Axis:
         Raises ConfigError for anything else.
         """
         require(
-            field in VARIABLE_FIELDS,
+            field in variable_fields(),
             "varied setting",
-            f"one of {', '.join(VARIABLE_FIELDS)}",
+            f"one of {', '.join(variable_fields())}",
             field,
         )
         if ":" not in text:
@@ -134,8 +137,8 @@ class SweepConfig:
             self.cell(values)
 
     def _problems_of(self, axis: Axis) -> Iterator[Problem]:
-        if axis.field not in VARIABLE_FIELDS:
-            yield Problem("varied setting", f"one of {', '.join(VARIABLE_FIELDS)}", axis.field)
+        if axis.field not in variable_fields():
+            yield Problem("varied setting", f"one of {', '.join(variable_fields())}", axis.field)
             return
         bounds = [] if axis.low is None else [axis.low, axis.high]
         if not bounds and not axis.values:
@@ -219,20 +222,24 @@ def is_whole(field: str) -> bool:
 
 
 def _kinds(field: str) -> tuple[Any, ...]:
-    annotation = ExperimentConfig.model_fields[field].annotation
+    annotation = all_settings()[field].annotation
     return typing.get_args(annotation) or (annotation,)
 
 
 def title_of(field: str) -> str:
     """Return the short name of a setting, for axes and tables."""
-    return {"alpha": "Alpha", "temperature": "Temperature T"}.get(field) or (
-        ExperimentConfig.model_fields[field].title or field
-    )
+    # What follows a colon explains the name.
+    return (all_settings()[field].title or field).partition(":")[0]
 
 
 def short_title_of(field: str) -> str:
     """Return a setting's name as it stands in a sentence or beside its value."""
-    return {"alpha": "α", "temperature": "T"}.get(field) or title_of(field).lower()
+    return str(words_of(all_settings()[field])["short"])
+
+
+def is_log(field: str) -> bool:
+    """Return whether twice as much of a setting is a step like any other."""
+    return bool(words_of(all_settings()[field])["log"])
 
 
 def value_text(value: Any) -> str:

@@ -4,7 +4,7 @@ All take Keras tensors (or arrays), channels last, and return the mean over the 
 docstring says otherwise. No gradient flows to what comes from the teacher.
 """
 
-from kdcore.losses.arguments import check_alpha, check_temperature
+from kdcore.losses.arguments import as_class_numbers, check_alpha, check_temperature
 from kdcore.losses.distillation import (
     distillation_loss,
     kd_loss,
@@ -38,6 +38,7 @@ from kdcore.losses.self_training import noisy_student_loss
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 
 __all__ = [
+    "as_class_numbers",
     "attention_map",
     "attention_transfer_loss",
     "check_alpha",

@@ -17,7 +17,13 @@ from typing import Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from kdcore.config.experiment import BASELINE_FIELDS, TEACHER_FIELDS, ExperimentConfig, digest
+from kdcore.config.experiment import (
+    BASELINE_FIELDS,
+    TEACHER_FIELDS,
+    ExperimentConfig,
+    all_settings,
+    digest,
+)
 from kdcore.config.sweep import SweepConfig, key_of, value_text
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, Problem, StoreError, TransitionError, require
@@ -78,15 +84,11 @@ def extend(store: Store, sweep_id: str, config: SweepConfig) -> int:
         f"at least the sweep's {before.base.seeds}",
         config.base.seeds,
     )
-    varied = {name: getattr(before.base, name) for name in (*before.fields, "seeds")}
+    varied = {*before.fields, "seeds"}
     changed = [
-        Problem(
-            name,
-            f"the sweep's, {value_text(getattr(before.base, name))}",
-            getattr(config.base, name),
-        )
-        for name in ExperimentConfig.model_fields
-        if name not in varied and getattr(config.base, name) != getattr(before.base, name)
+        Problem(name, f"the sweep's, {value_text(before.base.get(name))}", config.base.get(name))
+        for name in all_settings()
+        if name not in varied and config.base.get(name) != before.base.get(name)
     ]
     if changed:
         raise ConfigError(*changed)
@@ -286,7 +288,7 @@ class _Planner:
 
     def _plan_trials(self) -> None:
         there = [(cell, job) for cell, job in self.there if cell.part == "cell"]
-        fixed = set(ExperimentConfig.model_fields) - set(self.config.fields)
+        fixed = set(all_settings()) - set(self.config.fields)
         common = self.config.cell(self.config.combinations()[0])
         needs = self.shared_jobs(common, fixed)
         for cell, job in there:  # chosen already; more seeds are trained for the same values
@@ -308,7 +310,7 @@ class _Planner:
         ``fixed``: the settings known beforehand, where a sampler chooses the rest; what depends on
         others is left to the cells themselves.
         """
-        known = fixed if fixed is not None else set(ExperimentConfig.model_fields)
+        known = fixed if fixed is not None else set(all_settings())
         needs = []
         if known >= set(TEACHER_FIELDS):
             teacher = self._share(

@@ -135,9 +135,12 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
         names = ("teacher", "teacher_batch_size", "precision")
         return {**data, **{name: getattr(config, name) for name in names}}
     # Augmentation is work by itself, and makes the teacher answer live.
-    live = ("teacher",) if role == "student" and config.answers_live else ()
-    names = ("student", "batch_size", "augmentation", *live)
-    return {**data, **{name: getattr(config, name) for name in names}}
+    own = ["student", "batch_size", "augmentation"]
+    if role == "student" and config.answers_live:
+        own.append("teacher")
+    if role == "student" and config.method.needs.teacher == "features":
+        own.append("method")
+    return {**data, **{name: config.get(name) for name in own}}
 
 
 def _key(role: str, config: ExperimentConfig) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
 from kdcore.config.experiment import digest
-from kdcore.config.sweep import LOG_FIELDS, Axis, SweepConfig, is_number, is_whole
+from kdcore.config.sweep import Axis, SweepConfig, is_log, is_number, is_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -170,7 +170,7 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
     low, high = (
         (axis.low, axis.high) if axis.low is not None else (min(axis.values), max(axis.values))
     )
-    log = axis.field in LOG_FIELDS
+    log = is_log(axis.field)
     if is_whole(axis.field):
         return optuna.distributions.IntDistribution(int(low), int(high), log=log)  # type: ignore[arg-type]
     return optuna.distributions.FloatDistribution(float(low), float(high), log=log)  # type: ignore[arg-type]

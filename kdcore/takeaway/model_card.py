@@ -103,9 +103,8 @@ def _training(store: Store, run: Run) -> str:
     if run.role == "student":
         teacher = ", ".join(f"{accuracy:.2%}" for accuracy in results.accuracies("teacher"))
         lines.append(
-            f"Teacher: {_code(config.teacher)} ({teacher} right on test data). Loss: alpha {config.alpha:g} times "
-            f"cross-entropy with true labels, plus {1 - config.alpha:g} times T² KL divergence from the teacher at "
-            f"temperature T = {config.temperature:g}."
+            f"Teacher: {_code(config.teacher)} ({teacher} right on test data). "
+            f"{_loss_words(config)}"
         )
     found = gain(store, results)
     if found is not None:
@@ -115,6 +114,18 @@ def _training(store: Store, run: Run) -> str:
             f"Against baselines of the same start without a teacher, over {of}: {found.verdict}"
         )
     return "\n\n".join(lines)
+
+
+def _loss_words(config: ExperimentConfig) -> str:
+    method = config.method
+    if method.name == "logits":
+        return (
+            f"Loss: alpha {config.alpha:g} times cross-entropy with true labels, plus "
+            f"{1 - config.alpha:g} times T² KL divergence from the teacher at temperature "
+            f"T = {config.temperature:g}."
+        )
+    settings = ", ".join(f"{name} {value}" for name, value in method.values().items())
+    return f"Method: {method.title} ({method.paper}). {method.summary} Settings: {settings}."
 
 
 def _measured(run: Run, reports: Sequence[dict]) -> str:

@@ -45,7 +45,7 @@ from kdcore.analysis.results import (
 from kdcore.analysis.statistics import PairedGain, softmax
 from kdcore.analysis.temperature import order
 from kdcore.config.catalog import DatasetCard, dataset_card
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.errors import ConfigError, require
 from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Look, dark_variants, look
 from kdcore.storage.schema import ROLES, Experiment, Job, JobStatus, Run
@@ -155,7 +155,7 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
         "charts": _curves(config, results, curves.metrics),
         "example": _example(store, config, results),
         "settings": settings_in_words(
-            [(name, [_value(config, name)]) for name in ExperimentConfig.model_fields]
+            [(name, [_value(config, name)]) for name in config.model_dump()]
         ),
         "config": json.dumps(results.experiment.config, indent=1),
         "versions": _versions(results),
@@ -165,11 +165,11 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
 def _config(experiment: Experiment) -> ExperimentConfig:
     # Not checked again: a report can be made of an experiment whose data or model has since left
     # the catalog.
-    return ExperimentConfig.model_construct(**experiment.config)
+    return ExperimentConfig.unchecked(experiment.config)
 
 
 def _value(config: ExperimentConfig, name: str) -> Any:
-    value = getattr(config, name)
+    value = config.get(name, "–")
     return "all" if value is None else value
 
 
@@ -235,7 +235,10 @@ def _curves(config: ExperimentConfig, results: Results, metrics: pd.DataFrame) -
     ):
         if shown[measure].notna().any():
             found.append(
-                _chart(charts.learning_curves(shown, measure=measure), f"{about} over epochs")
+                _chart(
+                    charts.learning_curves(shown, measure=measure, method=config.method.name),
+                    f"{about} over epochs",
+                )
             )
     return found
 
@@ -351,8 +354,8 @@ def _together(store: Store, subjects: Sequence[Results]) -> dict[str, Any]:
     configs = [_config(results.experiment) for results in subjects]
     differing = [
         (name, [_value(config, name) for config in configs])
-        for name in ExperimentConfig.model_fields
-        if len({repr(getattr(config, name)) for config in configs}) > 1
+        for name in all_settings()
+        if len({repr(config.get(name)) for config in configs}) > 1
     ]
     return {"settings": settings_in_words(differing), "chart": _students_together(store, subjects)}
 

@@ -13,12 +13,14 @@ from keras import ops
 
 from kdcore.errors import ModelError
 from kdcore.losses import (
+    as_class_numbers,
     check_alpha,
     check_temperature,
     distillation_loss,
     kd_loss_per_example,
     soften,
 )
+from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
     raise ModelError(
@@ -39,12 +41,15 @@ class _Mix(NamedTuple):
 
 
 class _Losses(NamedTuple):
-    """One batch's losses, and how many of its rows the hard one is the mean of."""
+    """One batch's losses, how many of its rows the hard one is the mean of, and the values of the
+    curves that its loss objects add.
+    """
 
     total: Any
     hard: Any
     soft: Any
     labelled: Any
+    curves: dict[str, Any]
 
 
 @keras.saving.register_keras_serializable(package="kdcore")
@@ -77,6 +82,10 @@ class Distiller(keras.Model):
 
     **Sample weights** multiply each row's hard and soft loss before the mean, and weight the
     metrics.
+
+    **Other methods.** ``distillation_loss=`` takes any ``keras.distillation.DistillationLoss``, or
+    several whose sum takes the soft loss's place; features of named layers are tapped as in
+    ``keras.distillation.Distiller``. Layers of the losses' own are trained with the student.
 
     **Logs.** ``loss``, ``hard_loss`` and ``soft_loss`` are means over the epoch's examples, for
     ``hard_loss`` over the labelled ones, however large the batches are.
@@ -116,6 +125,7 @@ class Distiller(keras.Model):
         distillation_loss_fn: Any = None,
         alpha: float = 0.1,
         temperature: float = 3,
+        distillation_loss: Any = None,
         **kwargs: Any,
     ) -> None:
         """Configure the training.
@@ -133,12 +143,15 @@ class Distiller(keras.Model):
             alpha: weight of the hard loss, from 0 to 1; at 0 the labels do not matter, at 1 the
                 teacher does not.
             temperature: above 0.
+            distillation_loss: a ``keras.distillation.DistillationLoss``, or a list of them, in
+                place of the soft loss of ``distillation_loss_fn`` and ``temperature``.
             **kwargs: ``jit_compile``, ``steps_per_execution``, ``run_eagerly``, ``auto_scale_loss``
                 and ``weighted_metrics`` of :meth:`keras.Model.compile`.
 
         Raises:
             ConfigError: for an alpha or a temperature out of range.
-            ModelError: under a distribution strategy of several replicas.
+            ModelError: under a distribution strategy of several replicas, and where a loss does
+                not fit the models.
         """
         check_alpha(alpha)
         check_temperature(temperature)
@@ -163,11 +176,66 @@ class Distiller(keras.Model):
             student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
         self.distillation_loss_fn = keras.losses.get(distillation_loss_fn)
+        self._take_losses(distillation_loss)
+
+    def _take_losses(self, given: Any) -> None:
+        """Keep loss objects, with the layers and the taps that they need."""
+        self.distillation_losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
+        teacher = self.student if self.teacher is None else self.teacher
+        for loss in self.distillation_losses:
+            # Without a teacher its logits come with the targets, shaped as the student's.
+            loss.validate_model_compatibility(teacher, self.student)
+        # Those of losses that are no layers themselves; Keras finds the others.
+        self._loss_layers = [
+            layer
+            for loss in self.distillation_losses
+            if not isinstance(loss, keras.layers.Layer)
+            for layer in vars(loss).values()
+            if isinstance(layer, keras.layers.Layer)
+        ]
+        curves = {name for loss in self.distillation_losses for name in getattr(loss, "curves", ())}
+        self._curve_trackers = {name: keras.metrics.Mean(name=name) for name in sorted(curves)}
+        tapped = {
+            role: [
+                name
+                for loss in self.distillation_losses
+                if (name := getattr(loss, f"{role}_layer_name", None)) is not None
+            ]
+            for role in ("teacher", "student")
+        }
+        if tapped["teacher"] and self.teacher is None:
+            raise ModelError(
+                "this loss taps layers of the teacher: give the distiller a teacher, its logits "
+                "are not enough"
+            )
+        self._view_student = tap(self.student, list(dict.fromkeys(tapped["student"])))
+        # Without a teacher nobody asks it.
+        self._view_teacher = tap(teacher, list(dict.fromkeys(tapped["teacher"])))
+        self._needs_teacher = not self.distillation_losses or any(
+            getattr(loss, "needs_teacher", True) for loss in self.distillation_losses
+        )
 
     @property
     def loss_variables(self) -> list[Any]:
-        """The variables of the loss's own layers: trained here, and no part of the student."""
-        return []
+        """The variables of the losses' own layers: trained here, and no part of the student."""
+        return [variable for layer in self._layers_of_losses for variable in layer.variables]
+
+    @property
+    def _layers_of_losses(self) -> list[keras.Layer]:
+        own = [loss for loss in self.distillation_losses if isinstance(loss, keras.layers.Layer)]
+        return [*own, *self._loss_layers]
+
+    @property
+    def trained_variables(self) -> list[Any]:
+        """All variables that a step changes by gradients, in the optimizer's order."""
+        return [
+            *self.student.trainable_variables,
+            *(
+                variable
+                for layer in self._layers_of_losses
+                for variable in layer.trainable_variables
+            ),
+        ]
 
     @property
     def alpha(self) -> float:
@@ -215,23 +283,23 @@ class Distiller(keras.Model):
         beforehand, then ``reset_metrics``.
         """
         x, y, sample_weight = _unpack(data)
-        labels, teacher_logits = self._targets(x, y)
+        labels, taught = self._targets(x, y)
         with tf.GradientTape() as tape:
-            student_logits = self(x, training=True)
-            losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
+            learnt = self._view_student(x, training=True)
+            losses = self._batch_losses(labels, taught, learnt, sample_weight)
             scaled_loss = self.optimizer.scale_loss(losses.total)
-        variables = self.student.trainable_variables
+        variables = self.trained_variables
         gradients = tape.gradient(scaled_loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._logs(x, labels, student_logits, sample_weight, losses)
+        return self._logs(x, labels, learnt[LOGITS], sample_weight, losses)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate the student on one batch; return the logs so far."""
         x, y, sample_weight = _unpack(data)
-        labels, teacher_logits = self._targets(x, y)
-        student_logits = self(x, training=False)
-        losses = self._batch_losses(labels, teacher_logits, student_logits, sample_weight)
-        return self._logs(x, labels, student_logits, sample_weight, losses)
+        labels, taught = self._targets(x, y)
+        learnt = self._view_student(x, training=False)
+        losses = self._batch_losses(labels, taught, learnt, sample_weight)
+        return self._logs(x, labels, learnt[LOGITS], sample_weight, losses)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -245,26 +313,35 @@ class Distiller(keras.Model):
             sample_weight = mask if sample_weight is None else mask * _per_row(sample_weight, mask)
         return super().compute_metrics(x, labels, y_pred, sample_weight)
 
-    def _targets(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return labels and the teacher's logits, cached or computed.
+    def _targets(self, x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
+        """Return labels, and the teacher's logits, cached or computed, with its tapped features.
 
         Call it outside of any gradient tape.
         """
         labels, teacher_logits = _unpack_targets(y)
-        if teacher_logits is None:
+        if not self._needs_teacher:
+            return labels, {LOGITS: None}
+        if teacher_logits is None or any(
+            getattr(loss, "teacher_layer_name", None) is not None
+            for loss in self.distillation_losses
+        ):
             if self.teacher is None:
                 raise ModelError(
                     "this distiller has no teacher: give it one, or give the teacher's logits with the labels, "
                     'y={"labels": ..., "teacher_logits": ...} (for evaluation and validation data too)'
                 )
-            teacher_logits = self.teacher(x, training=False)
-        return labels, teacher_logits
+            return labels, self._view_teacher(x, training=False)
+        return labels, {LOGITS: teacher_logits}
 
     def _batch_losses(
-        self, labels: Any, teacher_logits: Any, student_logits: Any, sample_weight: Any
+        self, labels: Any, taught: Mapping[str, Any], learnt: Mapping[str, Any], sample_weight: Any
     ) -> _Losses:
-        hard, labelled = self._hard_loss(labels, student_logits, sample_weight)
-        soft = self._soft_loss(teacher_logits, student_logits, sample_weight)
+        hard, labelled = self._hard_loss(labels, learnt[LOGITS], sample_weight)
+        curves: dict[str, Any] = {}
+        if self.distillation_losses:
+            soft, curves = self._sum_of_losses(labels, taught, learnt, sample_weight)
+        else:
+            soft = self._soft_loss(taught[LOGITS], learnt[LOGITS], sample_weight)
         fixed = compiled_form(self.alpha)
         total = distillation_loss(hard, soft, self._mix.alpha if fixed is None else fixed)
         regularisation = self.student.losses
@@ -272,7 +349,7 @@ class Distiller(keras.Model):
             total = ops.sum(
                 [total, *(ops.sum(ops.cast(loss, total.dtype)) for loss in regularisation)]
             )
-        return _Losses(total, hard, soft, labelled)
+        return _Losses(total, hard, soft, labelled, curves)
 
     def _hard_loss(self, labels: Any, student_logits: Any, sample_weight: Any) -> tuple[Any, Any]:
         """Return the mean loss over the labelled rows, and their number."""
@@ -291,6 +368,28 @@ class Distiller(keras.Model):
             labels = ops.maximum(labels, 0)
         hard = _reduce(self.student_loss_fn, "student_loss_fn", labels, student_logits, weights)
         return ops.cast(hard, keras.config.floatx()), labelled
+
+    def _sum_of_losses(
+        self, labels: Any, taught: Mapping[str, Any], learnt: Mapping[str, Any], sample_weight: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the sum of the loss objects, and their curves by name."""
+        if sample_weight is not None:
+            raise ModelError("sample weights must be left out with a distillation_loss")
+        numbers = as_class_numbers(labels, learnt[LOGITS].shape[-1])
+        total: Any = 0.0
+        curves: dict[str, Any] = {}
+        for loss in self.distillation_losses:
+            teacher = taught[getattr(loss, "teacher_layer_name", None) or LOGITS]
+            student = learnt[getattr(loss, "student_layer_name", None) or LOGITS]
+            loss.validate_outputs(teacher, student)
+            if hasattr(loss, "loss_and_curves"):
+                value, found = loss.loss_and_curves(teacher, student, numbers)
+            else:
+                value, found = loss.compute_loss(teacher, student, labels=numbers), {}
+            total = total + ops.cast(value, keras.config.floatx())
+            for name, curve in found.items():
+                curves[name] = curves[name] + curve if name in curves else curve
+        return total, curves
 
     def _soft_loss(self, teacher_logits: Any, student_logits: Any, sample_weight: Any) -> Any:
         temperature = self._mix.temperature
@@ -316,6 +415,8 @@ class Distiller(keras.Model):
         self._loss_tracker.update_state(losses.total, sample_weight=rows)
         self.hard_loss_tracker.update_state(losses.hard, sample_weight=losses.labelled)
         self.soft_loss_tracker.update_state(losses.soft, sample_weight=rows)
+        for name, value in losses.curves.items():
+            self._curve_trackers[name].update_state(value, sample_weight=rows)
         return self.compute_metrics(x, labels, student_logits, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
@@ -351,6 +452,7 @@ class Distiller(keras.Model):
             config.pop(of_base_class, None)
         names = ("student_loss_fn", "distillation_loss_fn", "alpha", "temperature")
         own = {name: getattr(self, name) for name in names}
+        own["distillation_loss"] = list(self.distillation_losses)
         return {
             **config,
             **keras.saving.serialize_keras_object(own),
@@ -363,7 +465,7 @@ class Distiller(keras.Model):
         optimizer_built = arguments.pop("optimizer_built")
         self.compile(**arguments)
         if optimizer_built:  # only then were its variables saved
-            self.optimizer.build(self.student.trainable_variables)
+            self.optimizer.build(self.trained_variables)
 
 
 def compiled_form(alpha: float) -> float | None:

@@ -109,7 +109,8 @@ class Loop:
     def build(self, inputs: tf.Tensor, targets: Any) -> None:
         """Create the trainer's variables: they must exist before the loop is traced."""
         if not self._built:
-            self.trainer.build(self._batch(tf.constant([0]), inputs, targets))
+            # Two rows: what a batch of one cannot be asked for, such as correlations, is built too.
+            self.trainer.build(self._batch(tf.constant([0, 0]), inputs, targets))
             self._built = True
 
     def __call__(self, batches: NDArray[np.int32], inputs: tf.Tensor, targets: Any) -> None:
@@ -201,6 +202,7 @@ class Learner:
 
     def advance(self, batches: NDArray[np.int32]) -> None:
         """Train on ``batches`` in one call into TensorFlow."""
+        self.loop.trainer.at_epoch(self.epoch + 1)
         self.loop(batches, *self._data)
         self.step += len(batches)
 

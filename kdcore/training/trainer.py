@@ -6,7 +6,7 @@ Experiments, measurements of speed and benchmarks all make their trainers with :
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import keras
@@ -15,7 +15,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.training.distiller import Distiller, compiled_form
+from kdcore.methods import Method
+from kdcore.methods.logits import Logits
+from kdcore.training.distiller import Distiller
+from kdcore.training.method_loss import MethodLoss, method_losses
 
 
 class Trainer:
@@ -36,6 +39,11 @@ class Trainer:
         return []
 
     @property
+    def trained_variables(self) -> list[Any]:
+        """The variables that gradients change, in the optimizer's order."""
+        return list(self.network.trainable_variables)
+
+    @property
     def state(self) -> list[Any]:
         """All variables that a checkpoint holds, in an order that never changes."""
         return [
@@ -50,30 +58,24 @@ class Trainer:
         traced.
         """
         self.model.test_step(batch)
-        self.model.optimizer.build(self.model.trainable_variables)
+        self.model.optimizer.build(self.trained_variables)
         self.model.reset_metrics()
 
-    def restart(
-        self, start: keras.Model, learning_rate: float, settings: Mapping[str, Any]
-    ) -> None:
+    def restart(self, start: keras.Model, config: ExperimentConfig) -> None:
         """Begin another run of the same compiled form, exactly as a new trainer would.
 
-        Args:
-            start: the network at its start.
-            learning_rate: of the other run.
-            settings: those of the loss that may change without tracing anew, by name.
+        ``start`` is the network at its start, ``config`` that of the other run.
         """
         for variable, value in zip(self.network.variables, start.variables, strict=True):
             variable.assign(value)
         optimizer = self.model.optimizer  # Adam: all that it keeps begins at zero
         for variable in optimizer.variables:
             variable.assign(ops.zeros_like(variable))
-        optimizer.learning_rate = learning_rate
+        optimizer.learning_rate = config.learning_rate
         self.model.reset_metrics()
-        self.tune(settings)
 
-    def tune(self, settings: Mapping[str, Any]) -> None:
-        """Set what may change without tracing anew; training on labels has nothing of the kind."""
+    def at_epoch(self, epoch: int) -> None:
+        """Be told which epoch is in progress, from 1, before its next steps."""
 
 
 class DistillationTrainer(Trainer):
@@ -85,13 +87,44 @@ class DistillationTrainer(Trainer):
 
     @property
     def own_variables(self) -> list[Any]:
-        """The variables of the loss's own layers."""
+        """The variables of the losses' own layers."""
         return self.distiller.loss_variables
 
-    def tune(self, settings: Mapping[str, Any]) -> None:
-        """Set alpha and temperature; raises ModelError where that needs another compiled form."""
-        for name, value in settings.items():
-            setattr(self.distiller, name, value)
+    @property
+    def trained_variables(self) -> list[Any]:
+        """The student's, then those of the losses' own layers."""
+        return self.distiller.trained_variables
+
+    def restart(self, start: keras.Model, config: ExperimentConfig) -> None:
+        """Begin another run: also the losses' own layers and their settings are those of a new
+        one.
+        """
+        super().restart(start, config)
+        self.tune(config.method)
+        for loss in self.losses:
+            loss.restart(config.seed)
+
+    def tune(self, method: Method) -> None:
+        """Set what may change without tracing anew; raises ModelError where ``method`` needs
+        another compiled form.
+        """
+        self.distiller.alpha = getattr(method, "alpha", 0.0)
+        if not self.losses:
+            self.distiller.temperature = method.tunable()["temperature"]
+        for loss in self.losses:
+            loss.tune(method.tunable())
+
+    def at_epoch(self, epoch: int) -> None:
+        """Tell losses that change over the epochs."""
+        for loss in self.losses:
+            loss.epoch.assign(epoch)
+
+    @property
+    def losses(self) -> list[MethodLoss]:
+        """The parts of the method's loss; none for plain distillation, which is the Distiller's
+        own.
+        """
+        return [each for each in self.distiller.distillation_losses if isinstance(each, MethodLoss)]
 
 
 def make_trainer(
@@ -110,22 +143,25 @@ def make_trainer(
         network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
         return Trainer(network)
     distiller = Distiller(student=network, teacher=teacher)
-    distiller.compile(optimizer=optimizer, metrics=metrics, **loss_settings(role, config))
+    plain = isinstance(config.method, Logits)
+    distiller.compile(
+        optimizer=optimizer,
+        metrics=metrics,
+        alpha=config.alpha,
+        temperature=config.temperature,
+        # Plain distillation is what a distiller does by itself.
+        distillation_loss=None
+        if plain
+        else method_losses(config.method, teacher, network, config.seed),
+    )
     return DistillationTrainer(distiller)
 
 
-def loss_settings(role: str, config: ExperimentConfig) -> dict[str, Any]:
-    """Return the settings of a role's loss, by name."""
-    if role != "student":
-        return {}
-    return {"alpha": config.alpha, "temperature": config.temperature}
-
-
-def loss_form(role: str, config: ExperimentConfig) -> Hashable:
+def compiled_form(role: str, config: ExperimentConfig) -> Hashable:
     """Return what the compiled form of a role's training depends on besides the network and its
-    data: trainers of one form differ in :func:`loss_settings` and the learning rate only.
+    data: a trainer may restart for any config of its form.
     """
-    return (role, compiled_form(config.alpha)) if role == "student" else (role,)
+    return (role, config.method.form()) if role == "student" else (role,)
 
 
 def make_targets(

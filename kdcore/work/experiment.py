@@ -50,7 +50,7 @@ from kdcore.training.loop import (
     train_together,
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
-from kdcore.training.trainer import loss_form, loss_settings, make_targets, make_trainer
+from kdcore.training.trainer import compiled_form, make_targets, make_trainer
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -226,8 +226,11 @@ class _Job:
         """
         run, network = self.teacher()
         if self.config.answers_live:
-            self.progress.begin("the teacher will answer live: images are augmented")
-            return for_answers(network())
+            features = self.config.method.needs.teacher == "features"
+            why = "its features are learnt from" if features else "images are augmented"
+            self.progress.begin(f"the teacher will answer live: {why}")
+            # Tapped layers must be there: the short cut through the last ones is for logits alone.
+            return network() if features else for_answers(network())
         self.progress.begin("asking the teacher about every training example")
         known = logits_of_run(self.store, run.id)
         if known is not None:
@@ -318,10 +321,11 @@ class _Job:
         train = self.dataset.train
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
         network, loop = self.pupil_loop(role, config, lessons)
-        answers = None if isinstance(lessons, Network) else lessons
+        asked = config.method.needs.teacher != "nothing"
+        answers = lessons if asked and not isinstance(lessons, Network) else None
         targets = make_targets(role, train.labels, labelled, answers)
         order = partial(student_order, len(train), config.seed)
-        if role == "baseline":
+        if role == "baseline" or config.method.needs.teacher == "nothing":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
         return self.learner(run, network, loop, targets, order, config.batch_size)
 
@@ -334,8 +338,7 @@ class _Job:
         network = self.build(config.student, config.seed, start=config.student_start)
         kept = kept_loops.take(self.kind(role, config))
         if kept is not None:
-            settings = loss_settings(role, config)
-            kept.loop.trainer.restart(network.model, config.learning_rate, settings)
+            kept.loop.trainer.restart(network.model, config)
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
@@ -355,13 +358,13 @@ class _Job:
         """
         if (
             config.augmentation != "none"
-            or config.answers_live
+            or (role == "student" and config.answers_live)
             or parse_model_name(config.student)[0].by_name
         ):
             return None
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
-            loss_form(role, config),
+            compiled_form(role, config),
             config.student,
             shape,
             classes,

@@ -161,7 +161,9 @@ def _untrained(
 
     network = Network(build(name), dataset.scale)
     asked = role == "student" and config.answers_live
-    teacher = for_answers(Network(build(config.teacher), dataset.scale)).model if asked else None
+    teacher = build(config.teacher) if asked else None
+    if teacher is not None and config.method.needs.teacher == "logits":
+        teacher = for_answers(Network(teacher, dataset.scale)).model
     answers = None if asked else np.zeros((len(dataset.train), dataset.classes), np.float32)
     augment = None
     if role != "teacher":

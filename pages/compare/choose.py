@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdcore.analysis.contenders import MOST, Contender, differing_settings, run_table
 from kdcore.config.catalog import dataset_card, short_name
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import all_settings
 from kdcore.errors import ConfigError
 from kdcore.palette import ROLES, TONES, Look
 from kdcore.storage.store import Store
@@ -191,11 +191,9 @@ def _presentable(shown: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
         "Parameters": st.column_config.NumberColumn(format="localized"),
     }
     for name in differing_settings(shown):
-        title = ExperimentConfig.model_fields[name].title or name
+        title = all_settings()[name].title or name
         frame[title] = _setting(shown, name)
-        columns[title] = st.column_config.Column(
-            help=ExperimentConfig.model_fields[name].description
-        )
+        columns[title] = st.column_config.Column(help=all_settings()[name].description)
     frame["Created"] = pd.to_datetime(shown["created_at"], unit="s", utc=True)
     columns["Created"] = st.column_config.DatetimeColumn(format="distance")
     frame["Experiment"] = shown["experiment"]

@@ -85,8 +85,7 @@ def _one(store: Store, experiment_id: str) -> None:
             st.badge(status.value, color=STATUS_COLOURS[status.value])
         _let_go(store, [experiment_id], live=status.live)
     st.caption(
-        as_text(ExperimentConfig.model_construct(**experiment.config).describe())
-        + f" · {experiment_id}"
+        as_text(ExperimentConfig.unchecked(experiment.config).describe()) + f" · {experiment_id}"
     )
     _outcome(store, results)
     left, right = st.columns([1, 1], gap="medium")

@@ -50,7 +50,9 @@ def draw_curves(look: Look) -> None:
     epochs = config.teacher_epochs if alone else config.epochs
 
     def chart(measure: str, teacher: float | None = None) -> go.Figure:
-        return charts.learning_curves(shown, measure=measure, teacher=teacher, end=epochs)
+        return charts.learning_curves(
+            shown, measure=measure, teacher=teacher, end=epochs, method=config.method.name
+        )
 
     live_chart(
         look.draw(

@@ -11,20 +11,15 @@ from typing import Any, Literal
 import streamlit as st
 
 from kdcore.config.catalog import dataset_card, datasets, models_of, short_name
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig, all_settings, setting_of
 from kdcore.errors import ConfigError, Problem
+from kdcore.methods import METHODS, Method
+from kdcore.settings import words_of
 from pages.shared.session import as_text
 
 TRAIN_PREFIX = "train"  # of the form on the Train page
 CHOICES = ("dataset", "teacher", "student")
 OPEN_CHOICES = ("teacher", "student")  # any other name may be typed
-STEPS = {
-    "alpha": 0.05,
-    "temperature": 0.5,
-    "learning_rate": 1e-3,
-    "teacher_learning_rate": 1e-3,
-    "labels": 10,
-}
 
 
 class ConfigForm:
@@ -55,16 +50,35 @@ class ConfigForm:
             for problem in self.problems.get(name, []):
                 st.markdown(f":red[:material/error: {as_text(str(problem))}]")
 
+    @property
+    def method(self) -> type[Method]:
+        """The method that is chosen, plain distillation where the name is unknown."""
+        return METHODS.get(st.session_state[self.key("method")], METHODS["logits"])
+
     def group(self, group: str) -> list[str]:
-        """Return the names of a group's settings."""
+        """Return the names of a group's settings, without those of other methods."""
         return [
             name
-            for name, field in ExperimentConfig.model_fields.items()
-            if typing.cast(dict[str, Any], field.json_schema_extra)["group"] == group
+            for name, field in all_settings().items()
+            if words_of(field)["group"] == group and name in self._names()
         ]
 
+    def _names(self) -> list[str]:
+        """Return the settings that the chosen method leaves, with its own set where they are
+        missing: they are new with the method.
+        """
+        own = self.method.model_fields
+        for name, field in own.items():
+            st.session_state.setdefault(self.key(name), field.default)
+        return [*ExperimentConfig.model_fields, *own]
+
+    def _choose_method(self) -> None:
+        """Begin with a method's own settings when it is chosen."""
+        for name, field in self.method.model_fields.items():
+            st.session_state[self.key(name)] = field.default
+
     def _read(self) -> tuple[ExperimentConfig | None, dict[str, list[Problem]]]:
-        values = {name: st.session_state[self.key(name)] for name in ExperimentConfig.model_fields}
+        values = {name: st.session_state[self.key(name)] for name in self._names()}
         try:
             return ExperimentConfig(**values), {}
         except ConfigError as error:
@@ -74,8 +88,8 @@ class ConfigForm:
             return None, problems
 
     def _widget(self, name: str) -> None:
-        field = ExperimentConfig.model_fields[name]
-        extra = typing.cast(dict[str, Any], field.json_schema_extra)
+        field = setting_of(self.method.name, name)
+        extra = words_of(field)
         common: dict[str, Any] = {
             "key": self.key(name),
             "help": field.description,
@@ -94,14 +108,25 @@ class ConfigForm:
                 accept_new_options=name in OPEN_CHOICES,
                 **common,
             )
+        elif name == "method":
+            st.selectbox(
+                label,
+                list(METHODS),
+                format_func=lambda method: METHODS[method].title,
+                on_change=self._choose_method,
+                **common,
+            )
+            method_words(self.method)
         elif typing.get_origin(field.annotation) is Literal:
             st.selectbox(label, typing.get_args(field.annotation), **common)
         elif name == "alpha":
-            st.slider(label, 0.0, 1.0, step=STEPS[name], **common)
+            st.slider(label, 0.0, 1.0, step=extra["step"], **common)
+        elif kinds == (str,):
+            st.text_input(label, **common)
         else:
             optional = type(None) in kinds
             kind = "%g" if float in kinds else "%d"
-            step = STEPS.get(name, 1.0 if float in kinds else 1)
+            step = extra["step"] or (1.0 if float in kinds else 1)
             st.number_input(
                 label,
                 value=None,
@@ -120,6 +145,14 @@ class ConfigForm:
 def prefill(config: ExperimentConfig) -> None:
     """Put a config into the form of the Train page, for "change and train again"."""
     ConfigForm(TRAIN_PREFIX, config).fill(config.model_dump())
+
+
+def method_words(method: type[Method]) -> None:
+    """Say what a method does: in words, as an equation, what it needs, and where it is from."""
+    st.caption(method.summary)
+    if method.equation:
+        st.latex(method.equation)
+    st.caption(f"Needs: {method.needs} Paper: {method.paper}.")
 
 
 def choices(name: str, value: str, dataset: str) -> dict[str, str]:

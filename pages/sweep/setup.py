@@ -7,8 +7,8 @@ from __future__ import annotations
 import streamlit as st
 
 from kdcore import sweeps
-from kdcore.config.experiment import ExperimentConfig
-from kdcore.config.sweep import VARIABLE_FIELDS, Axis, SweepConfig, title_of, value_text
+from kdcore.config.experiment import ExperimentConfig, all_settings
+from kdcore.config.sweep import Axis, SweepConfig, title_of, value_text, variable_fields
 from kdcore.errors import ConfigError, Problem
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
@@ -94,7 +94,7 @@ def _axes(varied: list[str]) -> tuple[list[Axis], list[Problem]]:
     """
     st.multiselect(
         "Settings to vary",
-        VARIABLE_FIELDS,
+        variable_fields(),
         key="sweep_varied",
         format_func=title_of,
         max_selections=MOST_AXES,
@@ -105,9 +105,7 @@ def _axes(varied: list[str]) -> tuple[list[Axis], list[Problem]]:
     problems: list[Problem] = []
     for name in varied:
         key = f"sweep_axis_{name}"
-        st.session_state.setdefault(
-            key, AXES.get(name) or value_text(ExperimentConfig.model_fields[name].default)
-        )
+        st.session_state.setdefault(key, AXES.get(name) or value_text(all_settings()[name].default))
         text = st.text_input(title_of(name), key=key, help=HOW_TO_WRITE, persist_state="session")
         try:
             axis = Axis.parse(name, text)

@@ -101,7 +101,7 @@ def _settings_words(config: ExperimentConfig) -> str:
     labels = "all true labels" if config.labels is None else f"{config.labels:,} true labels"
     seeds = "" if config.seeds == 1 else f" · {config.seeds} seeds"
     return (
-        f"{as_text(dataset_card(config.dataset).title)} · {labels} · α {config.alpha:g} · T {config.temperature:g} · "
+        f"{as_text(dataset_card(config.dataset).title)} · {labels} · {as_text(config.method.describe())} · "
         f"{config.epochs} epochs{seeds}"
     )
 

@@ -46,7 +46,7 @@ def draw(store: Store) -> None:
         form.draw(*form.group("student"))
     with distillation, st.container(border=True, height="stretch"):
         _heading(":material/device_thermostat:", "Distillation")
-        form.draw(*form.group("distillation"))
+        form.draw(*form.group("method"))
     rare = [*form.group("training"), *form.group("rare")]
     troubled = any(name in form.problems for name in rare)
     with st.expander(

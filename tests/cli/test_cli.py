@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdcore.cli.program import main
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def test_a_config_file_gives_the_settings_and_options_come_on_top(
 
 def test_every_setting_is_an_option_with_its_help() -> None:
     words = " ".join(CliRunner().invoke(main, ["train", "--help"]).stdout.split())
-    for name, field in ExperimentConfig.model_fields.items():
+    for name, field in all_settings().items():
         assert f"--{name.replace('_', '-')}" in words
         assert (field.description or "?").split(".")[0][:30] in words
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from kdcore.cli.program import main
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.engine.local import LocalEngine
 from kdcore.errors import ConfigError
 from kdcore.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-FIELDS = ExperimentConfig.model_fields
+FIELDS = all_settings()
 NUMBERS = sorted(
     name for name, value in ExperimentConfig().model_dump().items() if not isinstance(value, str)
 )

@@ -15,7 +15,13 @@ from kdcore.errors import ModelError
 from kdcore.storage.store import Store
 from kdcore.training.callbacks import MetricStream
 from kdcore.training.loop import Learner, Loop, Network, student_order
-from kdcore.training.trainer import Trainer, loss_form, make_targets, make_trainer
+from kdcore.training.trainer import (
+    DistillationTrainer,
+    Trainer,
+    compiled_form,
+    make_targets,
+    make_trainer,
+)
 from kdcore.work.experiment import run_experiment
 
 # Keras 3.15 converts variables in a way that NumPy 2 warns about.
@@ -62,20 +68,21 @@ def test_a_restarted_trainer_is_a_new_one() -> None:
     learner.advance(learner.next_batches(2))
     assert not all(np.array_equal(a, b.numpy()) for a, b in zip(first, trainer.state, strict=True))
     start, _ = made("student")
-    trainer.restart(start.network, 3e-3, {"alpha": 0.5, "temperature": 2.0})
+    trainer.restart(start.network, CONFIG.replace(alpha=0.5, temperature=2.0))
     for before, after in zip(first, trainer.state, strict=True):
         np.testing.assert_array_equal(before, after.numpy())
 
 
 def test_settings_that_share_a_compiled_form_may_be_set_and_others_are_refused() -> None:
     mixed, soft_only = CONFIG.replace(alpha=0.4), CONFIG.replace(alpha=0.0)
-    assert loss_form("student", CONFIG) == loss_form("student", mixed)
-    assert loss_form("student", CONFIG) != loss_form("student", soft_only)
-    assert loss_form("baseline", CONFIG) == loss_form("baseline", soft_only)
+    assert compiled_form("student", CONFIG) == compiled_form("student", mixed)
+    assert compiled_form("student", CONFIG) != compiled_form("student", soft_only)
+    assert compiled_form("baseline", CONFIG) == compiled_form("baseline", soft_only)
     trainer, _ = made("student")
-    trainer.tune({"alpha": 0.4})
+    assert isinstance(trainer, DistillationTrainer)
+    trainer.tune(mixed.method)
     with pytest.raises(ModelError, match="must not change to or from 0 or 1"):
-        trainer.tune({"alpha": 0.0})
+        trainer.tune(soft_only.method)
 
 
 def test_the_metric_stream_need_not_be_the_first_callback(

@@ -1,0 +1,177 @@
+"""What a distillation method is: its settings, its words, what it needs from the teacher, and its
+loss.
+
+A method is one file here, or in a module of your own that ``KD_PLUGINS`` names, and one call of
+:func:`kdcore.methods.register`. Its loss is written with what it is handed in a :class:`Batch`, so
+that nothing here imports Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from kdcore.errors import Problem
+from kdcore.settings import FROZEN, words_of
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks for: "nothing" of the teacher, its "logits" (computed once), or its
+    "features" (the teacher then answers at every step).
+
+    ``labels`` says in words what labels are for and what happens to rows without one.
+    """
+
+    teacher: Literal["nothing", "logits", "features"] = "logits"
+    labels: str = "Rows without a label learn from the teacher alone."
+    classes: int = 2
+    images: bool = False
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        from_teacher = {
+            "nothing": "No teacher.",
+            "logits": "The teacher's logits, computed once for all training examples.",
+            "features": "The teacher's feature maps: it answers at every step, which takes time.",
+        }[self.teacher]
+        images = " Images." if self.images else ""
+        return f"{from_teacher}{images} {self.labels}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve that a method adds: the key of its measure, and its name on screen."""
+
+    name: str
+    title: str
+
+
+@dataclass
+class Batch:
+    """What a loss is computed from.
+
+    ``teacher`` and ``student`` are logits [batch, classes], or the features of a pair of layers.
+    ``labels`` are class numbers [batch], -1 for a row without, or None where there are none at all.
+    ``now`` has the method's settings at this moment: numbers that may change without tracing anew
+    are scalar tensors. ``functions`` is :mod:`kdcore.losses`, ``ops`` is ``keras.ops``, ``layers``
+    what :meth:`Method.make_layers` made, ``epoch`` the one in progress, from 1, as a scalar
+    tensor.
+    """
+
+    teacher: Any
+    student: Any
+    labels: Any
+    now: Mapping[str, Any]
+    functions: Any
+    ops: Any
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    epoch: Any = 0.0
+
+
+# A scalar, or a scalar and the values of curves by name.
+Loss = Any
+LossFunction = Callable[[Batch], Loss]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of a method's loss: on the logits, or on each pair of layers.
+
+    ``weight`` is the name of the setting that it is multiplied by; with ``adapter`` the student's
+    features are brought to the teacher's shape first.
+    """
+
+    compute: LossFunction
+    on: Literal["logits", "features"] = "logits"
+    weight: str | None = None
+    adapter: bool = False
+
+
+class Method(BaseModel):
+    """How a teacher teaches; the fields of a subclass are its settings.
+
+    ``total = α · cross_entropy + (1 - α) · loss``, with the setting ``alpha`` where there is one;
+    a method without it trains on its own loss alone.
+    """
+
+    model_config = FROZEN
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    equation: ClassVar[str]
+    paper: ClassVar[str]
+    needs: ClassVar[Needs] = Needs()
+    curves: ClassVar[tuple[Curve, ...]] = ()
+    # Whether its loss is 0 where teacher and student agree.
+    zero_at_agreement: ClassVar[bool] = True
+    # Which pairs of layers it takes where none are named.
+    pairs: ClassVar[Literal["last", "all"]] = "last"
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of a batch, or the loss and the values of ``curves`` by name."""
+        raise NotImplementedError
+
+    def terms(self) -> tuple[Term, ...]:
+        """Return the parts of the loss; one of the logits unless told otherwise."""
+        return (Term(self.loss),)
+
+    def make_layers(
+        self, teacher_shape: tuple[int | None, ...], student_shape: tuple[int | None, ...]
+    ) -> dict[str, Any]:
+        """Return Keras layers of the loss's own, by name: trained, kept in checkpoints, and no
+        part of the student.
+
+        Shapes are those of what the loss gets, with the batch first.
+        """
+        return {}
+
+    def named_pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs of layers that are named, (teacher's, student's); none: automatic."""
+        return []
+
+    def problems(self, dataset: str, classes: int, images: bool, batch_size: int) -> list[Problem]:
+        """Return why the method does not fit the data."""
+        found = []
+        if classes < self.needs.classes:
+            rule = f"another for {classes} classes: {self.title} needs {self.needs.classes} or more"
+            found.append(Problem("method", rule, self.name))
+        if self.needs.images and not images:
+            found.append(Problem("method", f"another for {dataset}, a table", self.name))
+        return found
+
+    @classmethod
+    def setting_names(cls) -> tuple[str, ...]:
+        """Return the names of its settings."""
+        return tuple(cls.model_fields)
+
+    def values(self) -> dict[str, Any]:
+        """Return its settings by name."""
+        return {name: getattr(self, name) for name in self.setting_names()}
+
+    def tunable(self) -> dict[str, float]:
+        """Return the settings that may change without tracing anew: the numbers that are no whole
+        ones.
+        """
+        return {name: value for name, value in self.values().items() if isinstance(value, float)}
+
+    def form(self) -> tuple[Any, ...]:
+        """Return what the compiled form of its training step depends on."""
+        fixed = {name: value for name, value in self.values().items() if name not in self.tunable()}
+        # Where a weight is 0 or 1, a part of the loss may not be computed at all.
+        alpha = getattr(self, "alpha", 0.0)
+        return (self.name, *sorted(fixed.items()), alpha if alpha in (0.0, 1.0) else None)
+
+    def describe(self) -> str:
+        """Return its settings in short: "α 0.1 · T 10", with its title unless it is plain."""
+        fields = type(self).model_fields
+        shown = [
+            f"{words_of(fields[name])['short']} {value:g}"
+            for name, value in self.values().items()
+            if isinstance(value, int | float)
+        ]
+        return " · ".join(([] if self.name == "logits" else [self.title.lower()]) + shown)

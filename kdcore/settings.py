@@ -1,0 +1,105 @@
+"""How one setting is declared: its default, range, label, help, and its words, in one place.
+
+Configs and methods are made of such settings; form, command line, tables and reports read them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pydantic import ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+# What stands for a setting that older configs never lacked.
+ALWAYS_THERE = "kdcore: always there"
+
+
+def setting(
+    default: Any,
+    title: str,
+    description: str,
+    group: str,
+    ends: tuple[str, str] | None = None,
+    *,
+    short: str | None = None,
+    log: bool = False,
+    step: float | None = None,
+    older: Any = ALWAYS_THERE,
+    **rules: Any,
+) -> Any:
+    """Declare one setting: pydantic's Field, and what is said of it.
+
+    Args:
+        default: its value where none is given.
+        title: its label.
+        description: its help.
+        group: where it is drawn.
+        ends: what its low and its high end mean.
+        short: its name beside a value, such as "α"; by default the title in lower case.
+        log: whether twice as much of it is a step like any other.
+        step: of its widget.
+        older: the value that configs of before this setting were made with.
+        **rules: pydantic's, such as ``ge=0``.
+    """
+    drawn = {
+        "group": group,
+        "ends": list(ends) if ends else [],
+        "short": short or title.lower(),
+        "log": log,
+        "step": step,
+        "older": older,
+    }
+    return Field(default, title=title, description=description, json_schema_extra=drawn, **rules)
+
+
+def words_of(field: FieldInfo) -> dict[str, Any]:
+    """Return what :func:`setting` was told besides pydantic's own."""
+    return cast(dict[str, Any], field.json_schema_extra)
+
+
+def alpha_setting(default: float) -> Any:
+    """Declare the weight of the true labels against a method's own loss."""
+    return setting(
+        default,
+        "Alpha: weight of the true labels",
+        "0 listens to the teacher only, 1 to the true labels only (the teacher is ignored).",
+        "method",
+        ends=("0: only the teacher", "only the true labels: 1"),
+        short="α",
+        step=0.05,
+        ge=0,
+        le=1,
+    )
+
+
+def temperature_setting(default: float) -> Any:
+    """Declare the temperature that softens teacher and student."""
+    return setting(
+        default,
+        "Temperature T",
+        "Divides the logits before softmax. 1 keeps the teacher's probabilities; "
+        "higher shows more of how it ranks the wrong classes.",
+        "method",
+        ends=("1: as sure as the teacher is", "20: how it ranks what is wrong"),
+        short="T",
+        log=True,
+        step=0.5,
+        gt=0,
+        le=1000,
+    )
+
+
+def weight_setting(default: float, title: str, description: str, short: str | None = None) -> Any:
+    """Declare the weight of a part of a loss."""
+    return setting(
+        default,
+        title,
+        description,
+        "method",
+        ends=("0: left out", "larger: counts more"),
+        short=short,
+        log=default > 1,
+        ge=0,
+        le=1_000_000,
+    )
