@@ -249,7 +249,9 @@ def _told_apart(contender: Contender, rivals: Sequence[Contender]) -> list[str]:
         contender.settings,
         key=lambda name: _TELLING.index(name) if name in _TELLING else len(_TELLING),
     )
-    differing = [name for name in telling if len({repr(settings[name]) for settings in every}) > 1]
+    differing = [
+        name for name in telling if len({repr(settings.get(name)) for settings in every}) > 1
+    ]
     return [short(name, contender.settings[name]) for name in differing[:SETTINGS_IN_A_NAME]]
 
 

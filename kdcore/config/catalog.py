@@ -368,7 +368,7 @@ def registered_function(name: str) -> Callable[..., Any] | None:
 
 
 def load_plugins() -> None:
-    """Import the modules named in ``KD_PLUGINS`` (comma-separated), which register models.
+    """Import the modules named in ``KD_PLUGINS`` (comma-separated): they register models, methods.
 
     Once a process.
     """

@@ -208,7 +208,8 @@ class Distiller(keras.Model):
                 "this loss taps layers of the teacher: give the distiller a teacher, its logits "
                 "are not enough"
             )
-        self._view_student = tap(self.student, list(dict.fromkeys(tapped["student"])))
+        of_student = list(dict.fromkeys(tapped["student"]))
+        self._view_student = tap(self.student, of_student) if of_student else None
         # Without a teacher nobody asks it.
         self._view_teacher = tap(teacher, list(dict.fromkeys(tapped["teacher"])))
         self._needs_teacher = not self.distillation_losses or any(
@@ -285,7 +286,7 @@ class Distiller(keras.Model):
         x, y, sample_weight = _unpack(data)
         labels, taught = self._targets(x, y)
         with tf.GradientTape() as tape:
-            learnt = self._view_student(x, training=True)
+            learnt = self._learnt(x, training=True)
             losses = self._batch_losses(labels, taught, learnt, sample_weight)
             scaled_loss = self.optimizer.scale_loss(losses.total)
         variables = self.trained_variables
@@ -297,7 +298,7 @@ class Distiller(keras.Model):
         """Evaluate the student on one batch; return the logs so far."""
         x, y, sample_weight = _unpack(data)
         labels, taught = self._targets(x, y)
-        learnt = self._view_student(x, training=False)
+        learnt = self._learnt(x, training=False)
         losses = self._batch_losses(labels, taught, learnt, sample_weight)
         return self._logs(x, labels, learnt[LOGITS], sample_weight, losses)
 
@@ -312,6 +313,12 @@ class Distiller(keras.Model):
             mask = ops.cast(mask, keras.config.floatx())
             sample_weight = mask if sample_weight is None else mask * _per_row(sample_weight, mask)
         return super().compute_metrics(x, labels, y_pred, sample_weight)
+
+    def _learnt(self, x: Any, training: bool) -> dict[str, Any]:
+        """Return the student's logits, with its tapped features."""
+        if self._view_student is None:
+            return {LOGITS: self(x, training=training)}
+        return self._view_student(x, training=training)
 
     def _targets(self, x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
         """Return labels, and the teacher's logits, cached or computed, with its tapped features.

@@ -12,6 +12,7 @@ import time
 import pyarrow
 import streamlit as st
 
+from kdcore.config.catalog import load_plugins
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
 from kdcore.errors import KDLabError
@@ -20,7 +21,11 @@ from kdcore.storage.store import Store
 
 @st.cache_resource(show_spinner=False)
 def store() -> Store:
-    """Return the store that the whole server uses."""
+    """Return the store that the whole server uses.
+
+    What ``KD_PLUGINS`` names is known from then on: configs in the store may speak of it.
+    """
+    load_plugins()
     return Store()
 
 
