@@ -123,7 +123,7 @@ def _why(teacher: Candidate, suggestion: Candidate | None) -> str:
     times = teacher.multiply_accumulates / max(suggestion.multiply_accumulates, 1)
     return (
         f"{short_name(suggestion.name)} does {times:,.0f} times less work than {short_name(teacher.name)}: small enough to "
-        "matter, the middle of the three. How well each will do, only training tells."
+        "matter, the middle of the three. Only training tells how well each will do."
     )
 
 

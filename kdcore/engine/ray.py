@@ -63,7 +63,7 @@ class RayEngine:
         try:
             import ray.job_submission  # noqa: F401
         except ImportError:
-            rule = "local where Ray is not installed; pip install -r requirements-ray.txt brings it"
+            rule = "local where Ray is not installed; install it with pip install -r requirements-ray.txt"
             raise ConfigError(Problem("KD_ENGINE", rule, "ray")) from None
         self.store = store
         self.most_workers = workers or 1  # until the cluster has said how large it is

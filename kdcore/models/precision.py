@@ -103,7 +103,7 @@ def _hardware() -> tuple[bool, str]:
     for flag, feature in CPU_FEATURES.items():
         if flag in flags:
             return True, f"this processor has {feature} instructions"
-    return False, "this processor has no bfloat16 instructions that are known of"
+    return False, "this processor has no known bfloat16 instructions"
 
 
 def _gpus() -> list[tuple[str, tuple[int, ...]]]:

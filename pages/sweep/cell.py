@@ -81,7 +81,7 @@ def _go_on(store: Store, cell: Cell, config: ExperimentConfig) -> None:
         if cell.pruned or cell.finished:
             longer = "Train it to its end" if cell.pruned else f"Train {2 * config.epochs} epochs"
             about = (
-                "Goes on where it was given up."
+                "Continues where it was given up."
                 if cell.pruned
                 else "The same settings, twice as long, as an experiment of its own."
             )

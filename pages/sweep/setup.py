@@ -22,7 +22,7 @@ from pages.shared.statuses import STATUS_COLOURS
 PREFIX = "sweep"
 STRATEGY_WORDS = {
     "grid": "Grid: every combination",
-    "tpe": "TPE: Optuna looks where it goes well",
+    "tpe": "TPE: Optuna searches where results are good",
 }
 AXES = {"alpha": "0.1:0.9:5", "temperature": "1,2,4,8,16"}
 MOST_AXES = 4

@@ -66,7 +66,7 @@ def _header(store: Store, sweep: SweepResults) -> None:
                     key="sweep_pause",
                     on_click=sweeps.pause,
                     args=(store, sweep_id),
-                    help="Cells that have begun go on to their end; no other begins.",
+                    help="Cells that have begun are finished; no others start.",
                 )
                 st.button(
                     "Stop",
@@ -181,7 +181,7 @@ def _state_in_words(sweep: SweepResults) -> None:
         st.progress(min(1.0, sweep.progress), words + left)
     elif status == "paused":
         busy = sum(cell.job.status == JobStatus.RUNNING.value for cell in sweep.cells)
-        ending = f", {busy} more come to their end" if busy else ""
+        ending = f", {busy} more are finishing" if busy else ""
         st.info(
             f"Paused: {sweep.done} of {total} cells are trained{ending}.",
             icon=":material/pause_circle:",

@@ -541,7 +541,7 @@ def gradient_chart(
         height=460,
     )
     if labels > 0:
-        truth = Line("true labels' own pull (knows no T)", known, colour("right"), labels)
+        truth = Line("true labels' own pull (does not depend on T)", known, colour("right"), labels)
         figure.add_trace(
             _curve(truth, norms["temperature"], ".3~g") | dict(line=dict(color=truth.tone, width=2))
         )

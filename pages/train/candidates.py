@@ -23,7 +23,7 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
     """Draw the section, folded until it is opened."""
     with st.expander("Understand before shrinking: which student?", icon=":material/compress:"):
         if config is None:
-            st.caption("Some settings above are refused; mend them first.")
+            st.caption("Some settings above are not valid; correct them first.")
             return
         found = get_candidates(store, config)
         if found is not None:

@@ -270,7 +270,7 @@ def _gain_tile(store: Store, look: Look) -> Tile:
         return Tile(
             "Gain", f"{found.mean:+.2f}", note, "Student minus baseline, in percentage points."
         )
-    about = "Student minus baseline, in percentage points; told once both are a quarter through."
+    about = "Student minus baseline, in percentage points; shown once both are a quarter through."
     student, _ = accuracy_so_far(look, "student")
     baseline, _ = accuracy_so_far(look, "baseline")
     if student is None or baseline is None or not _far_enough(look):
