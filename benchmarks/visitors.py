@@ -24,11 +24,11 @@ class Visitor:
     """One open page; counts its polls."""
 
     def __init__(self, socket: ClientConnection, query: str) -> None:
-        self.socket, self.query, self.looks = socket, query, 0
+        self.socket, self.query, self.polls = socket, query, 0
         self._page, self._remembered = "", dict[str, None]()
         self._next: asyncio.Task[None] | None = None
 
-    async def look(self, fragment: str = "", seconds: float = 0.0) -> None:
+    async def poll(self, fragment: str = "", seconds: float = 0.0) -> None:
         """Ask for the page, or for one part of it, after so many seconds."""
         await asyncio.sleep(seconds)
         message = BackMsg()
@@ -36,11 +36,11 @@ class Visitor:
         message.rerun_script.page_script_hash = self._page
         message.rerun_script.cached_message_hashes.extend(self._remembered)
         await self.socket.send(message.SerializeToString())
-        self.looks += 1
+        self.polls += 1
 
     async def stay(self, seconds: float) -> None:
         """Take what comes for so long."""
-        await self.look()
+        await self.poll()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -62,7 +62,7 @@ class Visitor:
             if self._next is not None:
                 self._next.cancel()
             pause = json.loads(component.json)["shown"] / 1000
-            self._next = asyncio.create_task(self.look(message.delta.fragment_id, pause))
+            self._next = asyncio.create_task(self.poll(message.delta.fragment_id, pause))
 
 
 async def visit(url: str, query: str, seconds: float) -> int:
@@ -71,7 +71,7 @@ async def visit(url: str, query: str, seconds: float) -> int:
     async with connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
         visitor = Visitor(socket, query)
         await visitor.stay(seconds)
-        return visitor.looks
+        return visitor.polls
 
 
 async def main(url: str, query: str, how_many: int, seconds: float) -> None:

@@ -50,7 +50,7 @@ SYMBOLS = {"teacher": "diamond", "student": "circle", "baseline": "square"}
 TONES_A_ROLE = 3
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """How one model is drawn wherever it appears: its name, tone (a key of ``TONES``), marker and
     dash.
     """
@@ -62,20 +62,21 @@ class Look(NamedTuple):
 
 
 # In the order of a legend. What comes first is drawn last, on top.
-ROLE_LOOKS = {
-    role: Look(ROLE_NAMES[role], role, SYMBOLS[role]) for role in ("student", "baseline", "teacher")
+ROLE_STYLES = {
+    role: Style(ROLE_NAMES[role], role, SYMBOLS[role])
+    for role in ("student", "baseline", "teacher")
 }
 
 
-def look(role: str, name: str, index: int = 0) -> Look:
-    """Return the look of the ``index``-th model of a role among those on screen; the first has the
+def style(role: str, name: str, index: int = 0) -> Style:
+    """Return the style of the ``index``-th model of a role among those on screen; the first has the
     role's own colour.
 
     The marker says the role. Three tones serve solid, then dashed with open markers, so that six of
     a role stay apart.
     """
     turn, tone = divmod(index, TONES_A_ROLE)
-    return Look(
+    return Style(
         name,
         role if tone == 0 else f"{role}-{tone + 1}",
         SYMBOLS[role] + ("-open" if turn % 2 else ""),

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kdcore.analysis import results
-from kdcore.analysis.contenders import Contender, find_contenders, looks
+from kdcore.analysis.contenders import Contender, find_contenders, styles
 from kdcore.analysis.statistics import (
     BoolArray,
     FloatArray,
@@ -41,7 +41,7 @@ from kdcore.analysis.statistics import (
 from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings, taught_at
 from kdcore.errors import ConfigError, Problem, StoreError, require
-from kdcore.palette import Look
+from kdcore.palette import Style
 from kdcore.storage.cursors import next_cursor
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store, current_points
@@ -121,7 +121,7 @@ class Comparison:
     """Two to six contenders with the same test data, and all that can be said of them."""
 
     contenders: tuple[Contender, ...]
-    looks: tuple[Look, ...]
+    styles: tuple[Style, ...]
     numbers: tuple[Numbers, ...]
     pairs: tuple[Pair, ...]
     class_names: tuple[str, ...]
@@ -203,9 +203,9 @@ class Comparison:
         """Return everything for JSON; docs/command-line.md has its keys."""
         return {
             "models": [
-                _contender_dict(contender, look, numbers)
-                for contender, look, numbers in zip(
-                    self.contenders, self.looks, self.numbers, strict=True
+                _contender_dict(contender, style, numbers)
+                for contender, style, numbers in zip(
+                    self.contenders, self.styles, self.numbers, strict=True
                 )
             ],
             "pairs": [self._pair_dict(pair) for pair in self.pairs],
@@ -286,7 +286,7 @@ def compare_contenders(
     read = _Reader(store, labels)
     numbers = [_numbers(read, each, len(card.class_names), temperature) for each in contenders]
     shown = [each.run(seed) for each in contenders]
-    named = looks(contenders)
+    named = styles(contenders)
     pairs = [
         _pair(read, contenders, named, shown, first, second)
         for first, second in itertools.combinations(range(len(contenders)), 2)
@@ -444,7 +444,7 @@ def latency_key(run_id: str) -> str:
 def _pair(
     read: _Reader,
     contenders: Sequence[Contender],
-    named: Sequence[Look],
+    named: Sequence[Style],
     shown: Sequence[Run | None],
     first: int,
     second: int,
@@ -514,11 +514,11 @@ def _verdict(gain: PairedGain, first: str, second: str) -> str:
 # --- For JSON ---
 
 
-def _contender_dict(contender: Contender, look: Look, numbers: Numbers) -> dict[str, Any]:
+def _contender_dict(contender: Contender, style: Style, numbers: Numbers) -> dict[str, Any]:
     low, high = numbers.interval or (None, None)
     return {
         "id": contender.id,
-        "name": look.name,
+        "name": style.name,
         "role": contender.role,
         "model": contender.model,
         "experiment": contender.experiment.id,

@@ -24,7 +24,7 @@ from kdcore.config.experiment import (
 )
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.methods import METHODS
-from kdcore.palette import ROLE_NAMES, ROLES, Look, look
+from kdcore.palette import ROLE_NAMES, ROLES, Style, style
 from kdcore.settings import words_of
 from kdcore.storage.schema import (
     Experiment,
@@ -206,14 +206,14 @@ def test_data(config: Mapping[str, Any]) -> tuple[str, int]:
 # --- Names and colours: one place for all pages ---
 
 
-def looks(contenders: Sequence[Contender]) -> list[Look]:
+def styles(contenders: Sequence[Contender]) -> list[Style]:
     """Return name and colour of each contender: the role's own for the first of a role, its
     family's for the others.
     """
     counted: Counter[str] = Counter()
     found = []
     for contender, name in zip(contenders, names(contenders), strict=True):
-        found.append(look(contender.role, name, counted[contender.role]))
+        found.append(style(contender.role, name, counted[contender.role]))
         counted[contender.role] += 1
     return found
 

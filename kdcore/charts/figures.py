@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kdcore.analysis.statistics import t_half_width
 from kdcore.errors import require
 from kdcore.methods import METHODS
-from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_LOOKS, SURFACE, Look, colour
+from kdcore.palette import CLEAR, GRID, INK, MUTED, ROLE_STYLES, SURFACE, Style, colour
 
 Array = NDArray[np.float64]
 # One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline
@@ -79,7 +79,7 @@ def style(
     subtitle: str | None = None,
     height: int = 320,
 ) -> go.Figure:
-    """Give ``figure`` the look that all charts share, and return it: fonts, margins, grid, legend
+    """Give ``figure`` the style that all charts share, and return it: fonts, margins, grid, legend
     below the title.
     """
     figure.layout.template = go.layout.Template()
@@ -202,7 +202,7 @@ def learning_curves(
     log_y: bool = False,
     show_seeds: bool = False,
     end: float | None = None,
-    looks: Mapping[str, Look] = ROLE_LOOKS,
+    styles: Mapping[str, Style] = ROLE_STYLES,
     method: str = "logits",
 ) -> go.Figure:
     """Draw one measure over the course of training: a bold line a role on validation data, a faint
@@ -220,7 +220,7 @@ def learning_curves(
         show_seeds: with several seeds, also draw each one's curve.
         end: where the x axis ends, for a live run whose length is known; the curves then grow into
             the chart.
-        looks: how to draw each value of the column role, in the legend's order; for models of
+        styles: how to draw each value of the column role, in the legend's order; for models of
             several experiments these are keys of letters, digits and dashes.
         method: the name of the students' distillation method, whose loss "soft_loss" is.
 
@@ -233,13 +233,13 @@ def learning_curves(
     curves = _curves(metrics, measure, x, smoothing)
     traces: list[dict[str, Any]] = []
     seeds: set[int] = set()
-    for rank, (role, look) in reversed(list(enumerate(looks.items()))):
+    for rank, (role, style) in reversed(list(enumerate(styles.items()))):
         validation, training = curves.get((role, "validation"), {}), curves.get((role, "train"), {})
         if validation and training:
-            traces.append(_training_line(role, look, training, card))
+            traces.append(_training_line(role, style, training, card))
         if validation or training:
             seeds.add(len(validation or training))
-            traces += _bold_lines(role, look, rank, validation or training, card, show_seeds)
+            traces += _bold_lines(role, style, rank, validation or training, card, show_seeds)
     if any(trace["legendgroup"] == "training" for trace in traces):
         traces.append(_training_legend(smoothing))
     if teacher is not None:
@@ -328,7 +328,7 @@ def _line(uid: str, x: Array, y: Array, group: str, tone: str, **extra: Any) -> 
 
 def _bold_lines(
     role: str,
-    look: Look,
+    style: Style,
     rank: int,
     seeds: dict[int, tuple[Array, Array]],
     card: Measure,
@@ -340,28 +340,28 @@ def _bold_lines(
         ((x, y),) = seeds.values()
     else:
         x, y, lower, upper = mean_and_band(list(seeds.values()))
-        traces.append(_band(role, look, x, lower, upper))
+        traces.append(_band(role, style, x, lower, upper))
         if show_seeds:
-            tone = colour(look.tone, alpha=0.45)
+            tone = colour(style.tone, alpha=0.45)
             traces += [
                 _line(f"{role}-seed-{seed}", *curve, role, tone) for seed, curve in seeds.items()
             ]
     main = _line(
-        role, x, y, role, colour(look.tone), width=2.6, showlegend=True, name=as_label(look.name)
+        role, x, y, role, colour(style.tone), width=2.6, showlegend=True, name=as_label(style.name)
     )
     main["legendrank"] = rank
-    main["line"]["dash"] = look.dash
+    main["line"]["dash"] = style.dash
     main |= dict(
         hoverinfo="all",
-        hovertemplate=f"{as_label(look.name)} <b>%{{y:{card.hover}}}</b><extra></extra>",
+        hovertemplate=f"{as_label(style.name)} <b>%{{y:{card.hover}}}</b><extra></extra>",
     )
     if len(x) <= 60:
-        marker = dict(size=6, symbol=look.symbol, color=colour(look.tone))
+        marker = dict(size=6, symbol=style.symbol, color=colour(style.tone))
         main |= dict(mode="lines+markers", marker=marker, cliponaxis=False)
     return [*traces, main]
 
 
-def _band(role: str, look: Look, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
+def _band(role: str, style: Style, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
     if len(x) > POINTS_PER_CURVE // 2:
         keep = np.linspace(0, len(x) - 1, POINTS_PER_CURVE // 2).astype(int)
         x, lower, upper = x[keep], lower[keep], upper[keep]
@@ -372,9 +372,9 @@ def _band(role: str, look: Look, x: Array, lower: Array, upper: Array) -> dict[s
         x=np.concatenate([x, x[::-1]]),
         y=there_and_back,
         fill="toself",
-        fillcolor=colour(look.tone, alpha=0.16),
+        fillcolor=colour(style.tone, alpha=0.16),
         mode="lines",
-        line=dict(width=0, color=colour(look.tone)),
+        line=dict(width=0, color=colour(style.tone)),
         legendgroup=role,
         showlegend=False,
         hoverinfo="skip",
@@ -382,14 +382,14 @@ def _band(role: str, look: Look, x: Array, lower: Array, upper: Array) -> dict[s
 
 
 def _training_line(
-    role: str, look: Look, seeds: dict[int, tuple[Array, Array]], card: Measure
+    role: str, style: Style, seeds: dict[int, tuple[Array, Array]], card: Measure
 ) -> dict[str, Any]:
     x, y = (
         next(iter(seeds.values())) if len(seeds) == 1 else mean_and_band(list(seeds.values()))[:2]
     )
-    name = f"{as_label(look.name)}, training data"
+    name = f"{as_label(style.name)}, training data"
     line = _line(
-        f"{role}-train", x, y, "training", colour(look.tone, alpha=0.5), hoverinfo="all", name=name
+        f"{role}-train", x, y, "training", colour(style.tone, alpha=0.5), hoverinfo="all", name=name
     )
     return line | dict(hovertemplate=f"{name} %{{y:{card.hover}}}<extra></extra>")
 
@@ -407,7 +407,7 @@ def _teacher_line(value: float, start: float, stop: float, card: Measure) -> dic
         type="scatter",
         uid="teacher-reference",
         name=f"teacher {written} (validation)",
-        legendrank=len(ROLE_LOOKS),
+        legendrank=len(ROLE_STYLES),
         x=[start, stop],
         y=[value, value],
         mode="lines",

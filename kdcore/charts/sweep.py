@@ -16,7 +16,7 @@ from kdcore.analysis.statistics import mean_interval
 from kdcore.charts.figures import base_axis, base_layout
 from kdcore.config.sweep import is_log, is_number, short_title_of, title_of, value_text
 from kdcore.errors import require
-from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, colour, look
+from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, colour, style
 from kdcore.sweeps.results import Cell, SweepResults
 
 # What a cell is coloured by. Both are of validation data; a gain is in percentage points.
@@ -224,7 +224,7 @@ def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accurac
     traces: list[dict[str, Any]] = []
     for index, (line, points) in enumerate(sorted(pooled.items(), key=lambda item: _rank(item[0]))):
         name = MEASURES[measure] if by is None else f"{short_title_of(by)} {value_text(line)}"
-        drawn = look("student", name, index)
+        drawn = style("student", name, index)
         at = sorted((value for value, found in points.items() if found), key=_rank)
         means = [float(np.mean(points[value])) for value in at]
         bounds = [mean_interval(points[value]) for value in at]

@@ -66,8 +66,10 @@ def _measure(store: Store, contenders: list[Contender]) -> bool:
 def in_words(found: Comparison) -> str:
     """Return a comparison as text for a terminal."""
     lines = []
-    for contender, look, numbers in zip(found.contenders, found.looks, found.numbers, strict=True):
-        lines += _model_lines(contender, look.name, numbers, found.temperature)
+    for contender, style, numbers in zip(
+        found.contenders, found.styles, found.numbers, strict=True
+    ):
+        lines += _model_lines(contender, style.name, numbers, found.temperature)
     for pair in found.pairs:
         answers = pair.answers
         lines.append(f"{pair.verdict}.")

@@ -128,7 +128,7 @@ class Report:
 
 
 @dataclass
-class _Look:
+class _Survey:
     """What a first reading of a source gathers."""
 
     low: float = np.inf
@@ -170,45 +170,48 @@ def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: N
     for what cannot be read at all; what can be mended by an option is in the report's ``problems``.
     """
     source = open_source(path, options.label)
-    look = _look(source, tell)
-    return _judge(source, look, options, path.name)
+    survey = _survey(source, tell)
+    return _judge(source, survey, options, path.name)
 
 
 # First reading
 
 
-def _look(source: Source, tell: Told) -> _Look:
-    look, seen, total = _Look(), 0, sum(source.parts.values())
+def _survey(source: Source, tell: Told) -> _Survey:
+    survey, seen, total = _Survey(), 0, sum(source.parts.values())
     for part in source.parts:
-        look.labels[part], look.digests[part], look.names[part] = [], [], []
+        survey.labels[part], survey.digests[part], survey.names[part] = [], [], []
         for batch in source.batches(part):
             if len(batch.inputs):
-                _look_at(look, source.kind, batch.inputs)
-            look.labels[part].append(batch.labels)
-            look.names[part] += batch.names
-            look.digests[part] += [_digest(example) for example in batch.inputs]
-            look.corrupt += batch.corrupt
+                _examine(survey, source.kind, batch.inputs)
+            survey.labels[part].append(batch.labels)
+            survey.names[part] += batch.names
+            survey.digests[part] += [_digest(example) for example in batch.inputs]
+            survey.corrupt += batch.corrupt
             for example, label in zip(batch.inputs, batch.labels, strict=True):
-                kept = look.preview.setdefault(int(label), [])
+                kept = survey.preview.setdefault(int(label), [])
                 if len(kept) < PREVIEWED_A_CLASS:
                     kept.append(np.array(example))
             seen += len(batch.names) + len(batch.corrupt)
             tell(seen / total, f"checking {seen:,} of {total:,} examples")
-    return look
+    return survey
 
 
-def _look_at(look: _Look, kind: str, inputs: Sequence[NDArray] | NDArray) -> None:
+def _examine(survey: _Survey, kind: str, inputs: Sequence[NDArray] | NDArray) -> None:
     for array in [inputs] if isinstance(inputs, np.ndarray) else inputs:
-        look.dtypes[str(array.dtype)] += 1
+        survey.dtypes[str(array.dtype)] += 1
         if array.dtype.kind == "f":
             refuse_what_is_not_finite(array, "values")
-            look.whole = look.whole and bool(np.all(array == np.rint(array)))
-        look.low, look.high = min(look.low, float(array.min())), max(look.high, float(array.max()))
+            survey.whole = survey.whole and bool(np.all(array == np.rint(array)))
+        survey.low, survey.high = (
+            min(survey.low, float(array.min())),
+            max(survey.high, float(array.max())),
+        )
         if kind == "images":
             count = len(array) if isinstance(inputs, np.ndarray) else 1
             height, width, channels = array.shape[-3:]
-            look.sizes[height, width] += count
-            look.channels[channels] += count
+            survey.sizes[height, width] += count
+            survey.channels[channels] += count
 
 
 def _digest(example: NDArray) -> bytes:
@@ -221,10 +224,10 @@ def _digest(example: NDArray) -> bytes:
 # The report
 
 
-def _judge(source: Source, look: _Look, options: DataOptions, file_name: str) -> Checked:
+def _judge(source: Source, survey: _Survey, options: DataOptions, file_name: str) -> Checked:
     labels = {
         part: np.concatenate(found) if found else np.zeros(0, np.int64)
-        for part, found in look.labels.items()
+        for part, found in survey.labels.items()
     }
     classes = len(source.class_names)
     require(2 <= classes <= MOST_CLASSES, "classes", f"from 2 to {MOST_CLASSES:,}", classes)
@@ -237,45 +240,45 @@ def _judge(source: Source, look: _Look, options: DataOptions, file_name: str) ->
             part: np.bincount(found, minlength=classes).tolist() for part, found in labels.items()
         },
         feature_names=list(source.feature_names),
-        corrupt=look.corrupt[:MOST_NAMED],
-        corrupt_count=len(look.corrupt),
+        corrupt=survey.corrupt[:MOST_NAMED],
+        corrupt_count=len(survey.corrupt),
         ignored=source.ignored[:MOST_NAMED],
         ignored_count=len(source.ignored),
         notes=list(source.notes),
     )
-    if look.corrupt and not options.skip_corrupt:
-        shown = "; ".join(look.corrupt[:3]) + ("; ..." if len(look.corrupt) > 3 else "")
+    if survey.corrupt and not options.skip_corrupt:
+        shown = "; ".join(survey.corrupt[:3]) + ("; ..." if len(survey.corrupt) > 3 else "")
         rule = "readable, or left out (skip corrupt files)"
-        report.problems.append(("files", rule, f"{len(look.corrupt)} that are not: {shown}"))
-    if not look.dtypes:
+        report.problems.append(("files", rule, f"{len(survey.corrupt)} that are not: {shown}"))
+    if not survey.dtypes:
         require(
             False,
             "images",
             "readable",
-            Words(f"{len(look.corrupt)} corrupt files, such as {look.corrupt[0]}"),
+            Words(f"{len(survey.corrupt)} corrupt files, such as {survey.corrupt[0]}"),
         )
-    leave_out = _duplicates(look, labels, report)
+    leave_out = _duplicates(survey, labels, report)
     if not options.drop_duplicates:
         leave_out = {part: np.zeros(len(found), bool) for part, found in labels.items()}
-    _plan(look, options, report)
+    _plan(survey, options, report)
     left = {part: found[~leave_out[part]] for part, found in labels.items()}
     _divide(left, report)
     _warn(report, options)
-    return Checked(report, _preview(look, report), leave_out)
+    return Checked(report, _preview(survey, report), leave_out)
 
 
 def _duplicates(
-    look: _Look, labels: dict[str, NDArray], report: Report
+    survey: _Survey, labels: dict[str, NDArray], report: Report
 ) -> dict[str, NDArray[np.bool_]]:
     """Count equal examples into the report.
 
     Returns which to leave out so that none is in two parts or twice in one.
     """
-    test = dict(zip(look.digests.get("test", []), look.names.get("test", []), strict=True))
+    test = dict(zip(survey.digests.get("test", []), survey.names.get("test", []), strict=True))
     leaked: dict[bytes, str] = {}
     first_label: dict[bytes, int] = {}
     leave_out = {}
-    for part, digests in look.digests.items():
+    for part, digests in survey.digests.items():
         seen: set[bytes] = set()
         out = np.zeros(len(digests), bool)
         for at, digest in enumerate(digests):
@@ -284,21 +287,21 @@ def _duplicates(
                 out[at] = True
             seen.add(digest)
             if part == "train" and digest in test:
-                leaked.setdefault(digest, f"{look.names[part][at]} = {test[digest]}")
+                leaked.setdefault(digest, f"{survey.names[part][at]} = {test[digest]}")
                 out[at] = True
             report.conflicting += int(
                 first_label.setdefault(digest, int(labels[part][at])) != labels[part][at]
             )
         leave_out[part] = out
-    report.leaked = sum(digest in leaked for digest in look.digests.get("test", []))
+    report.leaked = sum(digest in leaked for digest in survey.digests.get("test", []))
     report.examples_of_leaks = list(leaked.values())[:5]
     return leave_out
 
 
-def _plan(look: _Look, options: DataOptions, report: Report) -> None:
+def _plan(survey: _Survey, options: DataOptions, report: Report) -> None:
     """Decide on shape, number format and scaling, and say so in the report."""
-    report.lowest, report.highest = look.low, look.high
-    report.values = f"{', '.join(look.dtypes)}, from {look.low:g} to {look.high:g}"
+    report.lowest, report.highest = survey.low, survey.high
+    report.values = f"{', '.join(survey.dtypes)}, from {survey.low:g} to {survey.high:g}"
     images = report.kind == "images"
     scaling = options.scaling if options.scaling != "auto" else "unit" if images else "standard"
     report.scaling = scaling
@@ -309,12 +312,12 @@ def _plan(look: _Look, options: DataOptions, report: Report) -> None:
         return
     require(scaling != "standard", "scaling", "unit or none for images", scaling)
     report.sizes = {
-        f"{height} × {width}": count for (height, width), count in look.sizes.most_common(8)
+        f"{height} × {width}": count for (height, width), count in survey.sizes.most_common(8)
     }
     report.colours = {
-        {1: "grey", 3: "colour"}[channels]: count for channels, count in look.channels.items()
+        {1: "grey", 3: "colour"}[channels]: count for channels, count in survey.channels.items()
     }
-    (height, width), _ = look.sizes.most_common(1)[0]
+    (height, width), _ = survey.sizes.most_common(1)[0]
     if options.size is not None:
         height, width = options.size
     elif max(height, width) > LARGEST_UNASKED_SIDE:
@@ -323,12 +326,12 @@ def _plan(look: _Look, options: DataOptions, report: Report) -> None:
         report.notes.append(
             f"Images are shrunk to {height} × {width}: larger ones train slowly. Choose a size to change it."
         )
-    channels = {"grey": 1, "colour": 3}.get(options.colour, max(look.channels))
+    channels = {"grey": 1, "colour": 3}.get(options.colour, max(survey.channels))
     report.shape = [height, width, channels]
-    in_bytes_already = look.whole and look.low >= 0 and look.high <= 255
+    in_bytes_already = survey.whole and survey.low >= 0 and survey.high <= 255
     report.dtype = "uint8" if in_bytes_already else "float32"
     # Bytes are divided by 255 even if no pixel is quite white; a scale of 16 levels by 16.
-    largest = 255.0 if in_bytes_already and look.high > 128 else max(abs(look.low), look.high)
+    largest = 255.0 if in_bytes_already and survey.high > 128 else max(abs(survey.low), survey.high)
     report.scale = 1 / largest if scaling == "unit" and largest > 0 else 1.0
 
 
@@ -398,14 +401,14 @@ def _warn(report: Report, options: DataOptions) -> None:
         report.warnings.append(f"{report.corrupt_count:,} files cannot be read and are left out.")
 
 
-def _preview(look: _Look, report: Report) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _preview(survey: _Survey, report: Report) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return pictures of some examples of every class as they will be stored, with their labels."""
-    classes = sorted(look.preview)
+    classes = sorted(survey.preview)
     turns = [(number, label) for number in range(PREVIEWED_A_CLASS) for label in classes]
     chosen = [
-        (label, look.preview[label][number])
+        (label, survey.preview[label][number])
         for number, label in turns
-        if number < len(look.preview[label])
+        if number < len(survey.preview[label])
     ]
     chosen = sorted(chosen[:MOST_PREVIEWED], key=lambda pair: pair[0])
     labels = np.array([label for label, _ in chosen], np.int64)
@@ -414,7 +417,9 @@ def _preview(look: _Look, report: Report) -> tuple[NDArray[np.uint8], NDArray[np
         return feature_glyphs(rows, rows.mean(axis=0), rows.std(axis=0)), labels
     stored = fit_images([image for _, image in chosen], report)
     full = (
-        255 if report.dtype == "uint8" and report.scale in (1.0, 1 / 255) else max(look.high, 1e-12)
+        255
+        if report.dtype == "uint8" and report.scale in (1.0, 1 / 255)
+        else max(survey.high, 1e-12)
     )
     return np.clip(np.rint(stored * (255 / full)), 0, 255).astype(np.uint8), labels
 

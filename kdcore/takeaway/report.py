@@ -47,7 +47,7 @@ from kdcore.analysis.temperature import order
 from kdcore.config.catalog import DatasetCard, dataset_card
 from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.errors import ConfigError, require
-from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Look, dark_variants, look
+from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Style, dark_variants, style
 from kdcore.storage.schema import ROLES, Experiment, Job, JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.version import __version__
@@ -361,7 +361,7 @@ def _together(store: Store, subjects: Sequence[Results]) -> dict[str, Any]:
 
 
 def _students_together(store: Store, subjects: Sequence[Results]) -> Chart | None:
-    parts, looks = [], dict[str, Look]()
+    parts, styles = [], dict[str, Style]()
     for number, results in enumerate(subjects[:MOST_CURVES_TOGETHER]):
         curves = Curves()
         curves.read_on(store, results)
@@ -371,11 +371,11 @@ def _students_together(store: Store, subjects: Sequence[Results]) -> Chart | Non
         ):
             key = f"experiment-{number + 1}"
             parts.append(students.assign(role=key))
-            looks[key] = look("student", f"{number + 1}: {_short_title(results)}", number)
+            styles[key] = style("student", f"{number + 1}: {_short_title(results)}", number)
     if len(parts) < 2:
         return None
     figure = charts.learning_curves(
-        pd.concat(parts, ignore_index=True), measure="accuracy", looks=looks
+        pd.concat(parts, ignore_index=True), measure="accuracy", styles=styles
     )
     return _chart(figure, "Accuracy of the students of all experiments over epochs")
 

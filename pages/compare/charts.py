@@ -1,4 +1,4 @@
-"""The Compare page's figures: models in, Plotly figures out, in the look that all charts share."""
+"""The Compare page's figures: models in, Plotly figures out, in the style that all charts share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from kdcore.analysis.comparison import COSTS, Comparison, trace_name
 from kdcore.analysis.statistics import FloatArray, IntArray
 from kdcore.charts.figures import as_label, base_axis, base_layout
-from kdcore.palette import GRID, INK, MUTED, Look, colour
+from kdcore.palette import GRID, INK, MUTED, Style, colour
 
 MOST_WRITTEN = 20  # more classes than this would be a wall of numbers
 _COST_FORMATS = {"single_milliseconds": ".3~g", "batch_milliseconds": ".3~g"}
@@ -33,7 +33,7 @@ def against_cost(found: Comparison, cost: str) -> go.Figure:
     ]
     for at, price, value in known:
         low, high = found.numbers[at].interval or (value, value)
-        name = as_label(found.looks[at].name)
+        name = as_label(found.styles[at].name)
         form = _COST_FORMATS.get(cost, ",.0f")
         traces.append(
             dict(
@@ -50,9 +50,9 @@ def against_cost(found: Comparison, cost: str) -> go.Figure:
                     arrayminus=[value - low],
                     thickness=1.4,
                     width=5,
-                    color=colour(found.looks[at].tone, alpha=0.6),
+                    color=colour(found.styles[at].tone, alpha=0.6),
                 ),
-                marker=_marker(found.looks[at], 13)
+                marker=_marker(found.styles[at], 13)
                 | (dict(line=dict(color=INK, width=2)) if front[at] else {}),
                 hovertemplate=f"{name}: <b>%{{y:.2%}}</b> at %{{x:{form}}}<extra></extra>",
                 cliponaxis=False,
@@ -91,8 +91,8 @@ def _front_line(points: list[tuple[float, float]]) -> dict[str, Any]:
     )
 
 
-def _marker(look: Look, pixels: int) -> dict[str, Any]:
-    return dict(size=pixels, symbol=look.symbol, color=colour(look.tone))
+def _marker(style: Style, pixels: int) -> dict[str, Any]:
+    return dict(size=pixels, symbol=style.symbol, color=colour(style.tone))
 
 
 def class_by_class(found: Comparison) -> go.Figure:
@@ -124,7 +124,7 @@ def class_by_class(found: Comparison) -> go.Figure:
         for place, at in enumerate(order)
     ]
     for at, values in known:
-        name = as_label(found.looks[at].name)
+        name = as_label(found.styles[at].name)
         traces.append(
             dict(
                 type="scatter",
@@ -133,7 +133,7 @@ def class_by_class(found: Comparison) -> go.Figure:
                 name=name,
                 x=places,
                 y=values[order],
-                marker=_marker(found.looks[at], 11),
+                marker=_marker(found.styles[at], 11),
                 cliponaxis=False,
                 hovertemplate=f"{name} <b>%{{y:.1%}}</b><extra></extra>",
             )
@@ -160,7 +160,7 @@ def _names(class_names: Sequence[str], order: IntArray) -> dict[str, Any]:
     return dict(tickvals=list(range(len(names))), ticktext=names, tickfont=dict(size=12, color=INK))
 
 
-def confusion(matrix: IntArray, class_names: Sequence[str], look: Look) -> go.Figure:
+def confusion(matrix: IntArray, class_names: Sequence[str], style: Style) -> go.Figure:
     """Draw one model's confusion matrix as shares of each true class (%).
 
     The diagonal is left out of the colours.
@@ -168,26 +168,28 @@ def confusion(matrix: IntArray, class_names: Sequence[str], look: Look) -> go.Fi
     shares = _shares(matrix)
     errors = np.where(np.eye(len(shares), dtype=bool), np.nan, shares)
     highest = float(np.nanmax(errors, initial=0.0)) or 0.01
-    scale = [[step / 4, colour(look.tone, alpha=round(0.03 + 0.19 * step, 2))] for step in range(5)]
+    scale = [
+        [step / 4, colour(style.tone, alpha=round(0.03 + 0.19 * step, 2))] for step in range(5)
+    ]
     spoken = _spoken(shares, class_names, "{true}: <b>{value:.1%}</b> taken for {other}")
     figure = _heatmap(errors, class_names, scale, (0.0, highest), spoken, "confusion")
     figure["layout"] |= base_layout(
-        as_label(look.name), "Rows: true class. Colour: how often it is taken for another.", 400
+        as_label(style.name), "Rows: true class. Colour: how often it is taken for another.", 400
     )
     figure["layout"]["annotations"] = _cells(shares, signed=False)
     return go.Figure(figure["data"], figure["layout"])
 
 
 def confusion_difference(
-    first: IntArray, second: IntArray, class_names: Sequence[str], looks: tuple[Look, Look]
+    first: IntArray, second: IntArray, class_names: Sequence[str], styles: tuple[Style, Style]
 ) -> go.Figure:
     """Draw how two confusion matrices differ: first minus second, in percentage points of each true
     class.
     """
     difference = _shares(first) - _shares(second)
     most = float(np.nanmax(np.abs(difference), initial=0.0)) or 0.01
-    strong = [colour(look.tone, alpha=0.85) for look in looks]
-    faint = [colour(look.tone, alpha=0.03) for look in looks]
+    strong = [colour(style.tone, alpha=0.85) for style in styles]
+    faint = [colour(style.tone, alpha=0.03) for style in styles]
     scale = [[0.0, strong[1]], [0.5, faint[1]], [0.5, faint[0]], [1.0, strong[0]]]
     spoken = _spoken(
         difference, class_names, "{true} taken for {other}: <b>{value:+.1%}</b> of its examples"

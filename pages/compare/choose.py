@@ -12,7 +12,7 @@ from kdcore.analysis.contenders import MOST, Contender, differing_settings, run_
 from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings
 from kdcore.errors import ConfigError
-from kdcore.palette import ROLES, TONES, Look
+from kdcore.palette import ROLES, TONES, Style
 from kdcore.storage.store import Store
 from pages.compare.state import PageState
 from pages.shared.session import as_text
@@ -21,16 +21,16 @@ ROWS_IN_SIGHT = 8
 ROW_PIXELS = 35
 
 
-def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Look]) -> None:
+def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Style]) -> None:
     """Show what is chosen, in its colour, each with a way out.
 
     And the button that opens the table.
     """
     rules = []
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        for at, (contender, look) in enumerate(zip(contenders, named, strict=True)):
+        for at, (contender, style) in enumerate(zip(contenders, named, strict=True)):
             st.button(
-                as_text(look.name),
+                as_text(style.name),
                 icon=":material/close:",
                 icon_position="right",
                 key=f"compare_chip_{at}",
@@ -38,9 +38,9 @@ def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Loo
                 args=(state, [each.id for each in contenders], contender.id),
                 help="Take it out of the comparison",
             )
-            tone = TONES[look.tone]
+            tone = TONES[style.tone]
             rules.append(
-                f".st-key-compare_chip_{at} button {{ border-left: 0.45rem {_border(look)} "
+                f".st-key-compare_chip_{at} button {{ border-left: 0.45rem {_border(style)} "
                 f"light-dark({tone.light}, {tone.dark}); }}"
             )
         st.button(
@@ -55,8 +55,8 @@ def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Loo
     st.html(f"<style>{''.join(rules)}</style>")
 
 
-def _border(look: Look) -> str:
-    return "double" if look.dash != "solid" else "solid"
+def _border(style: Style) -> str:
+    return "double" if style.dash != "solid" else "solid"
 
 
 def _drop(state: PageState, present: Sequence[str], out: str) -> None:

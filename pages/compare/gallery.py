@@ -13,7 +13,7 @@ from kdcore.analysis.comparison import Comparison
 from kdcore.analysis.statistics import IntArray, softmax
 from kdcore.analysis.temperature import format_percent
 from kdcore.config.catalog import dataset_card
-from kdcore.palette import Look
+from kdcore.palette import Style
 from kdcore.storage.store import Store
 from pages.compare.sections import choose_pair
 from pages.compare.state import PageState
@@ -52,7 +52,7 @@ def _dataset_key(found: Comparison) -> str:
 
 def _in_words(found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArray]) -> None:
     """McNemar's table as a sentence, in the same numbers as the filter below."""
-    first, second = (as_text(found.looks[at].name) for at in pair)
+    first, second = (as_text(found.styles[at].name) for at in pair)
     both = int(np.sum(found.right(pair[0]) & found.right(pair[1])))
     neither = int(np.sum(~found.right(pair[0]) & ~found.right(pair[1])))
     p_value = next(
@@ -68,7 +68,7 @@ def _in_words(found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArra
 def _choose_kind(
     state: PageState, found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArray]
 ) -> None:
-    first, second = (as_text(found.looks[at].name) for at in pair)
+    first, second = (as_text(found.styles[at].name) for at in pair)
     titles = {
         "any": "Any two disagree",
         "all": "These two disagree",
@@ -116,7 +116,7 @@ def _choose_example(
         st.caption(
             f"{len(shown):,} of {len(ids):,}: only the first {len(images):,} test examples are kept as pictures."
         )
-    dots = ", ".join(f"{named(found.looks[at])} alone is right" for at in pair)
+    dots = ", ".join(f"{named(found.styles[at])} alone is right" for at in pair)
     st.html(
         f"{CSS}<small class='kd-small'>Below each picture: true class: the first model’s answer | the second’s. {dots}.</small>"
     )
@@ -138,9 +138,9 @@ def _caption(found: Comparison, pair: tuple[int, int], example: int) -> str:
 def _mark(found: Comparison, pair: tuple[int, int], example: int) -> Mark | None:
     one, two = (bool(found.right(index)[example]) for index in pair)
     if one and not two:
-        return Mark(f"only {found.looks[pair[0]].name} is right", found.looks[pair[0]].tone)
+        return Mark(f"only {found.styles[pair[0]].name} is right", found.styles[pair[0]].tone)
     if two and not one:
-        return Mark(f"only {found.looks[pair[1]].name} is right", found.looks[pair[1]].tone)
+        return Mark(f"only {found.styles[pair[1]].name} is right", found.styles[pair[1]].tone)
     return None
 
 
@@ -154,20 +154,20 @@ def _answers(store: Store, found: Comparison, example: int) -> None:
         f"**Test example {example}: {as_text(names[label])}**" + (f" {as_text(row)}" if row else "")
     )
     rows: list[charts.Distribution] = []
-    said: list[tuple[Look, str]] = []
-    for look, logits in zip(found.looks, found.logits, strict=True):
+    said: list[tuple[Style, str]] = []
+    for style, logits in zip(found.styles, found.logits, strict=True):
         if logits is None:
             continue
         probabilities = softmax(logits[example])
         verdict = "right" if int(probabilities.argmax()) == label else "wrong"
-        rows.append((charts.as_label(look.name), look.tone, probabilities, None))
-        said.append((look, f"{verdict}: {top(names, probabilities)}"))
-    lines = "".join(f"<li>{named(look)} is {html.escape(words)}</li>" for look, words in said)
+        rows.append((charts.as_label(style.name), style.tone, probabilities, None))
+        said.append((style, f"{verdict}: {top(names, probabilities)}"))
+    lines = "".join(f"<li>{named(style)} is {html.escape(words)}</li>" for style, words in said)
     st.html(f"{CSS}<ul class='kd-answers'>{lines}</ul>")
     live_chart(
         charts.distributions(names, rows, label=label),
         key="compare_distributions",
-        description="; ".join(f"{look.name} is {words}" for look, words in said),
+        description="; ".join(f"{style.name} is {words}" for style, words in said),
     )
 
 

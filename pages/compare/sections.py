@@ -41,8 +41,8 @@ def curves(store: Store, state: PageState, found: Comparison) -> None:
     table = known.table(found.contenders)
     if not state.training and len(table):
         table = table[table["split"] == "validation"]
-    looks = {
-        trace_name(each): look for each, look in zip(found.contenders, found.looks, strict=True)
+    styles = {
+        trace_name(each): style for each, style in zip(found.contenders, found.styles, strict=True)
     }
     figure = charts.learning_curves(
         table,
@@ -51,9 +51,9 @@ def curves(store: Store, state: PageState, found: Comparison) -> None:
         smoothing=state.smoothing if state.training else 0.0,
         log_y=state.log,
         show_seeds=state.seeds,
-        looks=looks,
+        styles=styles,
     )
-    named = ", ".join(look.name for look in found.looks)
+    named = ", ".join(style.name for style in found.styles)
     live_chart(
         figure,
         key="compare_curve_chart",
@@ -150,7 +150,9 @@ def accuracy_against_cost(state: PageState, found: Comparison) -> None:
         help="What accuracy is weighed against. Times need measuring first.",
     )
     front = [
-        look.name for look, kept in zip(found.looks, found.front(state.cost), strict=True) if kept
+        style.name
+        for style, kept in zip(found.styles, found.front(state.cost), strict=True)
+        if kept
     ]
     live_chart(
         compare_charts.against_cost(found, state.cost),
@@ -175,29 +177,31 @@ def class_by_class(state: PageState, found: Comparison) -> None:
     live_chart(
         compare_charts.class_by_class(found),
         key="compare_class_chart",
-        description="Accuracy on each class of " + ", ".join(look.name for look in found.looks),
+        description="Accuracy on each class of " + ", ".join(style.name for style in found.styles),
     )
     pair = choose_pair(state, found, "classes")
     if pair is None:
         return
     matrices = [found.numbers[at].confusion for at in pair]
-    looks = (found.looks[pair[0]], found.looks[pair[1]])
+    styles = (found.styles[pair[0]], found.styles[pair[1]])
     columns = st.columns(3, gap="medium")
-    for place, (column, matrix, look) in enumerate(zip(columns, matrices, looks, strict=False)):
+    for place, (column, matrix, style) in enumerate(zip(columns, matrices, styles, strict=False)):
         assert matrix is not None
         with column:
             live_chart(
-                compare_charts.confusion(matrix, found.class_names, look),
+                compare_charts.confusion(matrix, found.class_names, style),
                 key=f"compare_confusion_{place}",
-                description=f"Confusion matrix of {look.name}",
+                description=f"Confusion matrix of {style.name}",
             )
     with columns[2]:
         assert matrices[0] is not None
         assert matrices[1] is not None
         live_chart(
-            compare_charts.confusion_difference(matrices[0], matrices[1], found.class_names, looks),
+            compare_charts.confusion_difference(
+                matrices[0], matrices[1], found.class_names, styles
+            ),
             key="compare_confusion_difference",
-            description=f"What {looks[0].name} takes for what more often than {looks[1].name}",
+            description=f"What {styles[0].name} takes for what more often than {styles[1].name}",
         )
 
 
@@ -242,7 +246,7 @@ def choose_pair(state: PageState, found: Comparison, where: str) -> tuple[int, i
                     on_change=changed,
                     args=(which,),
                     width=380,
-                    format_func=lambda each: found.looks[trained[each]].name,
+                    format_func=lambda each: found.styles[trained[each]].name,
                     help="One of the two models set side by side.",
                 )
     assert state.first is not None
@@ -268,7 +272,7 @@ def what_changed(found: Comparison) -> None:
         )
         return
     head = "".join(
-        f"<th scope='col'>{swatch(look)}{html.escape(look.name)}</th>" for look in found.looks
+        f"<th scope='col'>{swatch(style)}{html.escape(style.name)}</th>" for style in found.styles
     )
     body = "".join(
         f"<tr><th scope='row'>{html.escape(title)}</th>{''.join(f'<td>{html.escape(each)}</td>' for each in values)}</tr>"

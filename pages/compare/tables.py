@@ -10,7 +10,7 @@ import streamlit as st
 from kdcore.analysis.comparison import Comparison, Numbers, Pair
 from kdcore.analysis.contenders import Contender
 from kdcore.analysis.statistics import format_points
-from kdcore.palette import TONES, Look
+from kdcore.palette import TONES, Style
 from kdcore.storage.schema import JobStatus
 from kdcore.words import in_bytes
 
@@ -42,9 +42,9 @@ NONE = "–"
 def figures_table(found: Comparison) -> None:
     """Draw every number of every model."""
     head = "".join(
-        f"<th scope='col'>{swatch(look)}{html.escape(look.name)}<small>{html.escape(contender.model)}{_state(contender)}"
+        f"<th scope='col'>{swatch(style)}{html.escape(style.name)}<small>{html.escape(contender.model)}{_state(contender)}"
         "</small></th>"
-        for look, contender in zip(found.looks, found.contenders, strict=True)
+        for style, contender in zip(found.styles, found.contenders, strict=True)
     )
     rows = "".join(_row(title, about, cell, found.numbers) for title, about, cell in _rows(found))
     table(
@@ -63,12 +63,12 @@ def table(inner: str, label: str, name: str) -> None:
     st.html(f"{CSS}<div class='kd-table-box'>{drawn}</div>")
 
 
-def swatch(look: Look) -> str:
+def swatch(style: Style) -> str:
     """Return a bar in a model's colour, broken where its curve is dashed."""
-    tone = TONES[look.tone]
+    tone = TONES[style.tone]
     colour = f"light-dark({tone.light}, {tone.dark})"
     fill = f"repeating-linear-gradient(90deg, {colour} 0 0.5rem, transparent 0.5rem 0.7rem)"
-    return f"<span class='kd-swatch' style='background: {fill if look.dash != 'solid' else colour}'></span>"
+    return f"<span class='kd-swatch' style='background: {fill if style.dash != 'solid' else colour}'></span>"
 
 
 def _state(contender: Contender) -> str:
@@ -184,8 +184,8 @@ def _pair_row(found: Comparison, pair: Pair) -> str:
     sign = "+" if gain.mean > 0 else ""
     n = f"{gain.n} seeds" if gain.n > 1 else "one seed, no proof"
     cells = [
-        named(found.looks[pair.first]),
-        named(found.looks[pair.second]),
+        named(found.styles[pair.first]),
+        named(found.styles[pair.second]),
         f"<b class='{kind}'>{sign}{points} points</b><small>{n}</small>",
         " to ".join(bounds) if bounds else NONE,
         f"{answers.only_first:,}",
@@ -195,8 +195,8 @@ def _pair_row(found: Comparison, pair: Pair) -> str:
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def named(look: Look) -> str:
+def named(style: Style) -> str:
     """Return a model's name with a dot of its colour, as HTML."""
-    tone = TONES[look.tone]
+    tone = TONES[style.tone]
     dot = f"<span class='kd-dot' style='background: light-dark({tone.light}, {tone.dark})'></span>"
-    return f"{dot}{html.escape(look.name)}"
+    return f"{dot}{html.escape(style.name)}"

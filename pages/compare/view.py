@@ -15,8 +15,8 @@ from kdcore.analysis.contenders import (
     Contender,
     check_choice,
     contenders_named,
-    looks,
     once,
+    styles,
 )
 from kdcore.analysis.statistics import PairedGain
 from kdcore.errors import ConfigError, KDLabError, Problem, StoreError
@@ -67,7 +67,7 @@ def draw(store: Store) -> None:
         _say_problems(state)
     with chosen:
         if contenders:
-            compare_choose.chips(state, contenders, looks(contenders))
+            compare_choose.chips(state, contenders, styles(contenders))
     with table:
         if state.choosing:
             compare_choose.choose(store, state, [each.id for each in contenders])
@@ -233,8 +233,8 @@ def _kept(
 def _states(found: Comparison) -> None:
     """Say which models are not trained to the end, and that they are shown for what there is."""
     unfinished = [
-        f"**{as_text(look.name)}** is {as_text(each.state)}"
-        for each, look in zip(found.contenders, found.looks, strict=True)
+        f"**{as_text(style.name)}** is {as_text(each.state)}"
+        for each, style in zip(found.contenders, found.styles, strict=True)
         if each.status is not JobStatus.FINISHED
     ]
     if unfinished:
@@ -256,7 +256,7 @@ def _verdicts(found: Comparison) -> None:
             "baseline",
         ) and one.experiment.id == two.experiment.id
         if twins and not (one.single or two.single):
-            name = as_text(found.looks[pair.first].name)
+            name = as_text(found.styles[pair.first].name)
             several = sum(each.role == "student" for each in found.contenders) > 1
             said.append(
                 (

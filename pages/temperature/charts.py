@@ -1,4 +1,4 @@
-"""The temperature page's figures: arrays in, Plotly figures out, in the look that all charts share.
+"""The temperature page's figures: arrays in, Plotly figures out, in the style of all charts.
 
 Each is built as one dict and checked by Plotly once: a figure that is updated piece by piece takes
 ten times as long, and these follow a slider.

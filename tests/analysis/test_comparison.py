@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from benchmarks.compare import fill
 from kdcore.analysis.comparison import COSTS, Comparison, RunCurves, compare, trace_name
-from kdcore.analysis.contenders import differing_settings, find_contenders, looks, names, run_table
+from kdcore.analysis.contenders import differing_settings, find_contenders, names, run_table, styles
 from kdcore.analysis.library import delete_experiments
 from kdcore.analysis.results import examples, logits, summary
 from kdcore.cli.program import main
@@ -218,15 +218,15 @@ def test_only_settings_that_differ(
 
 
 def test_names_and_looks(store: Store, found: Comparison, experiments: tuple[str, str]) -> None:
-    assert [each.name for each in found.looks] == [
+    assert [each.name for each in found.styles] == [
         "teacher",
         f"{ROLE_NAMES['student']} · T 10",
         ROLE_NAMES["baseline"],
         f"{ROLE_NAMES['student']} · T 2",
     ]
-    assert [each.tone for each in found.looks] == ["teacher", "student", "baseline", "student-2"]
+    assert [each.tone for each in found.styles] == ["teacher", "student", "baseline", "student-2"]
     alone = find_contenders(store, [experiments[1]])
-    assert [each.name for each in looks(alone)] == [
+    assert [each.name for each in styles(alone)] == [
         "teacher",
         ROLE_NAMES["student"],
         ROLE_NAMES["baseline"],

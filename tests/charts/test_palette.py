@@ -13,13 +13,13 @@ from kdcore.errors import ConfigError
 from kdcore.palette import (
     CLEAR,
     NEUTRALS,
-    ROLE_LOOKS,
     ROLE_NAMES,
+    ROLE_STYLES,
     ROLES,
     TONES,
     colour,
     dark_variants,
-    look,
+    style,
 )
 from kdcore.storage import schema
 from tests.support.browser import REPOSITORY
@@ -88,15 +88,15 @@ def test_roles_stay_apart_for_colour_blind_eyes(sight: str, dark: bool) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("role", ROLES)
 def test_six_models_of_a_role_stay_apart(role: str, dark: bool, sight: str) -> None:
-    looks = [look(role, "m", index) for index in range(6)]
-    for one, other in itertools.combinations(looks, 2):
+    styles = [style(role, "m", index) for index in range(6)]
+    for one, other in itertools.combinations(styles, 2):
         seen = [
             oklab(np.array(SIGHT[sight]) @ linear(colour(each.tone, dark=dark)))
             for each in (one, other)
         ]
         differ = (one.dash, one.symbol) != (other.dash, other.symbol)
         assert differ or np.linalg.norm(seen[0] - seen[1]) > 0.1, (one, other)
-    assert looks[0] == ROLE_LOOKS[role]._replace(name="m"), (
+    assert styles[0] == ROLE_STYLES[role]._replace(name="m"), (
         "the first of a role looks as on every page"
     )
 

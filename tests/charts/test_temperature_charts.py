@@ -146,7 +146,7 @@ def test_the_gradient_chart_shows_both_factors_limit_and_labels() -> None:
     np.testing.assert_array_equal(found["with-T²"].y, norms["with_t_squared"])
     np.testing.assert_array_equal(found["without"].y, norms["without_t_squared"])
     assert found["with-T²-now"].y[0] == 2.0
-    assert set(found["true-labels-own-pull-knows-no-T"].y) == {0.9}
+    assert set(found["true-labels-own-pull-does-not-depend-on-T"].y) == {0.9}
     assert [shape.y0 for shape in figure.layout.shapes if shape.xref == "paper"] == [
         norms["limit"][0]
     ]

@@ -186,7 +186,7 @@ def test_tick_three_and_see_table_curves_and_disagreements(
     assert address(page)["models"] == ",".join(chosen)
     wait_for_chart(page, "compare_curve_chart")
     shown = page.locator(".st-key-compare_curve_chart .kd-chart-legend button").all_text_contents()
-    assert shown == [look.name for look in found.looks]
+    assert shown == [style.name for style in found.styles]
     assert any("A <i>b</i> & [c](d) %{x}" in name for name in shown), "a name is text, never markup"
     chips = page.locator("[class*=st-key-compare_chip]").evaluate_all(
         "each => each.map(chip => chip.querySelector('p').textContent)"
