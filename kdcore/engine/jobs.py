@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import psutil
 
 from kdcore.config.catalog import load_plugins, resolve
+from kdcore.engine.memory import is_out_of_memory
 from kdcore.errors import ClaimLost, KDLabError, StopRequested, StoreUnreachable
 from kdcore.storage.schema import Job, JobStatus, Pool, Worker
 from kdcore.storage.store import Store, new_id
@@ -209,7 +210,7 @@ def end_gracefully(pulse: Pulse) -> None:
 def _in_words(failure: Exception) -> str:
     if isinstance(failure, KDLabError):
         return str(failure)
-    if isinstance(failure, MemoryError) or type(failure).__name__ == "ResourceExhaustedError":
+    if is_out_of_memory(failure):
         return "there was not enough memory: try a smaller batch size, a smaller model or fewer training examples"
     return f"{type(failure).__name__}: {first_line(failure)}. This looks like a fault in KD Lab: please report it with the details."
 

@@ -325,11 +325,15 @@ def test_a_worker_without_memory_says_so(store: Store, engine: LocalEngine) -> N
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("this system cannot limit another process's memory")
-    experiment = start(engine, ENDLESS)
-    wait_for(engine, lambda: len(points(store, experiment)) > 2)
+    first = start(engine, ENDLESS)
+    wait_for(engine, lambda: len(points(store, first)) > 2)
     pid = busy(store).pid
+    engine.cancel(first)
+    wait_for(engine, lambda: not JobStatus(store.job(first).status).live)
     used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.prlimit(pid, resource.RLIMIT_AS, (used, used))
+    # What it has is enough for the small networks of before, and not for these.
+    experiment = start(engine, ENDLESS.replace(teacher="conv-1024-2048", teacher_batch_size=512))
     wait_for(engine, lambda: not JobStatus(store.job(experiment).status).live)
     job = store.job(experiment)
     assert job.status in ("failed", "interrupted")
