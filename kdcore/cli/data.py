@@ -45,6 +45,15 @@ def data() -> None:
     help="The column of a table that holds the classes. [default: found by its name]",
 )
 @click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column that is a feature although it looks like row numbers or the answer.",
+)
+@click.option(
+    "--drop", multiple=True, metavar="COLUMN", help="A column to leave out; also several times."
+)
+@click.option(
     "--size",
     default=None,
     metavar="HxW",
@@ -80,6 +89,8 @@ def add(
     name: str,
     path: Path,
     label: str | None,
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
     size: str | None,
     colour: Any,
     scaling: Any,
@@ -94,7 +105,16 @@ def add(
     (class/..., or train/ and test/ above), a .csv or a .parquet with a column of classes.
     """
     check_name(name)
-    options = DataOptions(label, read_size(size), colour, scaling, skip_corrupt, drop_duplicates)
+    options = DataOptions(
+        label=label,
+        keep=keep,
+        drop=drop,
+        size=read_size(size),
+        colour=colour,
+        scaling=scaling,
+        skip_corrupt=skip_corrupt,
+        drop_duplicates=drop_duplicates,
+    )
     with tqdm(
         total=100,
         file=sys.stderr,

@@ -50,6 +50,9 @@ class DataOptions:
 
     Args:
         label: the column of a table that holds the classes; found by its name if left out.
+        keep: columns of a table that are features although they look like row numbers, names or a
+            second answer.
+        drop: columns of a table to leave out.
         size: height and width of images; None: the most frequent, at most 64 a side.
         colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
             any image has it.
@@ -62,6 +65,8 @@ class DataOptions:
     """
 
     label: str | None = None
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     colour: Colour = "as it is"
     scaling: Scaling = "auto"
@@ -69,6 +74,8 @@ class DataOptions:
     drop_duplicates: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", tuple(self.keep))
+        object.__setattr__(self, "drop", tuple(self.drop))
         if self.size is not None:
             object.__setattr__(self, "size", tuple(self.size))
             fits = len(self.size) == 2 and all(
@@ -141,6 +148,7 @@ class _Survey:
     digests: dict[str, list[bytes]] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
+    constant: int = 0  # images of a single value
     preview: dict[int, list[NDArray]] = field(default_factory=dict)
 
 
@@ -169,7 +177,7 @@ def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: N
     ``tell(fraction, words)`` is called on the way and may raise to end the work. Raises ConfigError
     for what cannot be read at all; what can be mended by an option is in the report's ``problems``.
     """
-    source = open_source(path, options.label)
+    source = open_source(path, options.label, options.keep, options.drop)
     survey = _survey(source, tell)
     return _judge(source, survey, options, path.name)
 
@@ -212,6 +220,8 @@ def _examine(survey: _Survey, kind: str, inputs: Sequence[NDArray] | NDArray) ->
             height, width, channels = array.shape[-3:]
             survey.sizes[height, width] += count
             survey.channels[channels] += count
+            flat = array.reshape(count, -1)
+            survey.constant += int(np.sum(flat.min(axis=1) == flat.max(axis=1)))
 
 
 def _digest(example: NDArray) -> bytes:
@@ -308,7 +318,9 @@ def _plan(survey: _Survey, options: DataOptions, report: Report) -> None:
     if not images:
         require(options.size is None, "size", "left out for a table", options.size)
         require(options.colour == "as it is", "colour", "left out for a table", options.colour)
-        report.shape, report.dtype = [len(report.feature_names)], "float32"
+        # Large numbers that differ little, such as times, keep their digits until they are scaled.
+        report.shape = [len(report.feature_names)]
+        report.dtype = "float64" if "float64" in survey.dtypes else "float32"
         return
     require(scaling != "standard", "scaling", "unit or none for images", scaling)
     report.sizes = {
@@ -329,10 +341,44 @@ def _plan(survey: _Survey, options: DataOptions, report: Report) -> None:
     channels = {"grey": 1, "colour": 3}.get(options.colour, max(survey.channels))
     report.shape = [height, width, channels]
     in_bytes_already = survey.whole and survey.low >= 0 and survey.high <= 255
-    report.dtype = "uint8" if in_bytes_already else "float32"
-    # Bytes are divided by 255 even if no pixel is quite white; a scale of 16 levels by 16.
-    largest = 255.0 if in_bytes_already and survey.high > 128 else max(abs(survey.low), survey.high)
+    # Between 0 and 1 there are no whole numbers: what is resized needs others.
+    resized = set(survey.sizes) != {(height, width)}
+    needs_more = resized and survey.high <= 1
+    report.dtype = "uint8" if in_bytes_already and not needs_more else "float32"
+    largest = _full_range(survey)
     report.scale = 1 / largest if scaling == "unit" and largest > 0 else 1.0
+    if scaling == "unit":
+        report.notes.append(f"Values are divided by {largest:g}.")
+    _refuse_constant(survey, report)
+
+
+def _full_range(survey: _Survey) -> float:
+    """Return what the values of images are divided by so that white is 1.
+
+    Bytes by 255 even if no pixel is quite white; whole numbers of 12 and 16 bits by their largest;
+    0 and 1, a scale of 16 levels, and anything else by the largest value that there is.
+    """
+    largest = max(abs(survey.low), survey.high)
+    if not (survey.whole and survey.low >= 0):
+        return largest
+    bytes_alone = set(survey.dtypes) == {"uint8"}
+    if survey.high <= 255:
+        return 255.0 if (bytes_alone and survey.high > 1) or survey.high > 128 else largest
+    if set(survey.dtypes) <= {"uint16", "int32", "uint8"}:
+        return next((float(top) for top in (4095, 65535) if survey.high <= top), largest)
+    return largest
+
+
+def _refuse_constant(survey: _Survey, report: Report) -> None:
+    """Name images without any contrast: a problem where they are many, a warning else."""
+    total = sum(survey.sizes.values())
+    if not survey.constant:
+        return
+    said = f"{survey.constant:,} of {total:,} images have a single value everywhere"
+    if survey.constant * 2 >= total:
+        report.problems.append(("images", "pictures with more than one value", said))
+    else:
+        report.warnings.append(f"{said}: they show nothing.")
 
 
 def _divide(labels: dict[str, NDArray], report: Report) -> None:
@@ -437,15 +483,17 @@ def fit_images(images: Sequence[NDArray], report: Report) -> NDArray:
                 image = np.rint(image).astype(np.uint8)
         elif image.shape[2] == 1 and channels == 3:
             image = np.repeat(image, 3, axis=2)
-        out[at] = image if image.shape[:2] == (height, width) else _resize(image, height, width)
+        if image.shape[:2] != (height, width):
+            image = _resize(image, height, width, np.dtype(report.dtype))
+        out[at] = np.rint(image) if report.dtype == "uint8" and image.dtype != np.uint8 else image
     return out
 
 
-def _resize(image: NDArray, height: int, width: int) -> NDArray:
+def _resize(image: NDArray, height: int, width: int, stored: np.dtype) -> NDArray:
     """Resize by bilinear interpolation with antialiasing, channel by channel: it works for bytes
     and floats alike.
     """
-    kind = np.uint8 if image.dtype == np.uint8 else np.float32
+    kind = np.uint8 if image.dtype == stored == np.uint8 else np.float32
     pictures = [
         Image.fromarray(np.ascontiguousarray(image[..., at], kind)) for at in range(image.shape[2])
     ]

@@ -57,7 +57,7 @@ def add(
         raise ConfigError(
             *(Problem(what, rule, Words(got)) for what, rule, got in checked.report.problems)
         )
-    source = open_source(path, options.label)
+    source = open_source(path, options.label, options.keep, options.drop)
     prefix = f"dataset/{new_id()}"
     try:
         return _write(
@@ -173,7 +173,7 @@ def _value_range(report: Report) -> tuple[float, float]:
 
 def _fit(examples: list[NDArray], report: Report) -> NDArray:
     if report.kind == "table":
-        return np.stack(examples).astype(np.float32)
+        return np.stack(examples).astype(report.dtype)
     return fit_images(examples, report)
 
 

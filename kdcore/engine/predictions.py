@@ -18,7 +18,7 @@ from sqlalchemy import delete, select, update
 
 from kdcore.analysis.results import load_results
 from kdcore.config.catalog import DatasetCard, dataset_card
-from kdcore.data.readers.images import decode
+from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, Problem, StoreError, Words
 from kdcore.storage.arrays import pack, unpack_many
@@ -238,7 +238,7 @@ def from_image(card: DatasetCard, data: bytes) -> Images:
             )
         )
     try:
-        pixels = decode(data)
+        pixels = in_bytes_for_show(read_pixels(data))
     except Exception as error:  # decoders raise anything for a damaged file
         raise ConfigError(
             Problem("image", "an image file that can be read", Words(f"one that cannot: {error}"))

@@ -303,8 +303,8 @@ FEW = np.zeros((3, 2), np.float32)
             "test labels must be among the classes of the training part, got",
         ),
         (
-            arrays(y_train=np.arange(40) % 4 - 1),
-            "train labels must be class numbers from 0, got -1",
+            arrays(y_train=np.arange(40) % 4 - 1, class_names=np.array(list("abcd"))),
+            "train labels must be class numbers from 0, since there are class_names, got -1",
         ),
         (
             arrays(y_train=RANDOM.random(40)),
@@ -375,7 +375,7 @@ def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path) -> None:
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="compressed less than 1,000-fold"):
         check(zipped(tmp_path, {**pictures(), "top/train/cat/bomb.png": bytes(4 * 2**20)}))
-    monkeypatch.setattr(source_images, "MOST_PIXELS", 63)
+    monkeypatch.setattr("kdcore.data.readers.pixels.MOST_PIXELS", 63)
     assert (
         check(
             zipped(tmp_path, {**pictures(), "top/train/cat/ok.png": picture(1, (7, 8))})
@@ -408,7 +408,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.csv",
             "a,label\nred,x\n2,y\n",
-            "column must be numbers (encode categories as numbers, or leave the column out), got a",
+            "column must be numbers (encode categories as numbers, or leave the column out: drop), got a",
         ),
         (
             "t.csv",
@@ -427,7 +427,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.exe",
             "nonsense",
-            "file must be a .npz, a .zip or folder of images, a .csv or a .parquet, got 't.exe'",
+            "file must be a .npz, a .zip or folder of images, a .csv, .tsv or .txt table, or a .parquet, got 't.exe'",
         ),
     ],
 )

@@ -22,12 +22,19 @@ BATCH_BYTES = 8 * 2**20
 IMAGES_A_BATCH = 256
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PART_OF_FOLDER = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-}
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+)
 LABEL_COLUMNS = ("label", "target", "class", "y")
 
 
@@ -102,14 +109,18 @@ def number_labels(
             values = values.astype(np.int64)
         require(values.dtype.kind in "buiUS", field, "whole numbers or text", Words(values.dtype))
         if values.dtype.kind in "bui":
-            values = values.astype(np.int64)
+            if values.dtype != np.uint64:  # whose largest are larger than any int64
+                values = values.astype(np.int64)
             require(
-                int(values.min(initial=0)) >= 0, field, "class numbers from 0", int(values.min())
+                names is None or int(values.min(initial=0)) >= 0,
+                field,
+                "class numbers from 0, since there are class_names",
+                int(values.min()),
             )
         else:
-            values = values.astype(str)
+            values = np.char.strip(_as_text(values))
             require(
-                not np.any(np.char.strip(values) == ""),
+                not np.any(values == ""),
                 field,
                 "filled in everywhere",
                 Words("an empty label"),
@@ -128,14 +139,14 @@ def number_labels(
                 f"from 0 to {len(names) - 1}, the numbers of class_names",
                 int(values.max()),
             )
-        return flat, tuple(names)
+        return {part: values.astype(np.int64) for part, values in flat.items()}, tuple(names)
     for part, values in flat.items():
         strange = np.setdiff1d(np.unique(values), known)
         require(
             not len(strange),
             f"{part} labels",
             "among the classes of the training part",
-            strange[0] if len(strange) else None,
+            strange[0].item() if len(strange) else None,
         )
     if not as_text and (known[0] != 0 or known[-1] != len(known) - 1):
         notes.append(
@@ -144,6 +155,16 @@ def number_labels(
     return {part: np.searchsorted(known, values) for part, values in flat.items()}, tuple(
         map(str, known)
     )
+
+
+def _as_text(values: NDArray) -> NDArray[np.str_]:
+    """Return labels as text; bytes are read as UTF-8, or as Latin-1 where they are not that."""
+    if values.dtype.kind != "S":
+        return values.astype(str)
+    try:
+        return np.char.decode(values, "utf-8")
+    except UnicodeDecodeError:
+        return np.char.decode(values, "latin-1")
 
 
 def refuse_what_is_not_finite(

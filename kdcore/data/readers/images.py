@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdcore.data.readers.common import (
-    FORMATS,
     IMAGES_A_BATCH,
     MOST_BYTES,
     MOST_BYTES_OF_AN_IMAGE,
     MOST_CLASSES,
     MOST_COMPRESSION,
     MOST_EXAMPLES,
-    MOST_PIXELS,
-    PART_OF_FOLDER,
     SUFFIXES,
     Batch,
 )
+from kdcore.data.readers.layout import understand
+from kdcore.data.readers.pixels import read_pixels
 from kdcore.errors import Words, require
 from kdcore.words import first_line, in_bytes
 
@@ -102,11 +97,48 @@ class Zip:
             f"at most {in_bytes(MOST_BYTES)} unpacked",
             Words(in_bytes(total)),
         )
-        return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+        members = [info for info in self.archive.infolist() if not info.is_dir()]
+        self._members = dict(zip(_readable(members), members, strict=True))
+        return list(self._members)
 
     def read(self, name: str) -> bytes:
         """Return a member's bytes; raises BadZipFile where its checksum does not match."""
-        return self.archive.read(name)
+        return self.archive.read(self._members[name])
+
+
+def _readable(members: list[zipfile.ZipInfo]) -> list[str]:
+    """Return the members' paths with ``/`` between folders, in the encoding that they are in.
+
+    Windows' own programs write backslashes, and names in the machine's encoding, without saying
+    which: it is told from all names together.
+    """
+    unsaid = [info for info in members if not info.flag_bits & 0x800]
+    raw = {id(info): info.filename.encode("cp437", "replace") for info in unsaid}
+    encoding = _encoding(b"\n".join(raw.values()))
+    names = [
+        raw[id(info)].decode(encoding, "replace") if id(info) in raw else info.filename
+        for info in members
+    ]
+    return [name.replace("\\", "/") for name in names]
+
+
+def _encoding(names: bytes) -> str:
+    """Return the encoding of names that do not say it: UTF-8, Chinese, or Windows' or DOS' Latin.
+
+    Both Latin ones can read anything: the one in which more of the odd signs are letters is it.
+    """
+    for encoding in ("utf-8", "gb2312"):
+        try:
+            names.decode(encoding)
+            return encoding
+        except UnicodeDecodeError:
+            continue
+
+    def letters(encoding: str) -> int:
+        text = names.decode(encoding, "replace")
+        return sum(sign.isalpha() for sign in text if not sign.isascii())
+
+    return max(("cp1252", "cp437"), key=letters)
 
 
 class ImageFiles:
@@ -134,28 +166,17 @@ class ImageFiles:
             f"at most {MOST_EXAMPLES:,}",
             Words(f"{len(images):,}"),
         )
-        paths = [PurePosixPath(name).parts for name in images]
-        top = (
-            os.path.commonpath([str(PurePosixPath(*path[:-1])) for path in paths]) if paths else ""
-        )
-        depth = len(PurePosixPath(top).parts)
-        if depth and all(
-            len(path) == depth + 1 for path in paths
-        ):  # all in one folder: that is the class
-            depth -= 1
-        divided = {path[depth].lower() for path in paths} <= set(PART_OF_FOLDER)
-        below = depth + 1 if divided else depth
-        loose = [name for name, path in zip(images, paths, strict=True) if len(path) < below + 2]
+        layout = understand(images)
         require(
-            not loose,
+            layout.loose is None,
             "image",
             "in the folder of its class, such as cat/1.png or train/cat/1.png",
-            loose[0] if loose else None,
+            layout.loose,
         )
-        entries = [
-            (PART_OF_FOLDER[path[depth].lower()] if divided else "all", path[below], name)
-            for name, path in zip(images, paths, strict=True)
-        ]
+        self.notes += layout.notes
+        self.ignored += layout.left_out
+        divided = any(place.part != "all" for place in layout.places.values())
+        entries = [(place.part, place.label, name) for name, place in layout.places.items()]
         found = {part for part, _, _ in entries}
         rename = {}
         if divided:
@@ -214,7 +235,7 @@ class ImageFiles:
             inputs, labels, names, corrupt = [], [], [], []
             for name, label in entries[start : start + IMAGES_A_BATCH]:
                 try:
-                    inputs.append(decode(self.files.read(name)))
+                    inputs.append(read_pixels(self.files.read(name)))
                 except (
                     Exception
                 ) as error:  # decoders raise anything; whatever it is, this file is not readable
@@ -223,28 +244,6 @@ class ImageFiles:
                     labels.append(label)
                     names.append(name)
             yield Batch(inputs, np.asarray(labels, np.int64), names, corrupt)
-
-
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Return the pixels [height, width, 1 or 3] of an image file, turned as its camera said.
-
-    Raises OSError or ValueError for what is no image of a known format, or has too many pixels.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of doubtful metadata; what cannot be decoded raises
-        try:
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError(f"not an image of a known format: {', '.join(FORMATS)}") from None
-        with opened as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width} × {image.height} pixels are too many")
-            if image.mode.startswith("I;16"):
-                return (np.asarray(image) >> 8).astype(np.uint8)[..., np.newaxis]
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode in ("1", "L", "LA", "I", "F"):
-                return np.asarray(turned.convert("L"))[..., np.newaxis]
-            return np.asarray(turned.convert("RGB"))
 
 
 def _is_clutter(name: str) -> bool:

@@ -8,6 +8,7 @@ is refused in the one form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdcore.data.readers.arrays import NamedArrays
@@ -18,10 +19,13 @@ from kdcore.errors import Words, require
 from kdcore.words import in_bytes
 
 
-def open_source(path: Path, label: str | None = None) -> Source:
+def open_source(
+    path: Path, label: str | None = None, keep: Sequence[str] = (), drop: Sequence[str] = ()
+) -> Source:
     """Open what ``path`` is: ``.npz``, ``.zip`` or a folder of images, ``.csv`` or ``.parquet``.
 
-    ``label`` names the column of a table that holds the classes. Raises ConfigError, which says
+    ``label`` names the column of a table that holds the classes, ``keep`` and ``drop`` name columns
+    that are features or not, whatever they look like. Raises ConfigError, which says
     what is not as it must be.
     """
     require(path.exists(), "path", "a file or folder that exists", str(path))
@@ -39,7 +43,12 @@ def open_source(path: Path, label: str | None = None) -> Source:
         return NamedArrays(path)
     if kind == ".zip":
         return ImageFiles(Zip(path))
-    if kind in (".csv", ".parquet"):
-        return Table(read_table(path), label)
-    require(False, "file", "a .npz, a .zip or folder of images, a .csv or a .parquet", path.name)
+    if kind in (".csv", ".tsv", ".txt", ".parquet"):
+        return Table(read_table(path), label, tuple(keep), tuple(drop))
+    require(
+        False,
+        "file",
+        "a .npz, a .zip or folder of images, a .csv, .tsv or .txt table, or a .parquet",
+        path.name,
+    )
     raise AssertionError("unreachable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kdcore.data.readers.common import (
     BATCH_BYTES,
@@ -54,7 +56,7 @@ def read_table(path: Path) -> pd.DataFrame:
             f"at most {most}",
             Words(in_bytes(path.stat().st_size)),
         )
-        return pd.read_csv(path, low_memory=False)
+        return _read_text(path)
     except (
         ValueError,
         OSError,
@@ -64,84 +66,213 @@ def read_table(path: Path) -> pd.DataFrame:
         raise AssertionError("unreachable") from None
 
 
+# Words for a missing value, as pandas knows them; in a column of classes they are names.
+MISSING = (
+    "NA",
+    "N/A",
+    "n/a",
+    "NaN",
+    "nan",
+    "-NaN",
+    "-nan",
+    "NULL",
+    "null",
+    "None",
+    "<NA>",
+    "#N/A",
+    "?",
+)
+# In a table of fewer rows a measurement may well differ in each.
+LEAST_ROWS_TO_TELL = 10
+SEPARATORS = ",;\t|"
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """Read a table of text: its encoding, separator, decimal sign and header are told from it."""
+    encoding = _encoding(path)
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        sample = file.read(65_536)
+    lines = [line for line in sample.splitlines() if line.strip()][:200]
+    separator = _separator(lines)
+    decimal = "," if separator != "," and _has_decimal_commas(lines, separator) else "."
+    headless = bool(lines) and all(
+        _is_number(cell, decimal) for cell in lines[0].split(separator) if cell.strip()
+    )
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        decimal=decimal,
+        encoding=encoding,
+        header=None if headless else 0,
+        index_col=False,
+        skipinitialspace=True,
+        keep_default_na=False,
+        na_values=[""],
+        low_memory=False,
+    )
+    if headless:
+        frame.columns = pd.Index([f"column {n}" for n in range(1, frame.shape[1] + 1)])
+    frame.attrs["notes"] = _how_it_was_read(encoding, separator, decimal, headless)
+    return frame
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(1_000_000)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        # A character may be cut in two at the end of what was read.
+        start[: start.rfind(b"\n") + 1 or len(start)].decode("utf-8-sig")
+        return "utf-8-sig"
+    except UnicodeDecodeError:
+        return "cp1252"
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the sign that divides most lines into the same number of cells, more than one."""
+    best, most = ",", (0.0, 0)
+    for sign in SEPARATORS:
+        counts = [line.count(sign) for line in lines]
+        usual = max(set(counts), key=counts.count) if counts else 0
+        share = counts.count(usual) / len(counts) if counts else 0.0
+        if usual and (round(share, 2), usual) > most:
+            best, most = sign, (round(share, 2), usual)
+    return best
+
+
+def _has_decimal_commas(lines: list[str], separator: str) -> bool:
+    cells = [cell.strip().strip('"') for line in lines[1:] for cell in line.split(separator)]
+    commas = sum(bool(re.fullmatch(r"[-+]?\d+,\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?\d+\.\d+", cell)) for cell in cells)
+    return commas > points
+
+
+def _is_number(cell: str, decimal: str) -> bool:
+    try:
+        float(cell.strip().strip('"').replace(decimal, "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _how_it_was_read(encoding: str, separator: str, decimal: str, headless: bool) -> list[str]:
+    notes = []
+    if separator != ",":
+        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
+        notes.append(f"Cells are divided by {name}.")
+    if decimal == ",":
+        notes.append("Numbers have a decimal comma.")
+    if encoding in ("utf-16", "cp1252"):
+        notes.append(f"The text is read as {encoding.upper().replace('CP', 'Windows-')}.")
+    if headless:
+        notes.append("There is no header: the first line is numbers, and columns are numbered.")
+    return notes
+
+
 @dataclass
 class Table:
     """A table of numbers with one column of classes."""
 
     frame: pd.DataFrame
     label: str | None = None
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     kind: Literal["images", "table"] = "table"
 
     def __post_init__(self) -> None:
-        frame = self.frame
-        frame.columns = frame.columns.map(str)
+        self.notes += self.frame.attrs.get("notes", [])
+        frame = _tidy(self.frame, self.notes)
         columns = list(frame.columns)
-        shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+        self._refuse_impossible(frame)
+        self.label = label = self._label_column(columns)
+        for name in (*self.keep, *self.drop):
+            require(name in columns, "column", f"one of {_shown(columns)}", name)
+        column = _classes_of(frame[label])
+        frame = frame.drop(columns=[name for name in self.drop if name != label])
+        frame = self._without_leaks(frame, column)
+        features = frame.drop(columns=label)
+        texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
+        require(
+            not texts,
+            "column",
+            "numbers (encode categories as numbers, or leave the column out: drop)",
+            Words(", ".join(texts[:5])),
+        )
+        require(len(features.columns) > 0, "features", "at least one column of numbers", 0)
+        values = features.to_numpy(np.float64, na_value=np.nan)
+        refuse_what_is_not_finite(values, "column", list(features.columns))
+        self.feature_names = tuple(features.columns)
+        self._values = values if _loses_digits(values) else values.astype(np.float32)
+        labels, self.class_names = number_labels({"all": column}, None, self.notes)
+        self._labels = labels["all"]
+        self.parts = {"all": len(frame)}
+        self.notes.append(
+            f"Classes are read from the column {label!r}, features from the other "
+            f"{len(self.feature_names)}."
+        )
+        del self.frame
+
+    def _refuse_impossible(self, frame: pd.DataFrame) -> None:
+        columns = list(frame.columns)
         require(
             len(frame) > 0 and len(columns) > 1,
             "table",
             "rows of at least one feature and a label",
             frame.shape,
         )
-        require(len(set(columns)) == len(columns), "columns", "each of its own name", Words(shown))
-        require(
-            len(frame) <= MOST_EXAMPLES,
-            "table",
-            f"at most {MOST_EXAMPLES:,} rows",
-            Words(f"{len(frame):,}"),
-        )
-        require(
-            len(columns) <= MOST_FEATURES,
-            "table",
-            f"at most {MOST_FEATURES:,} columns",
-            Words(f"{len(columns):,}"),
-        )
-        label = self.label or next(
-            (name for name in columns if name.lower() in LABEL_COLUMNS), None
-        )
-        require(
-            label in columns,
-            "label",
-            f"the name of the column that holds the classes, one of {shown}",
-            label,
-        )
+        different = len(set(columns)) == len(columns)
+        require(different, "columns", "each of its own name", Words(_shown(columns)))
+        for count, most, what in (
+            (len(frame), MOST_EXAMPLES, "rows"),
+            (len(columns), MOST_FEATURES, "columns"),
+        ):
+            require(count <= most, "table", f"at most {most:,} {what}", Words(f"{count:,}"))
+
+    def _label_column(self, columns: list[str]) -> str:
+        """Return the column of classes: the one that was named, or the only one called so."""
+        found = [name for name in columns if name.lower() in LABEL_COLUMNS]
+        rule = f"the name of the column that holds the classes, one of {_shown(columns)}"
+        if self.label is None and len(found) > 1:
+            several = Words(f"none, and {', '.join(found)} could be it")
+            require(False, "label", rule, several)
+        label = self.label.strip() if self.label is not None else next(iter(found), None)
+        require(label in columns, "label", rule, label)
         assert label is not None
-        self.label = label
-        if "Unnamed: 0" in columns and label != "Unnamed: 0":
-            frame = frame.drop(columns="Unnamed: 0")
-            self.notes.append(
-                "The first column has no name, only row numbers as pandas writes them: left out."
-            )
-        require(
-            not frame[label].isna().any(),
-            "label",
-            "filled in everywhere",
-            Words(f"{int(frame[label].isna().sum()):,} rows without one"),
-        )
-        features = frame.drop(columns=label)
-        texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
-        require(
-            not texts,
-            "column",
-            "numbers (encode categories as numbers, or leave the column out)",
-            Words(", ".join(texts[:5])),
-        )
-        values = features.to_numpy(np.float64, na_value=np.nan)
-        refuse_what_is_not_finite(values, "column", list(features.columns))
-        self.feature_names = tuple(features.columns)
-        self._values = values.astype(np.float32)
-        column = frame[label]
-        numeric = pd.api.types.is_numeric_dtype(column)
-        raw = column.to_numpy() if numeric else column.astype(str).to_numpy(dtype=str)
-        labels, self.class_names = number_labels({"all": raw}, None, self.notes)
-        self._labels = labels["all"]
-        self.parts = {"all": len(frame)}
-        self.notes.append(
-            f"Classes are read from the column {label!r}, features from the other {len(self.feature_names)}."
-        )
-        del self.frame
+        return label
+
+    def _without_leaks(self, frame: pd.DataFrame, labels: NDArray) -> pd.DataFrame:
+        """Leave out columns that number or name the rows, or hold the answer a second time.
+
+        A measurement, a column of numbers that are not all whole, never is one.
+        """
+        assert self.label is not None
+        gone: list[str] = []
+        if len(frame) < LEAST_ROWS_TO_TELL:
+            return frame
+        for name in frame.columns:
+            if name == self.label or name in self.keep:
+                continue
+            column = frame[name]
+            if not _is_whole_or_text(column) or column.isna().any():
+                continue
+            different = column.nunique()
+            if different == len(column):
+                gone.append(name)
+                self.notes.append(
+                    f"The column {name!r} has another value in every row, as row numbers and names "
+                    "have: left out, unless it is kept."
+                )
+            elif different > 1 and _says_the_same(column, labels):
+                gone.append(name)
+                self.notes.append(
+                    f"The column {name!r} holds the answer a second time: left out, unless it is "
+                    "kept."
+                )
+        self.ignored += gone
+        return frame.drop(columns=gone)
 
     def batches(self, part: str) -> Iterator[Batch]:
         """Read the rows from the first."""
@@ -150,3 +281,66 @@ class Table:
             rows = self._values[start : start + step]
             names = [f"row {start + at + 1}" for at in range(len(rows))]
             yield Batch(rows, self._labels[start : start + step], names, [])
+
+
+def _tidy(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Return the table with trimmed names and texts, missing values as such, without empty columns
+    and without a first column that only counts the rows.
+    """
+    frame = frame.rename(columns=lambda name: str(name).strip())
+    empty = [
+        name for name in frame.columns if name.startswith("Unnamed: ") and frame[name].isna().all()
+    ]
+    if empty:
+        frame = frame.drop(columns=empty)
+        notes.append("Empty columns without a name, from separators at the line's end: left out.")
+    first = frame.columns[0] if len(frame.columns) else ""
+    if first.startswith("Unnamed: "):
+        values = pd.to_numeric(frame[first], errors="coerce").to_numpy()
+        counted = np.arange(len(frame))
+        if np.array_equal(values, counted) or np.array_equal(values, counted + 1):
+            frame = frame.drop(columns=first)
+            notes.append("The first column has no name and only counts the rows: left out.")
+        else:
+            frame = frame.rename(columns={first: "column 1"})
+            notes.append("The first column has no name: it is called column 1.")
+    for name in frame.columns:
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            continue
+        texts = frame[name].map(lambda value: value.strip() if isinstance(value, str) else value)
+        numbers = pd.to_numeric(texts.mask(texts.isin(MISSING)), errors="coerce")
+        only_numbers = numbers.notna() | texts.isna() | texts.isin(MISSING)
+        frame[name] = numbers if only_numbers.all() and numbers.notna().any() else texts
+    return frame
+
+
+def _classes_of(column: pd.Series) -> NDArray:
+    missing = int(column.isna().sum())
+    require(not missing, "label", "filled in everywhere", Words(f"{missing:,} rows without one"))
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy()
+    return column.astype(str).to_numpy(dtype=str)
+
+
+def _is_whole_or_text(column: pd.Series) -> bool:
+    if not pd.api.types.is_numeric_dtype(column):
+        return True
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    return bool(np.all(values == np.rint(values)))
+
+
+def _says_the_same(column: pd.Series, labels: NDArray) -> bool:
+    """Whether a column and the labels map one to one onto each other."""
+    pairs = pd.DataFrame({"column": column.to_numpy(), "label": labels}).drop_duplicates()
+    return pairs["column"].is_unique and pairs["label"].is_unique
+
+
+def _loses_digits(values: NDArray[np.float64]) -> bool:
+    """Whether float32 rounds a column by more than a thousandth of its spread."""
+    spread = values.std(axis=0)
+    rounded = np.abs(values - values.astype(np.float32)).max(axis=0)
+    return bool(np.any(rounded > 1e-3 * spread))
+
+
+def _shown(columns: list[str]) -> str:
+    return ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")

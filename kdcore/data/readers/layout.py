@@ -1,0 +1,145 @@
+"""Which folders are parts of a dataset and which are classes, told from the paths of its images."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(
+        ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), "validation"
+    ),
+}
+# What people put beside such a word: seg_train, training_set, train-images.
+BESIDE = {"seg", "set", "data", "dataset", "images", "image", "imgs", "img", "split", "part"}
+
+
+def part_of(folder: str) -> str | None:
+    """Return the part that a folder's name stands for: train, test, validation; None for others."""
+    words = [word for word in re.split(r"[\W_]+", folder.lower()) if word]
+    parts = [WORDS[word] for word in words if word in WORDS]
+    rest = [word for word in words if word not in WORDS]
+    return parts[0] if len(parts) == 1 and set(rest) <= BESIDE else None
+
+
+class Place(NamedTuple):
+    """Where an image belongs: a part ("all" where there are none), and its class."""
+
+    part: str
+    label: str
+
+
+@dataclass
+class Layout:
+    """The place of each path that is used, what was left out, and what was understood in words.
+
+    ``loose`` is a path whose class cannot be told, if there is one.
+    """
+
+    places: dict[str, Place] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    loose: str | None = None
+
+
+def understand(names: list[str]) -> Layout:
+    """Return where each image belongs, from its path with ``/`` between folders.
+
+    Known are: a folder a class; train, test and validation above the classes, by many names and
+    also one in another; classes with their parts inside; folders beside the parts, which are left
+    out; a test folder without classes, which is left out.
+    """
+    folders = {name: name.split("/")[:-1] for name in names}
+    depth = _common_depth(list(folders.values()))
+    below = {name: path[depth:] for name, path in folders.items()}
+    first = Counter(path[0] for path in below.values() if path)
+    parts = {folder: part for folder in first if (part := part_of(folder))}
+    if _is_divided(below, parts):
+        return _divided(below, parts)
+    if swapped := _parts_within_classes(below):
+        return swapped
+    return _by_class(below, folders)
+
+
+def _common_depth(folders: list[list[str]]) -> int:
+    depth = 0
+    while all(len(path) > depth + 1 for path in folders) and (
+        len({path[depth] for path in folders}) == 1
+    ):
+        depth += 1
+    return depth
+
+
+def _is_divided(below: dict[str, list[str]], parts: dict[str, str]) -> bool:
+    """Whether the folders on top are parts: a train folder that has folders in it, and another, or
+    nothing else. A class may be called train, as vehicles are: it has images in it, not folders.
+    """
+    inside = {
+        folder: any(len(path) > 1 for path in below.values() if path and path[0] == folder)
+        for folder in parts
+    }
+    trains = [folder for folder, part in parts.items() if part == "train" and inside[folder]]
+    others = {path[0] for path in below.values() if path} - set(parts)
+    return bool(trains) and (len(set(parts.values())) > 1 or not others)
+
+
+def _divided(below: dict[str, list[str]], parts: dict[str, str]) -> Layout:
+    found = Layout()
+    outside, unlabelled = Counter[str](), Counter[str]()
+    for name, path in below.items():
+        if not path or path[0] not in parts:
+            outside[path[0] if path else "the top"] += 1
+            found.left_out.append(name)
+            continue
+        part, rest = parts[path[0]], path[1:]
+        while rest and part_of(rest[0]) == part and len(rest) > 1:  # training_set/training_set/cat
+            rest = rest[1:]
+        if rest and part_of(rest[0]) == part and part != "train":
+            rest = []  # test/test/1.png
+        if rest:
+            found.places[name] = Place(part, rest[0])
+        elif part == "train":
+            found.loose = found.loose or name
+        else:
+            unlabelled[path[0]] += 1
+            found.left_out.append(name)
+    for folder, count in outside.items():
+        found.notes.append(
+            f"The folder {folder} lies beside the parts and was left out ({count:,} images)."
+        )
+    for folder, count in unlabelled.items():
+        found.notes.append(
+            f"The folder {folder} has {count:,} images that are in no folder of a class: left out."
+        )
+    return found
+
+
+def _parts_within_classes(below: dict[str, list[str]]) -> Layout | None:
+    """Read cat/train/1.png, where every image's second folder is a part; None where it is not."""
+    seconds = {name: part_of(path[1]) if len(path) > 1 else None for name, path in below.items()}
+    if (
+        None in seconds.values()
+        or "train" not in seconds.values()
+        or len(set(seconds.values())) < 2
+    ):
+        return None
+    places = {name: Place(str(seconds[name]), path[0]) for name, path in below.items()}
+    return Layout(places, notes=["The parts lie within the classes' folders."])
+
+
+def _by_class(below: dict[str, list[str]], folders: dict[str, list[str]]) -> Layout:
+    found = Layout()
+    single = all(len(path) <= 1 for path in below.values()) and (
+        len({tuple(path) for path in below.values()}) == 1
+    )
+    for name, path in below.items():
+        label = path[0] if path else (folders[name][-1] if single and folders[name] else None)
+        if label is None:
+            found.loose = found.loose or name
+        else:
+            found.places[name] = Place("all", label)
+    return found
