@@ -211,7 +211,7 @@ def learning_curves(
     Args:
         metrics: one row a measurement, with columns role, seed, split ("train" or "validation"),
             step, epoch, seconds, and the measures; NaN where a measure was not taken.
-        measure: a key of ``MEASURES``.
+        measure: a key of ``MEASURES``, or a curve of the method's own.
         x: "epoch", "step" or "seconds".
         teacher: the teacher's own value on validation data, drawn as a dashed line.
         smoothing: weight of the running mean over what is measured on training batches, from 0 to
@@ -227,9 +227,12 @@ def learning_curves(
     With several seeds a line is their mean, with a band (see :func:`mean_and_band`). Raises
     ConfigError for an unknown measure or x.
     """
-    require(measure in MEASURES, "measure", f"one of {', '.join(MEASURES)}", measure)
+    known = _measures(method)
+    require(measure in known, "measure", f"one of {', '.join(known)}", measure)
     require(x in X_TITLES, "x", f"one of {', '.join(X_TITLES)}", x)
-    card = _card(measure, method)
+    card = known[measure]
+    if measure not in metrics:  # a method's own, of which no point has come yet
+        metrics = metrics.assign(**{measure: np.nan})
     curves = _curves(metrics, measure, x, smoothing)
     traces: list[dict[str, Any]] = []
     seeds: set[int] = set()
@@ -264,12 +267,16 @@ def learning_curves(
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
 
 
-def _card(measure: str, method: str) -> Measure:
-    """Return how a measure is named: a method's own loss after the method."""
-    card = MEASURES[measure]
-    if measure != "soft_loss" or method == "logits" or method not in METHODS:
-        return card
-    return card._replace(title=f"{METHODS[method].title}: lower is closer", axis="its loss")
+def _measures(method: str) -> dict[str, Measure]:
+    """Return the measures of a method's runs: its loss is named after it, and it may have more."""
+    if method == "logits" or method not in METHODS:
+        return MEASURES
+    card = METHODS[method]
+    own = MEASURES["soft_loss"]._replace(title=f"{card.title}: its loss", axis="loss")
+    curves = {
+        curve.name: Measure(curve.title, curve.title.lower(), "", ".4f") for curve in card.curves
+    }
+    return {**MEASURES, "soft_loss": own, **curves}
 
 
 def _about_seeds(counts: set[int]) -> str | None:

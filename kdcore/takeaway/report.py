@@ -232,8 +232,9 @@ def _curves(config: ExperimentConfig, results: Results, metrics: pd.DataFrame) -
     for measure, about in (
         ("hard_loss", "Loss on the true labels"),
         ("soft_loss", "Distance from the teacher"),
+        *((curve.name, curve.title) for curve in config.method.curves),
     ):
-        if shown[measure].notna().any():
+        if measure in shown and shown[measure].notna().any():
             found.append(
                 _chart(
                     charts.learning_curves(shown, measure=measure, method=config.method.name),

@@ -181,6 +181,19 @@ class Distiller(keras.Model):
     def _take_losses(self, given: Any) -> None:
         """Keep loss objects, with the layers and the taps that they need."""
         self.distillation_losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
+        tapped = {
+            role: [
+                name
+                for loss in self.distillation_losses
+                if (name := getattr(loss, f"{role}_layer_name", None)) is not None
+            ]
+            for role in ("teacher", "student")
+        }
+        if tapped["teacher"] and self.teacher is None:
+            raise ModelError(
+                "this loss taps layers of the teacher: give the distiller a teacher, its logits "
+                "are not enough"
+            )
         teacher = self.student if self.teacher is None else self.teacher
         for loss in self.distillation_losses:
             # Without a teacher its logits come with the targets, shaped as the student's.
@@ -195,19 +208,6 @@ class Distiller(keras.Model):
         ]
         curves = {name for loss in self.distillation_losses for name in getattr(loss, "curves", ())}
         self._curve_trackers = {name: keras.metrics.Mean(name=name) for name in sorted(curves)}
-        tapped = {
-            role: [
-                name
-                for loss in self.distillation_losses
-                if (name := getattr(loss, f"{role}_layer_name", None)) is not None
-            ]
-            for role in ("teacher", "student")
-        }
-        if tapped["teacher"] and self.teacher is None:
-            raise ModelError(
-                "this loss taps layers of the teacher: give the distiller a teacher, its logits "
-                "are not enough"
-            )
         of_student = list(dict.fromkeys(tapped["student"]))
         self._view_student = tap(self.student, of_student) if of_student else None
         # Without a teacher nobody asks it.

@@ -13,7 +13,7 @@ from keras import ops
 from kdcore import losses
 from kdcore.errors import ModelError
 from kdcore.methods import Batch, Method, find
-from kdcore.training.taps import default_pairs, make_adapter, output_of
+from kdcore.training.taps import default_pairs, make_adapter, named_pairs, output_of
 
 # What a loss may need to be told besides the two outputs.
 Outputs = Any
@@ -190,7 +190,8 @@ def method_losses(
             continue
         if teacher is None:
             raise ModelError(f"{method.title} asks the teacher at every step: there is none")
-        pairs = method.named_pairs() or default_pairs(teacher, student, method.pairs)
+        named = named_pairs(teacher, student, method.named_pairs())
+        pairs = named or default_pairs(teacher, student, method.pairs)
         for at, (of_teacher, of_student) in enumerate(pairs):
             made.append(MethodLoss(method, number, of_teacher, of_student, seed=seed + at))
     return made

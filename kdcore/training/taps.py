@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,47 @@ def output_of(model: keras.Model, name: str) -> Any:
     if name not in known:
         raise ModelError(f"layer must be one of {', '.join(known)} of {model.name}, got {name!r}")
     return model.get_layer(name).output
+
+
+def names_within(model: keras.Model) -> dict[str, str]:
+    """Return the layers' names by names that do not change from process to process.
+
+    Keras counts the layers without a name of their own over all models: conv2d_7 here is the
+    model's second one, conv2d_1.
+    """
+    found: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for layer in model.layers:
+        # Keras' own rule for the names that it gives.
+        kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+        if not re.fullmatch(rf"{kind}(_\d+)?", layer.name):
+            found[layer.name] = layer.name
+            continue
+        count = counts[kind] = counts.get(kind, -1) + 1
+        found[f"{kind}_{count}" if count else kind] = layer.name
+    return found
+
+
+def named_pairs(
+    teacher: keras.Model, student: keras.Model, pairs: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Return the layers that are named as :func:`names_within` does, under Keras' own names.
+
+    Raises ModelError for a layer that is not there.
+    """
+    found = []
+    for pair in pairs:
+        own = []
+        for model, name in zip((teacher, student), pair, strict=True):
+            known = names_within(model)
+            if name not in known:
+                raise ModelError(
+                    f"layer must be one of {', '.join(known)} of {model.name}, got {name!r}"
+                )
+            own.append(known[name])
+        found.append((own[0], own[1]))
+    return found
 
 
 def candidates(model: keras.Model) -> dict[tuple[int, ...], str]:

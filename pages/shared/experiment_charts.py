@@ -68,6 +68,7 @@ def draw_curves(look: Look) -> None:
         "hard_loss": "Loss on true labels",
         "soft_loss": "Distance from the teacher",
         "loss": "Total loss",
+        **{curve.name: curve.title for curve in config.method.curves},
     }
     measure = st.segmented_control(
         "Second chart",

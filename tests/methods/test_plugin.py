@@ -116,6 +116,7 @@ def test_compare_report_and_model_card_name_it(store: Store) -> None:
     assert differing["Method"] == ["logits", "toy"]
     assert "Toy distillation" in report(store, [own])
     assert "Bend of the toy" in report(store, [own])
+    assert "Toy distance over epochs" in report(store, [own])
     student = load_results(store, own).runs("student")[0]
     card = model_card(store, student, [])
     assert "Toy distillation" in card
