@@ -244,15 +244,36 @@ def names(contenders: Sequence[Contender]) -> list[str]:
 
 
 def _told_apart(contender: Contender, rivals: Sequence[Contender]) -> list[str]:
-    every = [other.settings for other in rivals]
-    telling = sorted(
-        contender.settings,
+    settings = [other.settings for other in rivals]
+    return told_apart(settings)[rivals.index(contender)]
+
+
+def told_apart(every: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Say of each of some models, given by their settings, what tells it from the others.
+
+    Only settings that differ are named, the most telling ones first: at least
+    ``SETTINGS_IN_A_NAME`` of them where there are so many, and more where those are not enough to
+    tell a model from each other one.
+    """
+    names = sorted(
+        dict.fromkeys(name for settings in every for name in settings),
         key=lambda name: _TELLING.index(name) if name in _TELLING else len(_TELLING),
     )
     differing = [
-        name for name in telling if len({repr(settings.get(name)) for settings in every}) > 1
+        name for name in names if len({repr(settings.get(name)) for settings in every}) > 1
     ]
-    return [short(name, contender.settings[name]) for name in differing[:SETTINGS_IN_A_NAME]]
+    kinds = len({tuple(repr(each.get(name)) for name in differing) for each in every})
+    count = min(SETTINGS_IN_A_NAME, len(differing))
+    while (
+        count < len(differing)
+        and len({tuple(repr(each.get(name)) for name in differing[:count]) for each in every})
+        < kinds
+    ):
+        count += 1
+    return [
+        [short(name, settings[name]) for name in differing[:count] if name in settings]
+        for settings in every
+    ]
 
 
 def short(field: str, value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from kdcore.analysis.statistics import paired_gain
+from kdcore.analysis.unsettled import unsettled_cells
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError, TransitionError, require
@@ -41,8 +42,9 @@ from kdcore.storage.store import Store
 SWEEP_TAG = "sweep "  # begins the tag that a sweep files its cells under
 LONGEST_NAME, LONGEST_TAG, LONGEST_NOTE = 200, 40, 20_000
 
-# The columns of a listing, one row an experiment. Accuracies are fractions on test data, means over
-# the finished seeds; gain, low and high are percentage points over the seeds that have both models.
+# The columns of a listing, one row an experiment. Accuracies are fractions on the data that "split"
+# names ("test", or "validation" for cells of a sweep without a winner), means over the finished
+# seeds; gain, low and high are percentage points over the seeds that have both models.
 COLUMNS = (
     "experiment",
     "starred",
@@ -58,7 +60,9 @@ COLUMNS = (
     "alpha",
     "temperature",
     "labels",
+    "epochs",
     "seeds",
+    "split",
     "teacher_accuracy",
     "student_accuracy",
     "baseline_accuracy",
@@ -85,8 +89,11 @@ FLOATS = (
 )
 
 
-def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
+def listing(store: Store, *, deleted: bool = False, test_of_cells: bool = False) -> pd.DataFrame:
     """Return all experiments, newest first, or those in the trash: a table of :data:`COLUMNS`.
+
+    Cells of a sweep without a winner are listed by validation data (see
+    :mod:`kdcore.analysis.unsettled`), with ``test_of_cells`` by test data like all others.
 
     ``bytes`` is what the models that the experiment trained itself occupy: weights, logits,
     checkpoints. The cost depends on the number of experiments, not on the curves that they have
@@ -110,13 +117,15 @@ def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
             select(Tag.experiment_id, Tag.tag).order_by(Tag.tag)
         ):
             tags.setdefault(experiment_id, []).append(tag)
-        tested = _tested(session)
+        hidden = set() if test_of_cells else unsettled_cells(session)
+        tested = _tested(session, hidden)
         sizes = _bytes_of_experiments(session)
     rows = [
         _row(experiment, status, progress, deleted_at)
         | _numbers(tested.get(experiment.id, {}))
         | {"tags": tags.get(experiment.id, []), "bytes": sizes.get(experiment.id, 0)}
         | {"sweep": sweep, "sweep_name": sweep_name}
+        | {"split": "validation" if experiment.id in hidden else "test"}
         for experiment, status, progress, deleted_at, sweep, sweep_name in found
     ]
     return _as_table(rows)
@@ -135,7 +144,16 @@ def _row(
     config = ExperimentConfig.unchecked(experiment.config)
     settings = {
         name: config.get(name)
-        for name in ("dataset", "teacher", "student", "alpha", "temperature", "labels", "seeds")
+        for name in (
+            "dataset",
+            "teacher",
+            "student",
+            "alpha",
+            "temperature",
+            "labels",
+            "epochs",
+            "seeds",
+        )
     }
     return settings | {
         "experiment": experiment.id,
@@ -150,8 +168,12 @@ def _row(
     }
 
 
-def _tested(session: Session) -> dict[str, dict[str, dict[int, tuple[float, int]]]]:
-    """Return experiment -> role -> seed -> (test accuracy, test examples) of all trained runs."""
+def _tested(
+    session: Session, hidden: Collection[str]
+) -> dict[str, dict[str, dict[int, tuple[float, int | None]]]]:
+    """Return experiment -> role -> seed -> (test accuracy, test examples) of all trained runs; of
+    the ``hidden`` ones the validation accuracy.
+    """
     query = (
         select(
             ExperimentRun.experiment_id,
@@ -159,18 +181,20 @@ def _tested(session: Session) -> dict[str, dict[str, dict[int, tuple[float, int]
             ExperimentRun.seed,
             Run.summary["test_accuracy"].as_float(),
             Run.summary["test_examples"].as_integer(),
+            Run.summary["validation_accuracy"].as_float(),
         )
         .join(Run, Run.id == ExperimentRun.run_id)
         .where(Run.finished_at.is_not(None))
     )
-    tested: dict[str, dict[str, dict[int, tuple[float, int]]]] = {}
-    for experiment_id, role, seed, accuracy, examples in session.execute(query):
+    tested: dict[str, dict[str, dict[int, tuple[float, int | None]]]] = {}
+    for experiment_id, role, seed, on_test, examples, on_validation in session.execute(query):
+        accuracy, count = (on_validation, None) if experiment_id in hidden else (on_test, examples)
         if accuracy is not None:
-            tested.setdefault(experiment_id, {}).setdefault(role, {})[seed] = (accuracy, examples)
+            tested.setdefault(experiment_id, {}).setdefault(role, {})[seed] = (accuracy, count)
     return tested
 
 
-def _numbers(tested: dict[str, dict[int, tuple[float, int]]]) -> dict[str, Any]:
+def _numbers(tested: dict[str, dict[int, tuple[float, int | None]]]) -> dict[str, Any]:
     """Return the mean accuracy of each role, and the gain over the seeds that have a student and a
     baseline.
     """
@@ -192,7 +216,7 @@ def _numbers(tested: dict[str, dict[int, tuple[float, int]]]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=10_000)
 def _gain(
-    students: tuple[float, ...], baselines: tuple[float, ...], test_examples: int
+    students: tuple[float, ...], baselines: tuple[float, ...], test_examples: int | None
 ) -> dict[str, Any]:
     found = paired_gain(students, baselines, test_examples=test_examples)
     return {

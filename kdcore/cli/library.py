@@ -43,11 +43,16 @@ SECONDS_A_DAY = 86_400
     help="Only the cells of the sweep with this id; empty: only what belongs to no sweep.",
 )
 @click.option("--deleted", is_flag=True, help="What is in the trash instead.")
+@click.option(
+    "--test-of-cells",
+    is_flag=True,
+    help="Test data also of cells of a sweep without a winner; choosing by it spoils the report.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_obj
-def list_(store_url: str, as_json: bool, deleted: bool, **wanted: Any) -> None:
+def list_(store_url: str, as_json: bool, deleted: bool, test_of_cells: bool, **wanted: Any) -> None:
     """List experiments, newest first."""
-    table = library.listing(Store(store_url), deleted=deleted)
+    table = library.listing(Store(store_url), deleted=deleted, test_of_cells=test_of_cells)
     shown = library.matching(table, **wanted)
     if as_json:
         click.echo(json.dumps(records(shown)))
@@ -75,7 +80,8 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _in_one_line(row: Any) -> str:
-    gain = "" if pd.isna(row.gain) else f"{row.gain:+.1f} points"
+    split = " (validation)" if row.split == "validation" else ""
+    gain = "" if pd.isna(row.gain) else f"{row.gain:+.1f} points{split}"
     name = f"  {row.name}" if row.name else ""
     tags = "".join(f"  #{tag}" for tag in row.tags)
     star = "*" if row.starred else " "

@@ -14,6 +14,7 @@ from kdcore.analysis import library
 from kdcore.analysis.contenders import MOST
 from kdcore.analysis.results import Results, gain, load_results
 from kdcore.analysis.statistics import PairedGain
+from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import KDLabError
 from kdcore.storage.disk import experiment_bytes
@@ -102,6 +103,10 @@ def _outcome(store: Store, results: Results) -> None:
     found = _gain(store, results.experiment.id, finished)
     if results.job.error:
         st.error(as_text(results.job.error), icon=":material/error:")
+    shown = st.session_state.get("runs_test_of_cells", False)
+    if found is not None and not shown and is_unsettled(store, results.experiment.id):
+        st.info(WHY, icon=":material/visibility_off:")
+        return
     if found is not None:
         show, icon = OUTCOMES[found.outcome]
         show(found.verdict, icon=icon)

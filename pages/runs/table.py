@@ -22,12 +22,13 @@ FILTERS = ("text", "datasets", "statuses", "tags", "sweep", "starred")
 
 def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
     """Return the listing, read once for what one click draws; see :func:`changed`."""
-    return _listing(store, deleted, st.session_state.get("runs_edits", 0))
+    test_of_cells = bool(st.session_state.get("runs_test_of_cells", False))
+    return _listing(store, deleted, test_of_cells, st.session_state.get("runs_edits", 0))
 
 
 @st.cache_data(show_spinner=False, ttl=1.0, max_entries=16)
-def _listing(_store: Store, deleted: bool, edits: int) -> pd.DataFrame:
-    return library.listing(_store, deleted=deleted)
+def _listing(_store: Store, deleted: bool, test_of_cells: bool, edits: int) -> pd.DataFrame:
+    return library.listing(_store, deleted=deleted, test_of_cells=test_of_cells)
 
 
 def changed() -> None:
@@ -102,6 +103,14 @@ def filters(table: pd.DataFrame) -> dict[str, Any]:
         wanted["starred"] = st.toggle(
             "Starred", key="runs_starred", persist_state="session", help="Those that you starred."
         )
+        if st.session_state.get("runs_test_of_cells") or (table["split"] == "validation").any():
+            st.toggle(
+                "Test data of unfinished sweeps",
+                key="runs_test_of_cells",
+                persist_state="session",
+                help="Cells show validation data until their sweep has a winner. Who looks at their test data "
+                "and then chooses has chosen on test data: the winner's test accuracy is too good from then on.",
+            )
     sweep = wanted.pop("sweep", CELLS)
     return wanted | {"sweep": None if sweep == CELLS else "" if sweep == ALONE else sweep}
 
@@ -164,6 +173,7 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
                 _status(status, progress)
                 for status, progress in zip(shown["status"], shown["progress"], strict=True)
             ],
+            "split": shown["split"],
             "gain": shown["gain"],
             "interval": [
                 _interval(low, high) for low, high in zip(shown["low"], shown["high"], strict=True)
@@ -175,6 +185,7 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
             "labels": shown["labels"],
             "alpha": shown["alpha"],
             "temperature": shown["temperature"],
+            "epochs": shown["epochs"],
             "seeds": shown["seeds"],
             "when": pd.to_datetime(shown["created_at"], unit="s", utc=True),
             "tags": shown["tags"],
@@ -197,20 +208,25 @@ COLUMNS: dict[str, Any] = {
     "star": _text("★", width=30, help="Starred"),
     "title": _text("Experiment", width=170, help="Its name, or who teaches whom"),
     "status": _text("Status", width=78),
+    "split": _text(
+        "On",
+        width=72,
+        help="The data that gain and accuracies are of; cells of a sweep without a winner: validation",
+    ),
     "gain": _number(
-        "Gain",
+        "Gain (points)",
         format="%+.1f",
-        width=55,
-        help="Student minus baseline on test data, percentage points",
+        width=95,
+        help="Student minus baseline, percentage points, on the data of the column before",
     ),
     "interval": _text(
         "95 % interval", width=100, help="Of the gain, over paired seeds; none with a single seed"
     ),
     "student_accuracy": _number(
-        "Student", format="%.1f %%", width=65, help="Accuracy on test data, mean over seeds"
+        "Student", format="%.1f %%", width=65, help="Accuracy, mean over seeds"
     ),
     "baseline_accuracy": _number(
-        "Baseline", format="%.1f %%", width=70, help="Accuracy on test data, mean over seeds"
+        "Baseline", format="%.1f %%", width=70, help="Accuracy, mean over seeds"
     ),
     "dataset": _text("Dataset", width=70),
     "models": _text("Teacher → student", width=158),
@@ -219,13 +235,14 @@ COLUMNS: dict[str, Any] = {
     ),
     "alpha": _number("α", format="%g", width=42, help="Weight of the true labels"),
     "temperature": _number("T", format="%g", width=40, help="Temperature"),
+    "epochs": _number("Epochs", width=56, help="Of student and baseline"),
     "seeds": _number("Seeds", width=52, help="Paired repetitions"),
     "tags": st.column_config.ListColumn("Tags", width=110),
     "when": st.column_config.DatetimeColumn("When", format="distance", width=105),
     "bytes": _number(
         "Disk",
         format="bytes",
-        width=75,
+        width=90,
         help="Weights, logits and checkpoints of the models it trained itself",
     ),
     "id": _text("Id", width=95),

@@ -25,13 +25,15 @@ from pages.shared.session import as_text
 from pages.shared.temperature import HIGHEST, LOWEST, temperature_slider
 
 
-def accuracy_so_far(look: Look, role: str) -> tuple[float | None, str]:
+def accuracy_so_far(look: Look, role: str, *, hidden: bool = False) -> tuple[float | None, str]:
     """Return a role's accuracy (a fraction) and on which data, in words: test data once it is
-    trained, validation data before; None before there is any.
+    trained, validation data before, or where test data is ``hidden``; None before there is any.
     """
     results, curves = look.results, look.curves
     tested = results.accuracies(role)
-    if tested:
+    if hidden and (accuracy := results.validation_accuracy(role)) is not None:
+        return accuracy, "validation data"
+    if tested and not hidden:
         return float(np.mean(tested)), "test data" + (
             f", mean of {len(tested)} seeds" if len(tested) > 1 else ""
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from kdcore.analysis.naming import run_titles
 from kdcore.analysis.results import Taught, taught_by
-from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import Problem
 from kdcore.storage.schema import Job, JobStatus, Run
@@ -107,18 +107,15 @@ def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
         state.problems = []
 
     st.session_state["temperature_teacher"] = state.teacher
+    titles = run_titles(list(teachers.values()))
     return st.selectbox(
         "Teacher",
         list(teachers),
-        format_func=lambda run_id: _teacher_title(teachers[run_id]),
+        format_func=lambda run_id: titles.get(run_id, run_id),
         key="temperature_teacher",
         on_change=choose,
         help="Any trained teacher. What is shown are its real answers to the test examples.",
     )
-
-
-def _teacher_title(run: Run) -> str:
-    return f"{short_name(run.config['dataset'])} · {short_name(run.model)} · {run.summary['test_accuracy']:.1%}"
 
 
 def _pick_student(store: Store, state: PageState, teacher: Run) -> Taught | None:
@@ -146,22 +143,16 @@ def _pick_student(store: Store, state: PageState, teacher: Run) -> Taught | None
         )
 
     st.session_state["temperature_student"] = state.student
+    titles = run_titles([each.student for each in taught.values()])
     chosen = st.selectbox(
         "Student and baseline",
         list(taught),
-        format_func=lambda run_id: _student_title(taught[run_id]),
+        format_func=lambda run_id: titles.get(run_id, run_id),
         key="temperature_student",
         on_change=choose,
         help="To stand beside the teacher: what a small network made of it.",
     )
     return taught[chosen]
-
-
-def _student_title(taught: Taught) -> str:
-    run = taught.student
-    labels = run.config["labels"]
-    given = "all labels" if labels is None else f"{labels:,} labels"
-    return f"{short_name(run.model)} · T {taught.temperature:g} · {given} · seed {run.seed} · {run.summary['test_accuracy']:.1%}"
 
 
 # --- What follows from T ---

@@ -15,6 +15,7 @@ from kdcore.analysis.results import (
     who_saw_what,
 )
 from kdcore.analysis.statistics import PairedGain
+from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.config.catalog import dataset_card, own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
@@ -130,7 +131,8 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     results = look.results
     _state_in_words(view.store, results)
     with st.container(horizontal=True, gap="small"):
-        for tile in look.once("tiles", lambda: _tiles(view.store, look)):
+        hidden = is_unsettled(view.store, results.experiment.id)
+        for tile in look.once(("tiles", hidden), lambda: _tiles(view.store, look, hidden)):
             st.metric(
                 tile.label,
                 tile.value,
@@ -176,6 +178,8 @@ def _state_in_words(store: Store, results: Results) -> None:
             "Stopped. What was trained is kept; Resume goes on from there.",
             icon=":material/stop_circle:",
         )
+    elif is_unsettled(store, results.experiment.id):
+        st.info(WHY, icon=":material/visibility_off:")
     elif (found := _gain(store, results)) is not None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
@@ -237,9 +241,9 @@ class Tile(NamedTuple):
     help: str
 
 
-def _tiles(store: Store, look: Look) -> list[Tile]:
-    """Return what is known so far: accuracies on test data once trained, on validation data
-    before.
+def _tiles(store: Store, look: Look, hidden: bool) -> list[Tile]:
+    """Return what is known so far: accuracies on test data once trained, on validation data before,
+    or where test data is ``hidden``.
     """
     results, curves = look.results, look.curves
     names = {
@@ -249,10 +253,10 @@ def _tiles(store: Store, look: Look) -> list[Tile]:
     }
     tiles: list[Tile] = []
     for role, name in names.items():
-        accuracy, where = accuracy_so_far(look, role)
+        accuracy, where = accuracy_so_far(look, role, hidden=hidden)
         value = "–" if accuracy is None else f"{accuracy:.2%}"
         tiles.append(Tile(name, value, where, "Accuracy: the share of examples it gets right."))
-    tiles.append(_gain_tile(store, look))
+    tiles.append(_gain_tile(store, look, hidden))
     tiles.append(_size_tile(results))
     speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
     about_speed = (
@@ -263,16 +267,18 @@ def _tiles(store: Store, look: Look) -> list[Tile]:
     return tiles
 
 
-def _gain_tile(store: Store, look: Look) -> Tile:
+def _gain_tile(store: Store, look: Look, hidden: bool) -> Tile:
     found = _gain(store, look.results)
-    if found is not None:
-        note = "points, test data"
-        return Tile(
-            "Gain", f"{found.mean:+.2f}", note, "Student minus baseline, in percentage points."
-        )
+    if found is not None and not hidden:
+        shown = [accuracy_so_far(look, role)[0] or 0.0 for role in ("student", "baseline")]
+        of_student, of_baseline = (round(100 * value, 2) for value in shown)  # the tiles add up
+        about = "Student minus baseline, in percentage points."
+        all_paired = look.results.status is JobStatus.FINISHED
+        gained = of_student - of_baseline if all_paired else found.mean
+        return Tile("Gain", f"{gained:+.2f}", "points, test data", about)
     about = "Student minus baseline, in percentage points; shown once both are a quarter through."
-    student, _ = accuracy_so_far(look, "student")
-    baseline, _ = accuracy_so_far(look, "baseline")
+    student, _ = accuracy_so_far(look, "student", hidden=hidden)
+    baseline, _ = accuracy_so_far(look, "baseline", hidden=hidden)
     if student is None or baseline is None or not _far_enough(look):
         return Tile("Gain so far", "–", "after a quarter of the epochs", about)
     gained = f"{100 * (student - baseline):+.2f}"

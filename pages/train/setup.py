@@ -7,11 +7,11 @@ from __future__ import annotations
 import streamlit as st
 
 from kdcore import sweeps
-from kdcore.config.catalog import short_name
+from kdcore.analysis.naming import run_titles
 from kdcore.config.experiment import PRESETS, TEACHER_FIELDS, ExperimentConfig, stored_setting
 from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
-from kdcore.storage.schema import JobStatus, Run
+from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.words import ago
 from pages.shared.forms import TRAIN_PREFIX, ConfigForm
@@ -158,10 +158,11 @@ def _pick_teacher(store: Store, form: ConfigForm) -> None:
 
     if trained:
         st.session_state["train_teacher_pick"] = match
+        titles = run_titles(list(trained.values()))
         st.selectbox(
             "Trained before",
             [NEW_TEACHER, *trained],
-            format_func=lambda run_id: _teacher_title(trained.get(run_id)),
+            format_func=lambda run_id: titles.get(run_id, "Train a new one"),
             key="train_teacher_pick",
             on_change=apply,
             help="A teacher that is trained already is used as it is.",
@@ -169,13 +170,6 @@ def _pick_teacher(store: Store, form: ConfigForm) -> None:
     form.draw(*form.group("teacher"))
     if match != NEW_TEACHER:
         st.caption(":material/check: Trained already: it will be reused.")
-
-
-def _teacher_title(run: Run | None) -> str:
-    if run is None:
-        return "Train a new one"
-    epochs, accuracy = run.config["teacher_epochs"], run.summary["test_accuracy"]
-    return f"{short_name(run.model)}, {epochs} epochs, {accuracy:.1%}"
 
 
 def _latest(store: Store) -> None:

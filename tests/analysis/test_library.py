@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from kdcore import sweeps
 from kdcore.analysis import library
@@ -27,7 +27,7 @@ from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.errors import ConfigError, StoreError, TransitionError
 from kdcore.storage.arrays import pack
 from kdcore.storage.disk import artifact_sizes, curve_bytes, experiment_bytes, store_bytes
-from kdcore.storage.schema import Artifact, ArtifactUse, Base, JobStatus, Run
+from kdcore.storage.schema import Artifact, ArtifactUse, Base, Job, JobStatus, Run, SweepCell
 from kdcore.storage.store import Store
 from tests.conftest import TRAINED
 
@@ -118,6 +118,30 @@ def test_one_seed_has_a_gain_and_no_interval_in_a_listing(trained_store: Store) 
     students = load_results(trained_store, second).accuracies("student")
     alone = load_results(trained_store, second).accuracies("baseline")
     assert row["gain"] == pytest.approx(100 * (students[0] - alone[0]))
+
+
+def test_cells_show_validation_data_until_their_sweep_has_a_winner(trained_store: Store) -> None:
+    first, second = both(trained_store)
+    waiting = trained_store.create(ExperimentConfig(temperature=3.0))
+    with trained_store.writing() as session:
+        for number, job in enumerate((first, waiting)):
+            session.add(
+                SweepCell(
+                    job_id=job, sweep_id="s1", number=number, part="cell", values={}, pruned=False
+                )
+            )
+    table = library.listing(trained_store).set_index("experiment")
+    assert table.loc[[first, second], "split"].to_list() == ["validation", "test"]
+    runs = load_results(trained_store, first).runs
+    for role in ("student", "baseline"):
+        wanted = sum(run.summary["validation_accuracy"] for run in runs(role)) / len(runs(role))
+        assert table.loc[first, f"{role}_accuracy"] == pytest.approx(wanted)
+    shown = library.listing(trained_store, test_of_cells=True).set_index("experiment")
+    wanted = sum(run.summary["test_accuracy"] for run in runs("student")) / len(runs("student"))
+    assert shown.loc[first, "student_accuracy"] == pytest.approx(wanted)
+    with trained_store.writing() as session:
+        session.execute(update(Job).where(Job.id == waiting).values(status="finished"))
+    assert library.listing(trained_store).set_index("experiment").loc[first, "split"] == "test"
 
 
 def test_a_listing_is_filtered_by_text_dataset_status_tag_and_star(store: Store) -> None:
