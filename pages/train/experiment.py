@@ -274,8 +274,8 @@ def _gain_tile(store: Store, look: Look, hidden: bool) -> Tile:
         of_student, of_baseline = (round(100 * value, 2) for value in shown)  # the tiles add up
         about = "Student minus baseline, in percentage points."
         all_paired = look.results.status is JobStatus.FINISHED
-        gained = of_student - of_baseline if all_paired else found.mean
-        return Tile("Gain", f"{gained:+.2f}", "points, test data", about)
+        difference = of_student - of_baseline if all_paired else found.mean
+        return Tile("Gain", f"{difference:+.2f}", "points, test data", about)
     about = "Student minus baseline, in percentage points; shown once both are a quarter through."
     student, _ = accuracy_so_far(look, "student", hidden=hidden)
     baseline, _ = accuracy_so_far(look, "baseline", hidden=hidden)
