@@ -49,7 +49,7 @@ def fill(store: Store, runs: int, points: int) -> int:
             own = config.replace(seed=seed, seeds=1)
             run = Run(
                 id=new_id(),
-                fingerprint=own.fingerprint(role),  # type: ignore[arg-type]
+                fingerprint=own.fingerprint(role),
                 role=role,
                 seed=seed,
                 experiment_id=experiment_id,

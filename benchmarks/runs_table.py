@@ -86,7 +86,7 @@ def fill(store: Store, experiments: int, points: int) -> None:
             rows[Run].append(
                 dict(
                     id=run_id,
-                    fingerprint=config.fingerprint(role),  # type: ignore[arg-type]
+                    fingerprint=config.fingerprint(role),
                     role=role,
                     seed=seed,
                     model="conv-8-16",

@@ -191,7 +191,9 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
 def _of_experiment(store: Store, experiment_id: str, role: str) -> Contender:
     experiment, job = store.experiment(experiment_id), store.job(experiment_id)
     links = store.runs_of(experiment_id)
-    runs = tuple(run for link, run in links if link.role == role)
+    steps = [link.step for link, _ in links if link.role == role]
+    # Of several generations, the last one is compared.
+    runs = tuple(run for link, run in links if steps and link.step == steps[-1])
     teacher = next((run for link, run in links if link.role == "teacher"), None)
     return Contender(f"{experiment_id}:{role}", role, experiment, job, runs, teacher)
 
@@ -301,6 +303,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     columns = (
         ExperimentRun.experiment_id,
         ExperimentRun.role,
+        ExperimentRun.step,
         ExperimentRun.seed,
         Run.id.label("run"),
         Run.model,
@@ -324,16 +327,22 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     with store.reading() as session:
         rows = session.execute(query).all()
     groups: dict[tuple[Any, ...], list[Any]] = {}
+    # Of several generations, the last one is compared.
+    stands_for = {(row.experiment_id, row.role): row.step for row in sorted(rows, key=_generation)}
     for row in rows:
-        place = (
-            (row.experiment_id, row.role, row.seed) if by_seed else (row.experiment_id, row.role)
-        )
-        groups.setdefault(place, []).append(row)
+        whole = (row.experiment_id, row.role)
+        place = (*whole, row.step, row.seed) if by_seed else whole
+        if by_seed or row.step == stands_for[whole]:
+            groups.setdefault(place, []).append(row)
     once: dict[tuple[str, ...], dict[str, Any]] = {}
     for members in groups.values():
         once.setdefault(tuple(row.run for row in members), _table_row(members, by_seed))
     frame = pd.DataFrame(list(once.values())[::-1], columns=[*_TABLE_COLUMNS, *_setting_names()])
     return frame.astype({"accuracy": float})
+
+
+def _generation(row: Any) -> tuple[int, str]:
+    return len(row.step), row.step
 
 
 _TABLE_COLUMNS = (

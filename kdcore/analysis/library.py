@@ -185,6 +185,8 @@ def _tested(
         )
         .join(Run, Run.id == ExperimentRun.run_id)
         .where(Run.finished_at.is_not(None))
+        # Of several generations the last one stands for its role.
+        .order_by(func.length(ExperimentRun.step), ExperimentRun.step)
     )
     tested: dict[str, dict[str, dict[int, tuple[float, int | None]]]] = {}
     for experiment_id, role, seed, on_test, examples, on_validation in session.execute(query):

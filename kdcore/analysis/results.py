@@ -15,12 +15,13 @@ from sqlalchemy import select
 
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
+from kdcore.config import plan as plans
 from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig, role_settings, stored_setting, taught_at
 from kdcore.errors import StoreError, require
 from kdcore.storage.arrays import unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
-from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
+from kdcore.storage.schema import Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.storage.store import Store, current_points
 from kdcore.tasks.glyphs import features_in_words
 
@@ -43,19 +44,43 @@ class Results:
         """The experiment's status."""
         return JobStatus(self.job.status)
 
-    def runs(self, role: str) -> list[Run]:
-        """Return the runs of a role, by seed."""
-        return [run for link, run in self.links if link.role == role]
+    @property
+    def steps(self) -> dict[str, str]:
+        """The role of each step of the plan that has begun, by the step's name, in order."""
+        return {link.step: link.role for link, _ in self.links}
 
-    def reused(self, role: str) -> bool:
-        """Return whether the runs of a role were found already trained."""
-        return any(link.reused for link, _ in self.links if link.role == role)
+    def stands_for(self, role: str) -> str:
+        """Return the step that stands for ``role`` where one model of it is shown: the last.
+
+        Of several generations it is the one that was trained for.
+        """
+        return next((step for step, of in reversed(self.steps.items()) if of == role), role)
+
+    def runs(self, role: str) -> list[Run]:
+        """Return the runs of the step that stands for a role, by seed."""
+        return self.runs_of_step(self.stands_for(role))
+
+    def runs_of_step(self, step: str) -> list[Run]:
+        """Return the runs of a step, by seed."""
+        return [run for link, run in self.links if link.step == step]
+
+    def reused(self, step: str) -> bool:
+        """Return whether runs of a step were found already trained."""
+        return any(link.reused for link, _ in self.links if link.step == step)
+
+    def stand_ins(self) -> list[tuple[ExperimentRun, Run]]:
+        """Return the runs of the steps that stand for their roles, in the order of the plan."""
+        chosen = {self.stands_for(role) for role in self.steps.values()}
+        return [(link, run) for link, run in self.links if link.step in chosen]
 
     def accuracies(self, role: str) -> list[float]:
         """Return test accuracies (fractions) of the finished runs of a role, by seed."""
-        return [
-            run.summary["test_accuracy"] for run in self.runs(role) if run.finished_at is not None
-        ]
+        return tested(self.runs(role))
+
+
+def tested(runs: Sequence[Run]) -> list[float]:
+    """Return the test accuracies (fractions) of the finished ones among ``runs``."""
+    return [run.summary["test_accuracy"] for run in runs if run.finished_at is not None]
 
     def validation_accuracy(self, role: str) -> float | None:
         """Return the mean validation accuracy (a fraction) of a role's finished runs, None while
@@ -168,18 +193,16 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
         "error": results.job.error,
         "config": results.experiment.config,
     }
-    for role in ROLES:
-        runs = results.runs(role)
-        accuracies = results.accuracies(role)
-        if role == "teacher":  # one teacher serves all seeds
+    for step in plans.plan_of(results.config).steps:
+        runs = results.runs_of_step(step.name)
+        accuracies = tested(runs)
+        if step.seed is not None:  # one teacher serves all seeds
             accuracies = accuracies * results.config.seeds
-        answer[role] = {
-            "model": runs[0].model
-            if runs
-            else getattr(results.config, "student" if role == "baseline" else role),
+        answer[step.name] = {
+            "model": runs[0].model if runs else step.network,
             "accuracy": accuracies,
             "parameters": runs[0].parameters if runs else None,
-            "reused": results.reused(role),
+            "reused": results.reused(step.name),
         }
     answer["gain"] = found.to_dict() if found else None
     answer["seconds"] = {**seconds, "total": sum(seconds.values())}
@@ -268,7 +291,7 @@ def soften(
     )
     trained = {
         link.role: run
-        for link, run in results.links
+        for link, run in results.stand_ins()
         if run.finished_at and (link.role == "teacher" or link.seed == seed)
     }
     if "teacher" not in trained:
@@ -322,7 +345,7 @@ class Curves:
 
         New runs are read from their beginning.
         """
-        places = {run.id: (link.role, link.seed) for link, run in results.links}
+        places = {run.id: (link.role, link.seed) for link, run in results.stand_ins()}
         new = store.metrics(places, after=self._cursor)
         snapshots, self._probe_cursor = store.probes(places, after=self._probe_cursor)
         if len(new):

@@ -22,6 +22,7 @@ from kdcore.cli.predict import predict_command
 from kdcore.cli.report import report
 from kdcore.cli.reproduce import reproduce_command
 from kdcore.cli.sweep import sweep
+from kdcore.config import plan as plans
 from kdcore.config.catalog import load_plugins
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.choice import make_engine
@@ -191,15 +192,15 @@ def _softened_in_words(numbers: dict[str, Any]) -> str:
 
 def _in_words(result: dict[str, Any]) -> str:
     lines = [f"experiment {result['experiment']}: {result['status']}"]
-    for role in ("teacher", "student", "baseline"):
-        part = result[role]
+    for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
+        part = result[step]
         accuracies = (
             ", ".join(f"{100 * accuracy:.2f} %" for accuracy in part["accuracy"])
             or "not trained yet"
         )
         parameters = f"{part['parameters']:,} parameters" if part["parameters"] else ""
         reused = ", reused" if part["reused"] else ""
-        lines.append(f"  {role:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
+        lines.append(f"  {step:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
     return "\n".join(lines)

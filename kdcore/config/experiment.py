@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from kdcore.config import plan as plans
 from kdcore.config.catalog import (
     OWN,
     dataset_card,
@@ -70,30 +71,10 @@ def _known(check: Any) -> AfterValidator:
 DatasetName = Annotated[str, _known(dataset_key)]
 ModelName = Annotated[str, _known(model_key)]
 
-# A trained model is the same model when these fields are the same: what each role's result depends
-# on.
-DATA_FIELDS = ("dataset", "training_examples", "split_seed")
-TEACHER_FIELDS = (
-    *DATA_FIELDS,
-    "teacher",
-    "teacher_epochs",
-    "teacher_batch_size",
-    "teacher_learning_rate",
-    "teacher_seed",
-    "precision",
-)
-BASELINE_FIELDS = (
-    *DATA_FIELDS,
-    "labels",
-    "student",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "seed",
-    "augmentation",
-    "student_start",
-)
-# And on its method's settings: see role_settings.
+# What each role's result depends on in the plain plan (kdcore.config.plan works it out), for a
+# student beside its method's settings: see role_settings.
+TEACHER_FIELDS = (*plans.OF_DATA, *plans.OF_TEACHER)
+BASELINE_FIELDS = (*plans.OF_DATA, *plans.OF_LEARNER)
 STUDENT_FIELDS = tuple(dict.fromkeys((*TEACHER_FIELDS, *BASELINE_FIELDS)))
 
 
@@ -383,22 +364,24 @@ class ExperimentConfig(BaseModel):
             raise ConfigError(Problem("config", f"valid JSON ({error})", text)) from None
         return cls.model_validate(values)
 
-    def fingerprint(
-        self, role: Literal["teacher", "student", "baseline", "experiment"] = "experiment"
-    ) -> str:
-        """Return a hex digest of all that ``role``'s result depends on.
+    def fingerprint(self, step: str = "experiment") -> str:
+        """Return a hex digest of all that a step's result depends on, by the step's name in the
+        experiment's plan, or of the whole experiment.
 
-        Equal digests mean the same training.
+        Equal digests mean the same training. Raises ConfigError for a step that is not in the plan.
         """
-        names = {
-            "teacher": TEACHER_FIELDS,
-            "student": STUDENT_FIELDS,
-            "baseline": BASELINE_FIELDS,
-            "experiment": tuple(name for name in type(self).model_fields if name != "method"),
-        }[role]
-        values = {name: getattr(self, name) for name in names}
-        if role in ("student", "experiment"):
-            values |= {"method": self.method.name, **self.method.values()}
+        if step == "experiment":
+            names = (name for name in type(self).model_fields if name != "method")
+            values = {name: getattr(self, name) for name in names}
+            return self.digest_of(step, {**values, **self.teaching()})
+        return plans.plan_of(self).fingerprint(self, step)
+
+    def teaching(self) -> dict[str, Any]:
+        """Return the method's name and its settings, by name."""
+        return {"method": self.method.name, **self.method.values()}
+
+    def digest_of(self, role: str, values: Mapping[str, Any]) -> str:
+        """Return the digest of what a run of ``role`` depends on."""
         # A setting that came later, left at its default, is the experiment as it was before there
         # was the setting.
         counted = {

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from kdcore.config import catalog
+from kdcore.config import plan as plans
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
 from kdcore.installation import data_folder
@@ -578,13 +579,17 @@ class Store:
         return run
 
     def runs_of(self, experiment_id: str) -> list[tuple[ExperimentRun, Run]]:
-        """Return an experiment's runs with their links, teacher first, then by seed."""
+        """Return an experiment's runs with their links, in the order of its plan, then by seed."""
         query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
         query = query.where(ExperimentRun.experiment_id == experiment_id)
         with self.reading() as session:
             rows = [(row[0], row[1]) for row in session.execute(query)]
-        order = {"teacher": 0, "student": 1, "baseline": 2}
-        return sorted(rows, key=lambda row: (order[row[0].role], row[0].seed))
+            experiment = session.get(Experiment, experiment_id)
+        if experiment is None:
+            return []
+        # Not checked again: its data or model may have left the catalog.
+        plan = plans.plan_of(ExperimentConfig.unchecked(experiment.config))
+        return sorted(rows, key=lambda row: (plan.place(row[0].step), row[0].step, row[0].seed))
 
     def finished_runs(self, role: str | None = None, fingerprint: str | None = None) -> list[Run]:
         """Return trained runs, newest first; not those in the trash."""

@@ -151,7 +151,7 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
         "gain": found,
         "counted": _counted(found) if found else None,
         "who": who_saw_what(config) if _card(config) else "",
-        "models": [_model(results, role) for role in ROLES if results.runs(role)],
+        "models": [_model(results, step, role) for step, role in results.steps.items()],
         "charts": _curves(config, results, curves.metrics),
         "example": _example(store, config, results),
         "settings": settings_in_words(
@@ -192,9 +192,10 @@ def _counted(found: PairedGain) -> str:
     return f"{pairs}; {found.test}{p_value}."
 
 
-def _model(results: Results, role: str) -> dict[str, Any]:
+def _model(results: Results, step: str, role: str) -> dict[str, Any]:
     """A line of the table of results: means over the seeds, and each seed's accuracy."""
-    runs = results.runs(role)
+    runs = results.runs_of_step(step)
+    one_of_several = list(results.steps.values()).count(role) > 1
     trained = [run for run in runs if run.finished_at is not None]
 
     def mean(name: str) -> float | None:
@@ -203,6 +204,7 @@ def _model(results: Results, role: str) -> dict[str, Any]:
 
     return {
         "role": role,
+        "step": f" ({step})" if one_of_several else "",
         "model": runs[0].model,
         "parameters": runs[0].parameters,
         "multiply_accumulates": mean("multiply_accumulates"),
@@ -212,7 +214,7 @@ def _model(results: Results, role: str) -> dict[str, Any]:
         "calibration": mean("test_calibration_error"),
         "seconds": mean("seconds"),
         "test_examples": trained[0].summary["test_examples"] if trained else None,
-        "reused": results.reused(role),
+        "reused": results.reused(step),
         "of": f"{len(trained)} of {len(runs)} trained" if len(trained) < len(runs) else "",
     }
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore import models
+from kdcore.config import plan as plans
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.plan import Plan, Step
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
+from kdcore.errors import ConfigError, Problem
+from kdcore.losses.teachers import mean_teacher_logits
 from kdcore.models.augmentation import augmentation
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.storage.arrays import pack
@@ -98,7 +102,8 @@ class Progress:
         self._reported_at = now
         gone = fraction - self._first_fraction
         seconds_left = (now - self._began) / gone * (1 - fraction) if gone > 0 else None
-        overall = (self.phase - 1 + fraction) / self.phases
+        # A phase that was waited for is entered twice.
+        overall = min((self.phase - 1 + fraction) / self.phases, 1.0)
         self.store.report(self.job_id, self._words + detail, overall, seconds_left)
 
 
@@ -131,10 +136,15 @@ def run_experiment(
     Raises KDLabError for what a user can mend.
     """
     config = ExperimentConfig(**store.experiment(experiment_id).config)
-    pupils = [role for role in ("student", "baseline") if role in parts]
-    taught = "teacher" in parts or "student" in parts
+    plan = plans.plan_of(config)
+    steps = plan.needed(parts)
+    once = [step for step in steps if step.seed is not None]
+    rounds = plan.rounds(steps)
     progress = Progress(
-        store, experiment_id, check, phases=1 + 2 * taught + config.seeds * bool(pupils)
+        store,
+        experiment_id,
+        check,
+        phases=1 + 2 * len(once) + config.seeds * (len(rounds) + _asked_in(rounds)),
     )
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
@@ -142,20 +152,31 @@ def run_experiment(
         experiment_id, dataset_key=dataset.fingerprint
     )  # first: a purge leaves in place what is used
     store_examples(store, dataset)
-    experiment = _Job(store, experiment_id, config, dataset, reuse, progress, watch)
-    lessons = experiment.lessons() if taught else None
+    experiment = _Job(store, experiment_id, config, plan, dataset, reuse, progress, watch)
+    for step in once:
+        run, network = experiment.teacher(step)
+        experiment.runs[step.name] = run
+        experiment.lessons[step.name] = experiment.ask(step, run, network)
     by_seed = [
         config.replace(seed=seed, seeds=1)
         for seed in range(config.seed, config.seed + config.seeds)
     ]
-    waiting = []
-    for each in by_seed if pupils else []:
-        of_seeds = f", seed {each.seed}" if config.seeds > 1 else ""
-        progress.begin(f"training {' and '.join(pupils)} {config.student}{of_seeds}")
-        if experiment.train_pupils(pupils, each, lessons, wait=False):
-            waiting.append(each)
+    waiting = [each for each in by_seed if not experiment.train_seed(rounds, each, wait=False)]
     for each in waiting:  # for what another experiment was training at the time
-        experiment.train_pupils(pupils, each, lessons, wait=True)
+        experiment.train_seed(rounds, each, wait=True)
+
+
+def _in_words(steps: Sequence[Step]) -> str:
+    """Say which learners a round trains: "student and baseline conv-8-16"."""
+    later = f" of generation {steps[0].generation}" if steps[0].generation > 1 else ""
+    networks = dict.fromkeys(step.network for step in steps)
+    return f"{' and '.join(step.role for step in steps)}{later} {', '.join(networks)}"
+
+
+def _asked_in(rounds: Sequence[Sequence[Step]]) -> int:
+    """Return how many learners of a seed are asked for answers by later ones."""
+    learners = {step.name for steps in rounds for step in steps}
+    return len({name for steps in rounds for step in steps for name in step.taught_by} & learners)
 
 
 @dataclass
@@ -170,10 +191,14 @@ class _Job:
     store: Store
     experiment_id: str
     config: ExperimentConfig
+    plan: Plan
     dataset: Dataset
     reuse: str
     progress: Progress
     watch: Callable[[int, int, float], None] | None = None
+    # What each step that is trained once answers, and its run, by its name.
+    lessons: dict[str, Lessons] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[_Timing]:
@@ -188,26 +213,35 @@ class _Job:
             if not timing.reused:
                 self.store.add_seconds(self.experiment_id, part, time.perf_counter() - began)
 
+    def trained_as(self, step: Step, config: ExperimentConfig) -> ExperimentConfig:
+        """Return the config of a seed with what a step takes from the plan in its place."""
+        own = {
+            name: value for name, value in step.settings.items() if getattr(config, name) != value
+        }
+        return config.replace(**own) if own else config
+
     def claim(
-        self, role: str, config: ExperimentConfig, reuse: bool, wait: bool = True
+        self, step: Step, config: ExperimentConfig, reuse: bool, wait: bool = True
     ) -> tuple[Run, bool] | None:
-        """Find or create the run for ``role``; returns it and whether it is trained already.
+        """Find or create the run of a step; returns it and whether it is trained already.
 
         While another live experiment trains the very same model, this one waits for it rather than
         doing it twice; None where it is told not to ``wait``.
         """
         run = Run(
             id=new_id(),
-            fingerprint=config.fingerprint(role),  # type: ignore[arg-type]
-            role=role,
-            seed=config.teacher_seed if role == "teacher" else config.seed,
-            model=config.teacher if role == "teacher" else config.student,
-            config=config.model_dump(mode="json"),
+            fingerprint=self.plan.fingerprint(config, step.name),
+            role=step.role,
+            seed=config.seed if step.seed is None else step.seed,
+            model=step.network,
+            config=self.trained_as(step, config).model_dump(mode="json"),
             experiment_id=self.experiment_id,
             created_at=time.time(),
         )
         while True:
-            claimed, owner = self.store.claim_run(run, self.experiment_id, share=reuse)
+            claimed, owner = self.store.claim_run(
+                run, self.experiment_id, share=reuse, step=step.name
+            )
             if owner is None:
                 return claimed, claimed.finished_at is not None
             if not wait:
@@ -217,21 +251,19 @@ class _Job:
             )
             time.sleep(0.2)
 
-    def lessons(self) -> Lessons:
-        """Return what the teacher answers to every training example; it is trained now if it is not
-        yet.
+    def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> Lessons:
+        """Return what a trained step answers to every training example.
 
-        With augmentation, the teacher itself: it must answer for the very copies of the images that
+        With augmentation, its network itself: it must answer for the very copies of the images that
         the student sees.
         """
-        run, network = self.teacher()
         if self.config.answers_live:
             features = self.config.method.needs.teacher == "features"
             why = "its features are learnt from" if features else "images are augmented"
-            self.progress.begin(f"the teacher will answer live: {why}")
+            self.progress.begin(f"the {step.role} will answer live: {why}")
             # Tapped layers must be there: the short cut through the last ones is for logits alone.
             return network() if features else for_answers(network())
-        self.progress.begin("asking the teacher about every training example")
+        self.progress.begin(f"asking the {step.role} about every training example")
         known = logits_of_run(self.store, run.id)
         if known is not None:
             return known
@@ -239,20 +271,30 @@ class _Job:
             logits, timing.reused = training_logits(self.store, network(), self.dataset, run.id)
         return logits
 
-    def teacher(self) -> tuple[Run, Callable[[], Network]]:
-        """Return the trained teacher, found in the store or trained now: its run, and a function
+    def answers_for(self, step: Step, known: Mapping[str, Lessons]) -> Lessons | None:
+        """Return what a step is taught: its teacher's answers, or the mean of its teachers'."""
+        given = [known[name] for name in step.taught_by]
+        if len(given) < 2:
+            return given[0] if given else None
+        if any(isinstance(each, Network) for each in given):
+            rule = "none, where several teachers answer together"
+            raise ConfigError(Problem("augmentation", rule, self.config.augmentation))
+        return np.asarray(mean_teacher_logits(given, self.config.temperature), np.float32)
+
+    def teacher(self, step: Step) -> tuple[Run, Callable[[], Network]]:
+        """Return a trained teacher, found in the store or trained now: its run, and a function
         that gives its network.
         """
-        config = self.config
+        config = self.trained_as(step, self.config)
         self.progress.begin(f"training the teacher {config.teacher}")
-        claimed = self.claim("teacher", config, self.reuse != "none")
+        claimed = self.claim(step, self.config, self.reuse != "none")
         assert claimed is not None, "it was waited for"
         run, trained = claimed
         if trained:
-            return run, lambda: Network(self.load_model(run), self.dataset.scale)
+            return run, partial(self.network_of, run)
         own = own_model(config.teacher)
         if own is not None and own.kind == "file":
-            return run, self.brought_teacher(run)
+            return run, self.brought_teacher(run, config)
         precision = resolve_precision(config.precision)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
@@ -270,33 +312,70 @@ class _Job:
             )
         return run, lambda: network
 
-    def brought_teacher(self, run: Run) -> Callable[[], Network]:
+    def brought_teacher(self, run: Run, config: ExperimentConfig) -> Callable[[], Network]:
         """Measure a teacher that was added as a trained file: it is used as it is."""
         with self.timed("teacher"):
-            network = self.build(self.config.teacher, self.config.teacher_seed, start="file")
+            network = self.build(config.teacher, config.teacher_seed, start="file")
             probe = ValidationProbe(network, self.dataset)
             self.store.update_run(run.id, parameters=network.model.count_params())
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
             self.complete(run, network, {})
         return lambda: network
 
-    def train_pupils(
-        self, roles: Sequence[str], config: ExperimentConfig, lessons: Lessons | None, *, wait: bool
+    def train_seed(
+        self, rounds: Sequence[Sequence[Step]], config: ExperimentConfig, *, wait: bool
     ) -> bool:
-        """Train student, baseline or both of one seed, from the same start on the same batches.
+        """Train the learners of one seed, round by round.
 
-        Returns whether one of them is left because another experiment is training it: only if told
-        not to ``wait``.
+        Returns False where one is left because another experiment is training it: only if told not
+        to ``wait``.
         """
-        claims = {role: self.claim(role, config, self.reuse == "all", wait) for role in roles}
-        runs = {
-            role: claimed[0]
-            for role, claimed in claims.items()
-            if claimed is not None and not claimed[1]
-        }
-        if runs:
+        lessons, runs = dict(self.lessons), dict(self.runs)
+        asked = {name for steps in rounds for step in steps for name in step.taught_by}
+        of_seed = f", seed {config.seed}" if self.config.seeds > 1 else ""
+        for steps in rounds:
+            if not wait:
+                self.progress.begin(f"training {_in_words(steps)}{of_seed}")
+            found = self.train_round(steps, config, lessons, runs, wait=wait)
+            if found is None:
+                return False
+            runs |= found
+            for step in steps:
+                if step.name in asked:
+                    run = runs[step.name]
+                    network = partial(self.network_of, run)
+                    lessons[step.name] = self.ask(step, run, network)
+        return True
+
+    def train_round(
+        self,
+        steps: Sequence[Step],
+        config: ExperimentConfig,
+        lessons: Mapping[str, Lessons],
+        trained: Mapping[str, Run],
+        *,
+        wait: bool,
+    ) -> dict[str, Run] | None:
+        """Train the learners of one round of one seed side by side, from the same start on the same
+        batches.
+
+        Returns their runs by step; None where one of them is left to another experiment, which is
+        training it.
+        """
+        claims = {step.name: self.claim(step, config, self.reuse == "all", wait) for step in steps}
+        left = [
+            (step, claimed[0], self.trained_as(step, config))
+            for step in steps
+            if (claimed := claims[step.name]) is not None and not claimed[1]
+        ]
+        if left:
             with self.timed("students"):
-                learners = [self.pupil(role, run, config, lessons) for role, run in runs.items()]
+                learners = [
+                    self.learner_of(
+                        step, run, own, self.answers_for(step, lessons), trained.get(step.start)
+                    )
+                    for step, run, own in left
+                ]
                 if (
                     len({learner.step for learner in learners}) > 1
                 ):  # one came from elsewhere: one after the other
@@ -304,23 +383,33 @@ class _Job:
                         self.train([learner], config.epochs)
                 else:
                     self.train(learners, config.epochs)
-                for (role, run), learner in zip(runs.items(), learners, strict=True):
+                for (step, run, own), learner in zip(left, learners, strict=True):
                     self.complete(run, learner.network, {})
-                    kind = self.kind(role, config)
+                    kind = self.kind(step.role, own)
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
-        return None in claims.values()
+        found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
+        return found if len(found) == len(steps) else None
 
-    def pupil(
-        self, role: str, run: Run, config: ExperimentConfig, lessons: Lessons | None
+    def learner_of(
+        self,
+        step: Step,
+        run: Run,
+        config: ExperimentConfig,
+        lessons: Lessons | None,
+        begins_as: Run | None,
     ) -> Learner:
-        """Return the learner of a student or baseline.
+        """Return the learner of a student or baseline, which starts as the trained run
+        ``begins_as`` where there is one.
 
         Building from the same seed gives the same initial weights.
         """
-        train = self.dataset.train
+        train, role = self.dataset.train, step.role
         labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
-        network, loop = self.pupil_loop(role, config, lessons)
+        network = self.build(config.student, config.seed, start=config.student_start)
+        if begins_as is not None:
+            network.model.set_weights(self.load_model(begins_as).get_weights())
+        network, loop = self.loop_of(role, config, lessons, network)
         asked = config.method.needs.teacher != "nothing"
         answers = lessons if asked and not isinstance(lessons, Network) else None
         targets = make_targets(role, train.labels, labelled, answers)
@@ -329,13 +418,12 @@ class _Job:
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
         return self.learner(run, network, loop, targets, order, config.batch_size)
 
-    def pupil_loop(
-        self, role: str, config: ExperimentConfig, lessons: Lessons | None
+    def loop_of(
+        self, role: str, config: ExperimentConfig, lessons: Lessons | None, network: Network
     ) -> kept_loops.Ready:
         """Return a student's or baseline's network at its start, with the loop that trains it: a
         kept one if there is one.
         """
-        network = self.build(config.student, config.seed, start=config.student_start)
         kept = kept_loops.take(self.kind(role, config))
         if kept is not None:
             kept.loop.trainer.restart(network.model, config)
@@ -473,6 +561,10 @@ class _Job:
         summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")
+
+    def network_of(self, run: Run) -> Network:
+        """Return the network of a finished run."""
+        return Network(self.load_model(run), self.dataset.scale)
 
     def load_model(self, run: Run) -> keras.Model:
         """Return the model of a finished run."""
