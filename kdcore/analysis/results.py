@@ -77,11 +77,6 @@ class Results:
         """Return test accuracies (fractions) of the finished runs of a role, by seed."""
         return tested(self.runs(role))
 
-
-def tested(runs: Sequence[Run]) -> list[float]:
-    """Return the test accuracies (fractions) of the finished ones among ``runs``."""
-    return [run.summary["test_accuracy"] for run in runs if run.finished_at is not None]
-
     def validation_accuracy(self, role: str) -> float | None:
         """Return the mean validation accuracy (a fraction) of a role's finished runs, None while
         there is none.
@@ -92,6 +87,11 @@ def tested(runs: Sequence[Run]) -> list[float]:
             if run.finished_at is not None
         ]
         return float(np.mean(found)) if found else None
+
+
+def tested(runs: Sequence[Run]) -> list[float]:
+    """Return the test accuracies (fractions) of the finished ones among ``runs``."""
+    return [run.summary["test_accuracy"] for run in runs if run.finished_at is not None]
 
 
 def load_results(store: Store, experiment_id: str) -> Results:
