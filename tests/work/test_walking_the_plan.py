@@ -23,6 +23,8 @@ from kdcore.work import experiment as work
 from kdcore.work.experiment import run_experiment
 from tests.config.test_plan import two_teachers_and_generations
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 CONFIG = ExperimentConfig(
     teacher="mlp-32",
     student="mlp-8",
