@@ -81,10 +81,11 @@ def test_two_teachers_and_two_generations_are_stored_resumed_and_shown(
     latest = [run.summary["test_accuracy"] for run in results.runs_of_step("student:2")]
     assert results.accuracies("student") == latest, "the last generation is what is compared"
 
-    shown = CliRunner().invoke(main, ["show", whole, "--store", store.url, "--json"])
+    monkeypatch.setenv("KD_STORE", store.url)
+    shown = CliRunner().invoke(main, ["show", whole, "--json"])
     assert shown.exit_code == 0, shown.output
     assert [name for name in json.loads(shown.output) if name in STEPS] == STEPS
-    said = CliRunner().invoke(main, ["show", whole, "--store", store.url]).output
+    said = CliRunner().invoke(main, ["show", whole]).output
     assert [line.split()[0] for line in said.splitlines()[1:6]] == STEPS
     page = html_report(store, [whole])
     rows = [page.index(f"({step})") for step in ("teacher", "teacher:2", "student", "student:2")]
