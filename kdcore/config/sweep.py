@@ -4,7 +4,9 @@ how they are chosen.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -189,9 +191,12 @@ class SweepConfig:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> SweepConfig:
-        """Read a config back."""
-        axes = tuple(Axis(**{**axis, "values": tuple(axis["values"])}) for axis in given["axes"])
-        return cls(**{**given, "base": ExperimentConfig(**given["base"]), "axes": axes})
+        """Read a config back.
+
+        It is checked once for each process: checking a thousand cells takes a tenth of a second,
+        and whoever watches a sweep reads it at every poll. What it names never changes its meaning.
+        """
+        return _read(json.dumps(given, sort_keys=True))
 
     def describe(self) -> str:
         """Return one line that says what the sweep is."""
@@ -204,6 +209,13 @@ class SweepConfig:
         seeds = "" if self.base.seeds == 1 else f" · {self.base.seeds} seeds each"
         pruned = " · bad ones pruned" if self.prune else ""
         return f"{self.base.dataset} · {varied} · {cells}{seeds}{pruned}"
+
+
+@functools.lru_cache(maxsize=64)
+def _read(text: str) -> SweepConfig:
+    given = json.loads(text)
+    axes = tuple(Axis(**{**axis, "values": tuple(axis["values"])}) for axis in given["axes"])
+    return SweepConfig(**{**given, "base": ExperimentConfig(**given["base"]), "axes": axes})
 
 
 def _read_value(field: str, text: str) -> Any:

@@ -1,0 +1,43 @@
+"""A sweep's config, as it is read back from a store."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
+from kdcore.errors import ConfigError
+
+
+def test_a_stored_sweep_is_checked_once_however_often_it_is_polled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = SweepConfig(
+        ExperimentConfig(labels=101),
+        (Axis("alpha", (0.1, 0.5, 0.9)), Axis("temperature", (1.0, 4.0))),
+    )
+    stored = asked.to_dict()
+    checked: list[dict[str, Any]] = []
+    original = SweepConfig.cell
+
+    def remember(self: SweepConfig, values: Any) -> ExperimentConfig:
+        checked.append(values)
+        return original(self, values)
+
+    monkeypatch.setattr(SweepConfig, "cell", remember)
+    for _ in range(3):
+        assert SweepConfig.from_dict(json.loads(json.dumps(stored))) == asked
+    assert len(checked) == 6, "each cell once, not at each reading"
+    other = {**stored, "axes": [{**stored["axes"][0], "values": [0.2]}]}
+    assert SweepConfig.from_dict(other).axes[0].values == (0.2,)
+
+
+def test_a_stored_sweep_that_is_refused_is_refused_each_time() -> None:
+    stored = SweepConfig(ExperimentConfig(labels=102), (Axis("alpha", (0.1,)),)).to_dict()
+    wrong = {**stored, "base": {**stored["base"], "temperature": -1}}
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="temperature must be above 0, got -1"):
+            SweepConfig.from_dict(wrong)
