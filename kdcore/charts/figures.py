@@ -292,7 +292,7 @@ def _curves(
 ) -> dict[tuple[str, str], dict[int, tuple[Array, Array]]]:
     """Sort the table into (role, split) -> seed -> (x, y), by rising x and without gaps."""
     curves: dict[tuple[str, str], dict[int, tuple[Array, Array]]] = {}
-    if measure not in metrics.columns:
+    if metrics.empty or measure not in metrics.columns:
         return curves
     table = metrics.loc[
         metrics[measure].notna() & metrics[x].notna(), ["role", "split", "seed", x, measure]
@@ -347,6 +347,8 @@ def _bold_lines(
         ((x, y),) = seeds.values()
     else:
         x, y, lower, upper = mean_and_band(list(seeds.values()))
+        if card is MEASURES["accuracy"]:  # an interval may reach past what an accuracy can be
+            lower, upper = np.clip(lower, 0.0, 1.0), np.clip(upper, 0.0, 1.0)
         traces.append(_band(role, style, x, lower, upper))
         if show_seeds:
             tone = colour(style.tone, alpha=0.45)

@@ -41,7 +41,8 @@ def draw(store: Store) -> None:
             follow(_table, SECONDS_BETWEEN_POLLS, key="runs_follow")(store, wanted, live)
         else:
             _table(store, wanted, live)
-        known = set(table["experiment"])
+        # Only what the filters show is acted on: a panel of a row out of sight would surprise.
+        known = set(library.matching(table, **wanted)["experiment"])
         runs_actions.draw(
             store,
             table[

@@ -16,6 +16,7 @@ from kdcore.analysis.results import Curves, example_in_words, examples
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
@@ -49,7 +50,10 @@ def draw_curves(look: Look) -> None:
     """Curves of student and baseline; the teacher's own while there is nothing else."""
     alone, shown = look.once("shown", lambda: _shown(look.curves.metrics))
     config = look.results.config
-    epochs = config.teacher_epochs if alone else config.epochs
+    epochs: float = config.teacher_epochs if alone else config.epochs
+    if (reached := _ended_at(look, shown)) is not None and reached < epochs:
+        st.caption(f"It ended at epoch {reached:.3g} of the {epochs:g} that were planned.")
+        epochs = reached
 
     def chart(measure: str, teacher: float | None = None) -> go.Figure:
         return charts.learning_curves(
@@ -88,6 +92,14 @@ def draw_curves(look: Look) -> None:
         height=270,
         description=f"{names[measure]} over epochs, experiment {look.results.experiment.id}",
     )
+
+
+def _ended_at(look: Look, shown: pd.DataFrame) -> float | None:
+    """Return the epoch at which a run that is neither live nor finished ended, None for others."""
+    status = look.results.status
+    if status.live or status is JobStatus.FINISHED or not len(shown):
+        return None
+    return max(1.0, float(shown["epoch"].max()))
 
 
 def _shown(metrics: pd.DataFrame) -> tuple[bool, pd.DataFrame]:
@@ -131,7 +143,7 @@ def draw_distributions(store: Store, look: Look) -> None:
     )
     left, right = st.columns([1, 0.45], gap="small", vertical_alignment="bottom")
     with left:
-        epoch = _epoch_slider(curves, config)
+        epoch = _epoch_slider(curves, config, ended=not results.status.live)
     log = right.toggle(
         "Log",
         key="train_log",
@@ -152,19 +164,20 @@ def draw_distributions(store: Store, look: Look) -> None:
     )
 
 
-def _epoch_slider(curves: Curves, config: ExperimentConfig) -> int:
+def _epoch_slider(curves: Curves, config: ExperimentConfig, *, ended: bool) -> int:
     """Choose the epoch to replay.
 
     At its end, where it starts, it means the latest, so it follows training by itself.
     """
-    trained = any(role == "student" for role, _ in curves.probes)
+    seen = [max(taken) for (role, _), taken in curves.probes.items() if role == "student" and taken]
+    last = max(1, *seen) if ended and seen else config.epochs
     return st.slider(
         "Student up to epoch",
         0,
-        config.epochs,
-        config.epochs,
-        key=f"train_epoch_{config.epochs}",
-        disabled=not trained,
+        last,
+        last,
+        key=f"train_epoch_{last}",
+        disabled=not seen,
         help="Move it to see how the student came to resemble the teacher.",
     )
 

@@ -46,7 +46,7 @@ def _header(store: Store, sweep: SweepResults) -> None:
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
         with st.container(width="content", gap=None):
-            st.subheader(as_text(sweep.sweep.name or sweep.config.describe()), anchor=False)
+            st.title(as_text(sweep.sweep.name or sweep.config.describe()), anchor=False)
             labels = "all true labels" if base.labels is None else f"{base.labels:,} true labels"
             fixed = (
                 [f"{base.teacher} teaches {base.student}"]

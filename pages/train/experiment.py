@@ -53,7 +53,7 @@ def _header(store: Store, results: Results) -> None:
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
         with st.container(width="content", gap=None):
-            st.subheader(
+            st.title(
                 results.experiment.name
                 or f"{short_name(config.teacher)} teaches {short_name(config.student)}",
                 anchor=False,

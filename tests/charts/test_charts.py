@@ -185,6 +185,7 @@ class TestLearningCurves:
         half = stats.t.ppf(0.975, 2) * rows.sem(axis=1)
         np.testing.assert_allclose(traces["student"].y, rows.mean(axis=1), rtol=1e-6)
         expected = np.concatenate([rows.mean(axis=1) + half, (rows.mean(axis=1) - half)[::-1]])
+        expected = expected.clip(0, 1)  # no accuracy lies outside
         np.testing.assert_allclose(traces["student-band"].y, expected, rtol=1e-5)
         assert traces["student-band"].legendgroup == traces["student"].legendgroup
         assert not any("seed" in uid for uid in traces)
@@ -240,6 +241,23 @@ class TestLearningCurves:
             learning_curves(metrics(), measure="soft_loss").layout.yaxis.title.text
             == "T² × KL divergence (nats), validation"
         )
+
+    @pytest.mark.parametrize("columns", [[], ["accuracy"]])
+    def test_a_run_that_has_measured_nothing_has_an_empty_chart(self, columns: list[str]) -> None:
+        figure = learning_curves(pd.DataFrame(columns=columns), measure="accuracy", end=10)
+        assert figure.layout.annotations[0].text == "No measurements yet"
+
+    def test_a_band_of_accuracy_stays_within_0_and_1(self) -> None:
+        table = metrics(seeds=3)
+        table = table[table["split"] == "validation"].copy()
+        table["accuracy"] = np.where(table["seed"] == table["seed"].min(), 0.9, 1.0)
+        (band,) = [
+            trace
+            for trace in learning_curves(table, measure="accuracy").data
+            if trace.uid == "student-band"
+        ]
+        assert max(band.y) == 1.0
+        assert min(band.y) >= 0.0
 
     @pytest.mark.parametrize("measure", ["accuracy", "loss", "hard_loss", "soft_loss"])
     def test_title_and_axis_say_the_split(self, measure: str) -> None:
