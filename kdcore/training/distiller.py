@@ -4,10 +4,12 @@ teacher's logits.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -20,6 +22,7 @@ from kdcore.losses import (
     kd_loss_per_example,
     soften,
 )
+from kdcore.models.outputs import LogitsReader
 from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
@@ -29,6 +32,8 @@ if keras.config.backend() != "tensorflow":
     )
 
 TARGET_KEYS = {"labels", "teacher_logits"}
+# Beside the logits in what a student answers: its output as it is, and which positions count.
+OUTPUT, MASK = "output", "mask"
 # Here the total is one of the two losses alone.
 ONE_LOSS_ALPHAS = {0.0, 1.0}
 
@@ -66,12 +71,15 @@ class Distiller(keras.Model):
         distiller.fit(x_train, y_train, epochs=3)
         distiller.evaluate(x_test, y_test)
 
-    Both models give logits of shape [batch, classes]. The teacher is frozen (``teacher.trainable =
-    False``) and always called with ``training=False``: no weight and no BatchNorm statistic of it
-    changes. Set ``teacher.trainable = True`` and compile it again to train it later. As a model, a
-    distiller is its student: ``predict`` gives the student's logits. Saved as ``.keras`` it can be
-    reloaded, after ``from kdcore import Distiller``, and trained on; its teacher comes back without
-    an optimizer.
+    Both models give logits of shape [batch, classes], or [batch, ..., classes] where they answer
+    for each position (pixels, tokens): means then run over all positions. Outputs that are
+    probabilities, of a softmax or sigmoid at the end, are turned back into logits, with a warning.
+    A single output stands for two classes, with logits (0, z). The teacher is frozen
+    (``teacher.trainable = False``) and always called with ``training=False``: no weight and no
+    BatchNorm statistic of it changes. Set ``teacher.trainable = True`` and compile it again to
+    train it later. As a model, a distiller is its student: ``predict`` gives the student's logits.
+    Saved as ``.keras`` it can be reloaded, after ``from kdcore import Distiller``, and trained on;
+    its teacher comes back without an optimizer.
 
     **Targets.** ``y`` is the labels, or a dict ``{"labels": ..., "teacher_logits": ...}`` of labels
     and the teacher's logits computed beforehand; then the teacher is never called and may be None.
@@ -93,14 +101,20 @@ class Distiller(keras.Model):
     Args:
         student: the model to train.
         teacher: the model to learn from, or None where all targets carry its logits.
+        output: which of several outputs is meant, by name; both models have it.
         **kwargs: ``name``, ``trainable`` and ``dtype`` of :class:`keras.Model`.
 
     Raises:
-        ModelError: where teacher and student are the same object.
+        ModelError: where teacher and student are the same object, share layers, take inputs of
+            different shapes, or have several outputs of which none was chosen.
     """
 
     def __init__(
-        self, student: keras.Model, teacher: keras.Model | None = None, **kwargs: Any
+        self,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
+        output: str | None = None,
+        **kwargs: Any,
     ) -> None:
         # The student's policy, whatever the global one is: inputs are cast to what the student
         # computes in, and mixed_float16 gets its loss scaling.
@@ -109,10 +123,18 @@ class Distiller(keras.Model):
             raise ModelError(
                 "teacher and student are the same model object: give the student a copy of its own"
             )
+        if teacher is not None:
+            _refuse_shared_layers(student, teacher)
+            _refuse_other_inputs(student, teacher)
         self.student = student
         self.teacher = teacher
+        self.output_name = output
+        self._readers = {"student": LogitsReader(student, "student", output)}
         if teacher is not None:
             teacher.trainable = False
+            self._readers["teacher"] = LogitsReader(teacher, "teacher", output)
+        self._said: set[str] = set()
+        self._say_what_is_undone()
         self.built = student.built
         self.hard_loss_tracker = keras.metrics.Mean(name="hard_loss")
         self.soft_loss_tracker = keras.metrics.Mean(name="soft_loss")
@@ -126,6 +148,7 @@ class Distiller(keras.Model):
         alpha: float = 0.1,
         temperature: float = 3,
         distillation_loss: Any = None,
+        loss: Any = None,
         **kwargs: Any,
     ) -> None:
         """Configure the training.
@@ -145,6 +168,7 @@ class Distiller(keras.Model):
             temperature: above 0.
             distillation_loss: a ``keras.distillation.DistillationLoss``, or a list of them, in
                 place of the soft loss of ``distillation_loss_fn`` and ``temperature``.
+            loss: the hard loss, as plain Keras calls it: the same as ``student_loss_fn``.
             **kwargs: ``jit_compile``, ``steps_per_execution``, ``run_eagerly``, ``auto_scale_loss``
                 and ``weighted_metrics`` of :meth:`keras.Model.compile`.
 
@@ -155,6 +179,11 @@ class Distiller(keras.Model):
         """
         check_alpha(alpha)
         check_temperature(temperature)
+        if loss is not None and student_loss_fn is not None:
+            raise ModelError(
+                "there must be one hard loss, got loss and student_loss_fn: give either"
+            )
+        student_loss_fn = loss if student_loss_fn is None else student_loss_fn
         if self.distribute_strategy.num_replicas_in_sync > 1:
             raise ModelError(
                 "a distiller trains on one device: its means do not reach over several replicas"
@@ -172,6 +201,7 @@ class Distiller(keras.Model):
             self._mix = _Mix(
                 tf.Variable(alpha, dtype=tf.float64), tf.Variable(temperature, dtype=tf.float64)
             )
+        self._own_hard_loss = student_loss_fn is not None
         self.student_loss_fn = keras.losses.get(
             student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
@@ -272,6 +302,41 @@ class Distiller(keras.Model):
         self._temperature = float(temperature)
         self._mix.temperature.assign(temperature)
 
+    def _say_what_is_undone(self) -> None:
+        """Warn once about each model whose probabilities are turned back into logits."""
+        for role, reader in self._readers.items():
+            if role not in self._said and (words := reader.words()):
+                self._said.add(role)
+                warnings.warn(words, stacklevel=3)
+
+    def fit(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Train as :meth:`keras.Model.fit` does, after a check of what both models answer."""
+        self._check_answers(x, y)
+        return super().fit(x, y, *arguments, **named)
+
+    def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Evaluate as :meth:`keras.Model.evaluate` does, after a check of the answers."""
+        self._check_answers(x, y)
+        return super().evaluate(x, y, *arguments, **named)
+
+    def export(self, *arguments: Any, **named: Any) -> Any:
+        """Export the student, as :meth:`keras.Model.export` does."""
+        return self.student.export(*arguments, **named)
+
+    def _check_answers(self, x: Any, y: Any) -> None:
+        """Tell logits from probabilities by the answers to a few examples.
+
+        Data that can only be read once is not touched, and a teacher is not asked whose logits are
+        given.
+        """
+        if not (ops.is_tensor(x) or isinstance(x, np.ndarray)):
+            return
+        for role, reader in self._readers.items():
+            if role == "teacher" and isinstance(y, Mapping):
+                continue
+            reader.learn_from(getattr(self, role)(ops.convert_to_tensor(x[:32]), training=False))
+        self._say_what_is_undone()
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the student's logits, shape [batch, classes]."""
         return self.student(inputs, training=training)
@@ -292,7 +357,7 @@ class Distiller(keras.Model):
         variables = self.trained_variables
         gradients = tape.gradient(scaled_loss, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._logs(x, labels, learnt[LOGITS], sample_weight, losses)
+        return self._logs(x, labels, learnt, sample_weight, losses)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate the student on one batch; return the logs so far."""
@@ -300,7 +365,7 @@ class Distiller(keras.Model):
         labels, taught = self._targets(x, y)
         learnt = self._learnt(x, training=False)
         losses = self._batch_losses(labels, taught, learnt, sample_weight)
-        return self._logs(x, labels, learnt[LOGITS], sample_weight, losses)
+        return self._logs(x, labels, learnt, sample_weight, losses)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -317,8 +382,15 @@ class Distiller(keras.Model):
     def _learnt(self, x: Any, training: bool) -> dict[str, Any]:
         """Return the student's logits, with its tapped features."""
         if self._view_student is None:
-            return {LOGITS: self(x, training=training)}
-        return self._view_student(x, training=training)
+            learnt = {LOGITS: self(x, training=training)}
+        else:
+            learnt = self._view_student(x, training=training)
+        output = self._readers["student"].choose(learnt[LOGITS])
+        mask = getattr(output, "_keras_mask", None)
+        if mask is not None:  # a tensor of its own carries none: losses of Keras would apply it too
+            output = tf.identity(output)
+        logits = self._readers["student"].logits(output)
+        return {**learnt, LOGITS: logits, OUTPUT: output, MASK: mask}
 
     def _targets(self, x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
         """Return labels, and the teacher's logits, cached or computed, with its tapped features.
@@ -337,13 +409,16 @@ class Distiller(keras.Model):
                     "this distiller has no teacher: give it one, or give the teacher's logits with the labels, "
                     'y={"labels": ..., "teacher_logits": ...} (for evaluation and validation data too)'
                 )
-            return labels, self._view_teacher(x, training=False)
+            taught = self._view_teacher(x, training=False)
+            reader = self._readers["teacher"]
+            return labels, {**taught, LOGITS: reader.logits(reader.choose(taught[LOGITS]))}
         return labels, {LOGITS: teacher_logits}
 
     def _batch_losses(
         self, labels: Any, taught: Mapping[str, Any], learnt: Mapping[str, Any], sample_weight: Any
     ) -> _Losses:
-        hard, labelled = self._hard_loss(labels, learnt[LOGITS], sample_weight)
+        hard, labelled = self._hard_loss(labels, learnt, sample_weight)
+        sample_weight = _with_mask(sample_weight, learnt[MASK])
         curves: dict[str, Any] = {}
         if self.distillation_losses:
             soft, curves = self._sum_of_losses(labels, taught, learnt, sample_weight)
@@ -358,13 +433,18 @@ class Distiller(keras.Model):
             )
         return _Losses(total, hard, soft, labelled, curves)
 
-    def _hard_loss(self, labels: Any, student_logits: Any, sample_weight: Any) -> tuple[Any, Any]:
-        """Return the mean loss over the labelled rows, and their number."""
-        rows = ops.cast(ops.shape(student_logits)[0], keras.config.floatx())
+    def _hard_loss(
+        self, labels: Any, learnt: Mapping[str, Any], sample_weight: Any
+    ) -> tuple[Any, Any]:
+        """Return the mean loss over the labelled rows or positions, and their number."""
+        student_logits = learnt[LOGITS]
+        rows = ops.cast(_count(student_logits), keras.config.floatx())
         mask = _labelled_rows(labels, student_logits)
         weights, labelled = sample_weight, rows
         if mask is not None:
             mask = ops.cast(mask, keras.config.floatx())
+            if learnt[MASK] is not None:  # padding is not labelled, whatever its label
+                mask = mask * ops.reshape(ops.cast(learnt[MASK], mask.dtype), ops.shape(mask))
             labelled = ops.sum(mask)
             # Keras divides the weighted sum by all rows; rows / labelled makes of it the mean over
             # the labelled ones. Where all are labelled the weights are exactly 1, and the loss is
@@ -373,7 +453,12 @@ class Distiller(keras.Model):
             if sample_weight is not None:
                 weights = weights * _per_row(sample_weight, mask)
             labels = ops.maximum(labels, 0)
-        hard = _reduce(self.student_loss_fn, "student_loss_fn", labels, student_logits, weights)
+        outputs = student_logits
+        if self._own_hard_loss and not getattr(self.student_loss_fn, "from_logits", False):
+            outputs = learnt[OUTPUT]  # the loss knows what the model gives
+        elif self._own_hard_loss and learnt[OUTPUT].shape[-1] == 1:
+            outputs = student_logits[..., 1:]  # one logit, where the loss is one of two classes
+        hard = _reduce(self.student_loss_fn, "student_loss_fn", labels, outputs, weights)
         return ops.cast(hard, keras.config.floatx()), labelled
 
     def _sum_of_losses(
@@ -416,15 +501,19 @@ class Distiller(keras.Model):
         )
 
     def _logs(
-        self, x: Any, labels: Any, student_logits: Any, sample_weight: Any, losses: _Losses
+        self, x: Any, labels: Any, learnt: Mapping[str, Any], sample_weight: Any, losses: _Losses
     ) -> dict[str, Any]:
-        rows = ops.shape(student_logits)[0]
+        rows = ops.shape(learnt[LOGITS])[0]
         self._loss_tracker.update_state(losses.total, sample_weight=rows)
         self.hard_loss_tracker.update_state(losses.hard, sample_weight=losses.labelled)
         self.soft_loss_tracker.update_state(losses.soft, sample_weight=rows)
         for name, value in losses.curves.items():
             self._curve_trackers[name].update_state(value, sample_weight=rows)
-        return self.compute_metrics(x, labels, student_logits, sample_weight)
+        answers = learnt[LOGITS]
+        if learnt[OUTPUT].shape[-1] == 1:  # as metrics of two classes know answers
+            answers = ops.softmax(answers, axis=-1)[..., 1:]
+        sample_weight = _with_mask(sample_weight, learnt[MASK])
+        return self.compute_metrics(x, labels, answers, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Return student and teacher, serialised, with the model's own settings."""
@@ -434,7 +523,8 @@ class Distiller(keras.Model):
             # Without its optimizer, which Keras would build for no variable at all, frozen as the
             # teacher is.
             teacher = {**serialize(self.teacher), "compile_config": None}
-        return {**super().get_config(), "student": serialize(self.student), "teacher": teacher}
+        own = {"student": serialize(self.student), "teacher": teacher, "output": self.output_name}
+        return {**super().get_config(), **own}
 
     @classmethod
     def from_config(
@@ -503,10 +593,54 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
             raise ModelError(
                 f'targets as a dict must have the keys "labels" and "teacher_logits", got {sorted(y)}'
             )
-        return y["labels"], y["teacher_logits"]
+        return _numbers(y["labels"]), y["teacher_logits"]
     if y is None:
         raise ModelError("distillation needs labels: give -1 for each row that has no true label")
-    return y, None
+    return _numbers(y), None
+
+
+def _numbers(labels: Any) -> Any:
+    """Return labels as they are, truth values as the numbers 0 and 1."""
+    is_truth = keras.backend.standardize_dtype(labels.dtype) == "bool"
+    return ops.cast(labels, "int32") if is_truth else labels
+
+
+def _count(logits: Any) -> Any:
+    """Return how many rows of logits [..., classes] there are, positions of an example included."""
+    return ops.prod(ops.shape(logits)[:-1]) if len(logits.shape) > 2 else ops.shape(logits)[0]
+
+
+def _with_mask(sample_weight: Any, mask: Any) -> Any:
+    """Return weights that leave masked positions out of the mean, [batch, ...]."""
+    if mask is None:
+        return sample_weight
+    mask = ops.cast(mask, keras.config.floatx())
+    weights = mask * ops.divide_no_nan(ops.cast(ops.size(mask), mask.dtype), ops.sum(mask))
+    return weights if sample_weight is None else weights * _per_row(sample_weight, weights)
+
+
+def _refuse_shared_layers(student: keras.Model, teacher: keras.Model) -> None:
+    mine = {id(variable): variable for variable in student.trainable_variables}
+    shared = [v.path for v in teacher.variables if id(v) in mine]
+    if shared:
+        names = ", ".join(dict.fromkeys(path.split("/")[0] for path in shared))
+        raise ModelError(
+            "teacher and student must not share layers, since the teacher's are frozen, got "
+            f"{names} in both: give the student copies"
+        )
+
+
+def _refuse_other_inputs(student: keras.Model, teacher: keras.Model) -> None:
+    """Raise ModelError where both models say what they take, and it is not the same."""
+    shapes: list[Any] = [getattr(model, "input_shape", None) for model in (teacher, student)]
+    if not all(isinstance(shape, tuple) and None not in shape[1:] for shape in shapes):
+        return
+    if shapes[0][1:] != shapes[1][1:]:
+        of_teacher, of_student = (" × ".join(map(str, shape[1:])) for shape in shapes)
+        raise ModelError(
+            f"teacher and student must take the same inputs, got {of_teacher} for the teacher and "
+            f"{of_student} for the student"
+        )
 
 
 def _labelled_rows(labels: Any, logits: Any) -> Any:
@@ -521,7 +655,12 @@ def _labelled_rows(labels: Any, logits: Any) -> Any:
 
 
 def _per_row(sample_weight: Any, rows: Any) -> Any:
-    return ops.reshape(ops.cast(sample_weight, rows.dtype), ops.shape(rows))
+    """Return weights in the shape of ``rows``, [batch] or [batch, ...]."""
+    weights = ops.cast(sample_weight, rows.dtype)
+    if len(rows.shape) > 1 and len(weights.shape) == 1:
+        weights = ops.reshape(weights, (-1, *[1] * (len(rows.shape) - 1)))
+        return ops.broadcast_to(weights, ops.shape(rows))
+    return ops.reshape(weights, ops.shape(rows))
 
 
 def _reduce(loss_fn: Any, field: str, targets: Any, outputs: Any, weights: Any) -> Any:
