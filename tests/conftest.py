@@ -25,6 +25,45 @@ from tests.support.postgres import PostgresServer, find_program
 expect.set_options(timeout=15_000)  # the machine may be busy
 
 
+# What makes a test slow: these fixtures start a browser, a server or a worker, or train a store.
+SLOW_FIXTURES = {
+    "chromium",
+    "engine",
+    "page",
+    "postgres",
+    "serve",
+    "swept_store_file",
+    "trained_store_file",
+}
+# And these files, which start processes or train a good deal by themselves.
+SLOW_FILES = (
+    "tests/cli/",
+    "tests/engine/test_experiment.py",
+    "tests/engine/test_faults.py",
+    "tests/engine/test_ray.py",
+    "tests/methods/",
+    "tests/models/",
+    "tests/pages/",
+    "tests/storage/test_migrations.py",
+    "tests/storage/test_own_data.py",
+    "tests/sweeps/",
+    "tests/takeaway/",
+    "tests/test_package.py",
+    "tests/test_readme.py",
+    "tests/training/",
+    "tests/work/",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that `make test-fast` runs."""
+    for item in items:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if not fixtures & SLOW_FIXTURES and not path.startswith(SLOW_FILES):
+            item.add_marker("fast")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store of one test's own.

@@ -5,21 +5,35 @@ An engine starts and ends the processes; what they do and how it went is in the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from kdcore.engine.workers import is_alive, kill_overdue, mark_interrupted
+from kdcore.errors import TransitionError
 from kdcore.installation import ROOT, data_folder
-from kdcore.storage.schema import Pool, Worker
+from kdcore.storage.schema import JobStatus, Pool, Worker
 from kdcore.storage.store import Store, new_id
 
 # However many tabs and commands tend an engine, it polls no more often than this.
 SECONDS_BETWEEN_POLLS = 0.5
+# Workers that end while they import what they need are not started more often than this.
+MOST_FAILED_STARTS = 3
+
+
+class _Started(NamedTuple):
+    """A worker process that this engine started."""
+
+    process: subprocess.Popen[bytes]
+    worker_id: str
+    log: Path
 
 
 class LocalEngine:
@@ -37,12 +51,15 @@ class LocalEngine:
         self.store = store
         self.most_workers = workers or max(1, os.cpu_count() or 1)
         self.idle_seconds = idle_seconds
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[_Started] = []
+        self._failed_starts = 0
+        self._one_has_started = False
         self._polled_at = float("-inf")
 
     def submit(self, job_id: str) -> None:
         """See to it that a queued job gets a worker."""
         self._polled_at = float("-inf")
+        self._failed_starts = 0
         self.tend()
 
     def warm(self) -> None:
@@ -67,20 +84,58 @@ class LocalEngine:
         if time.monotonic() - self._polled_at < SECONDS_BETWEEN_POLLS:
             return
         self._polled_at = time.monotonic()
-        for process in self._started:
-            process.poll()  # collect exit codes: a killed child is a zombie until then
-        self._started = [process for process in self._started if process.returncode is None]
+        self._collect_ended()
         kill_overdue(self.store)
         mark_interrupted(self.store)
+        if self._failed_starts >= MOST_FAILED_STARTS:
+            return
         live = self._live_workers()
         for pool, jobs in self.store.waiting().items():
             alike = [worker for worker in live if worker.pool == pool]
             idle = sum(worker.state != "busy" for worker in alike)
-            for _ in range(min(jobs - idle, self.most_workers - len(alike))):
+            wanted = min(jobs - idle, self.most_workers - len(alike))
+            for _ in range(min(wanted, self._starts_left())):
                 self._start_worker(pool)
 
     def close(self) -> None:
         """Nothing to release: workers leave by themselves when they have been idle for long."""
+
+    def _starts_left(self) -> int:
+        """Return how many workers may be started: few, until one has shown that it can."""
+        if self._one_has_started:
+            return self.most_workers
+        return max(0, MOST_FAILED_STARTS - self._failed_starts - len(self._started))
+
+    def _collect_ended(self) -> None:
+        """Collect exit codes, and give up after some workers in a row that could not even start."""
+        states = {worker.id: worker.state for worker in self.store.workers()}
+        ended = []
+        for started in self._started:
+            started.process.poll()  # a killed child is a zombie until then
+            if states.get(started.worker_id) in ("idle", "busy"):
+                self._failed_starts, self._one_has_started = 0, True
+            if started.process.returncode is not None:
+                ended.append(started)
+        self._started = [started for started in self._started if started not in ended]
+        for started in ended:
+            code = started.process.returncode
+            if code > 0 and states.get(started.worker_id, "starting") == "starting":
+                self._failed_starts += 1
+                self._one_has_started = False
+                if self._failed_starts == MOST_FAILED_STARTS:
+                    self._give_up(started.log)
+
+    def _give_up(self, log: Path) -> None:
+        """End the jobs that wait for a worker which cannot start, and say its last words."""
+        words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        error = (
+            f"no worker could start, tried {MOST_FAILED_STARTS} times; its last words were: "
+            f"{words[-1] if words else 'none'}. All of them are in {log.name}, in the folder "
+            f"{log.parent.name} of KD Lab's data. Resume tries again"
+        )
+        for job in self.store.jobs(JobStatus.QUEUED):
+            with contextlib.suppress(TransitionError):  # somebody else was faster
+                self.store.finish(job.id, JobStatus.STOPPED, error=error)
 
     def _live_workers(self) -> list[Worker]:
         return [worker for worker in self.store.workers() if is_alive(worker)]
@@ -98,10 +153,16 @@ class LocalEngine:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # The URL may hold a password, which a list of processes must not show.
-                env={**os.environ, "PYTHONPATH": python_path, "KD_STORE": self.store.url},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": python_path,
+                    # The URL may hold a password, which a list of processes must not show.
+                    "KD_STORE": self.store.url,
+                    # Workers train with TensorFlow, whatever else a user's Keras runs on.
+                    "KERAS_BACKEND": "tensorflow",
+                },
             )
-        self._started.append(process)
+        self._started.append(_Started(process, worker_id, log))
         # Registered here already: until the process registers itself, nobody must start another in
         # its place.
         now = time.time()

@@ -243,7 +243,7 @@ class RayEngine:
             runtime_env={
                 "py_modules": [str(ROOT / "kdcore")],
                 "excludes": ["__pycache__"],
-                "env_vars": {"KD_STORE": self.store.url},
+                "env_vars": {"KD_STORE": self.store.url, "KERAS_BACKEND": "tensorflow"},
             },
             metadata={
                 "kdlab_store": self._store_key,

@@ -13,7 +13,9 @@ from pydantic_core import PydanticCustomError
 from kdcore.methods.base import Batch, Loss, Method, Term
 from kdcore.settings import alpha_setting, setting, temperature_setting, weight_setting
 
-_PAIRS = re.compile(r"[^:,\s]+:[^:,\s]+(,[^:,\s]+:[^:,\s]+)*")
+# Names of layers as Keras makes them, which begin with a letter, a digit or an underscore.
+_NAME = r"\w[\w./-]*"
+_PAIRS = re.compile(rf"{_NAME}:{_NAME}(,{_NAME}:{_NAME})*")
 
 
 def _check_pairs(text: str) -> str:

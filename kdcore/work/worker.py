@@ -11,6 +11,8 @@ import time
 # share one.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+# Whatever the user's own Keras runs on.
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import click
 
@@ -27,6 +29,16 @@ from kdcore.storage.store import Store, default_url
 
 SECONDS_BETWEEN_POLLS = 0.1
 SECONDS_UNTIL_PLACE_IS_LEFT = 2.0
+
+
+def _pin_keras() -> None:
+    """Set what training depends on, whatever the user's keras.json says."""
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
 
 
 @click.command()
@@ -54,8 +66,9 @@ def main(
     store = Store(store_url, patience=SECONDS_OF_PATIENCE)
     with Pulse(store, this_worker(worker_id, host, pool)) as pulse:
         end_gracefully(pulse)
-        import kdcore.work.experiment  # noqa: F401  the slow import, once, before the first job is waited for
+        import kdcore.work.experiment  # noqa: F401  the slow import, once, before the first job
 
+        _pin_keras()
         idle_since, limit = time.monotonic(), idle_seconds
         pulse.state("idle")
         while not pulse.ending and time.monotonic() - idle_since < limit:

@@ -26,8 +26,8 @@ from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_POLLS = 0.4
-KINDS = ["npz", "zip", "csv", "parquet"]
-TABLES = (".csv", ".parquet")
+KINDS = ["npz", "zip", "csv", "tsv", "txt", "parquet"]
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
 def draw(store: Store) -> None:
@@ -79,7 +79,7 @@ def _begin(store: Store) -> None:
         st.markdown(
             "- `.npz`: `x_train`, `y_train`, `x_test`, `y_test`, or `x`, `y`, which are then divided\n"
             "- `.zip` of images in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
-            "- `.csv` or `.parquet`: features, and a column of classes"
+            "- `.csv`, `.tsv`, `.txt` or `.parquet`: features, and a column of classes"
         )
     rows = user_data.versions(store)
     st.subheader("In the store", anchor=False)
@@ -306,6 +306,9 @@ def _options_now(job: Job, report: Report | None) -> DataOptions:
 
     if f"data_label_{job.id}" in st.session_state:
         values["label"] = field("label") or None
+    for name in ("keep", "drop"):
+        if f"data_columns_to_{name}_{job.id}" in st.session_state:
+            values[name] = tuple(field(f"columns_to_{name}"))
     if f"data_height_{job.id}" in st.session_state:
         high, wide = field("height"), field("width")
         chosen = (int(high), int(wide)) if high and wide else None
@@ -396,6 +399,8 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
             key=f"data_drop_{job.id}",
             help="Leave out training examples that are in the test part too, and repeats.",
         )
+    if table and report is not None:
+        _column_choices(job, before, report)
     try:
         return _options_now(job, report)
     except ConfigError as error:
@@ -463,3 +468,27 @@ def _show_dataset(store: Store, key: str) -> None:
         )
     dataset_card(row.key)  # known from here on, whichever process added it
     show_report(store, Report(**row.report), f"{row.manifest['prefix']}/preview")
+
+
+def _column_choices(job: Job, before: DataOptions, report: Report) -> None:
+    """Draw which columns of a table are features: those left out can be kept, others left out."""
+    features = [name for name in report.feature_names if name not in before.keep]
+    left, right = st.columns(2)
+    with left:
+        st.multiselect(
+            "Leave out columns",
+            [*features, *(name for name in before.drop if name not in features)],
+            list(before.drop),
+            key=f"data_columns_to_drop_{job.id}",
+            help="What is known only once the answer is known must not be a feature.",
+        )
+    doubtful = [*before.keep, *(name for name in report.ignored if name not in before.keep)]
+    if doubtful:
+        with right:
+            st.multiselect(
+                "Keep although they look like row numbers or the answer",
+                doubtful,
+                list(before.keep),
+                key=f"data_columns_to_keep_{job.id}",
+                help="They were left out; the report says why.",
+            )

@@ -44,7 +44,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
 def end_workers(engine: LocalEngine) -> None:
     for worker in engine.store.workers():
         terminate_group(worker.pid)
-    for process in engine._started:
+    for process, *_ in engine._started:
         process.wait(10)
 
 

@@ -62,7 +62,7 @@ def engine(store: Store) -> Iterator[LocalEngine]:
 
 
 def end_workers(engine: LocalEngine) -> None:
-    for process in engine._started:
+    for process, *_ in engine._started:
         terminate_group(process.pid)
         process.wait(10)
 

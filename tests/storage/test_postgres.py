@@ -181,7 +181,7 @@ def test_a_crash_of_the_server_under_a_live_experiment_costs_nothing(
     finally:
         for worker in store.workers():
             terminate_group(worker.pid)
-        for process in engine._started:
+        for process, *_ in engine._started:
             process.wait(10)
     job = store.job(experiment)
     assert (job.status, job.attempts) == ("finished", 1), (job.error, job.traceback)
