@@ -33,7 +33,7 @@ def candidates_command(store_url: str, try_them: bool, as_json: bool, **given: A
 
     Suggest three to try.
     """
-    config = ExperimentConfig().replace(
+    config = ExperimentConfig(
         **{key: read_setting(key, value) for key, value in given.items() if value is not None}
     )
     store = Store(store_url)

@@ -88,12 +88,11 @@ def train(
     """
     require(not (config_file and like), "like", "left out where --config is given", like)
     store = Store(store_url)
-    base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
+    base = ExperimentConfig.from_json(config_file.read()) if config_file else None
     if like is not None:
         base = ExperimentConfig(**store.experiment(like).config)
-    config = base.replace(
-        **{key: read_setting(key, value) for key, value in given.items() if value is not None}
-    )
+    settings = {key: read_setting(key, value) for key, value in given.items() if value is not None}
+    config = ExperimentConfig(**settings) if base is None else base.replace(**settings)
     # The workers of a command leave when the command's work is done.
     engine = make_engine(store, idle_seconds=2.0)
     experiment_id = store.create(config, name=name, reuse=reuse)

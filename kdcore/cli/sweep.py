@@ -117,7 +117,7 @@ def sweep(
         sweep_id = sweeps.get(store, resumed).id
         sweeps.resume(store, engine, sweep_id)
     else:
-        base = ExperimentConfig.from_json(config_file.read()) if config_file else ExperimentConfig()
+        base = ExperimentConfig.from_json(config_file.read()) if config_file else None
         config = _read(base, given, strategy, trials, prune)
         click.echo(str(sweep_speed.estimate(store, config, engine.most_workers)), err=True)
         if extended is None:
@@ -137,7 +137,11 @@ def sweep(
 
 
 def _read(
-    base: ExperimentConfig, given: dict[str, str | None], strategy: str, trials: int, prune: bool
+    base: ExperimentConfig | None,
+    given: dict[str, str | None],
+    strategy: str,
+    trials: int,
+    prune: bool,
 ) -> SweepConfig:
     """Make the sweep of the options: what lists values or a range varies, the rest belongs to all
     cells.
@@ -156,7 +160,8 @@ def _read(
             Axis("temperature", (1.0, 2.0, 4.0, 8.0, 16.0)),
         ]
         axes = [axis for axis in axes if axis.field not in fixed]
-    return SweepConfig(base.replace(**fixed), tuple(axes), strategy, trials, prune)  # type: ignore[arg-type]
+    shared = ExperimentConfig(**fixed) if base is None else base.replace(**fixed)
+    return SweepConfig(shared, tuple(axes), strategy, trials, prune)  # type: ignore[arg-type]
 
 
 def _follow(store: Store, engine: Engine, sweep_id: str) -> None:

@@ -33,6 +33,7 @@ from pydantic_core import PydanticCustomError
 from kdcore.config import plan as plans
 from kdcore.config.catalog import (
     OWN,
+    DatasetCard,
     dataset_card,
     dataset_key,
     model_key,
@@ -246,6 +247,7 @@ class ExperimentConfig(BaseModel):
             if refused:
                 raise ConfigError(*refused)
             values, problems = lift(values)
+            values = _with_label_budget(values)
         try:
             config = handler(values)
         except ValidationError as error:
@@ -567,6 +569,31 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     return [(rule, Words(received)) for rule, received in found]
 
 
+def label_budget(card: DatasetCard, training_examples: int | None = None) -> int:
+    """Return how many labels to begin with on a dataset: some ten a class, a twentieth of many."""
+    examples = min(card.training_examples, training_examples or card.training_examples)
+    return min(examples, max(10 * len(card.class_names), examples // 20))
+
+
+def _with_label_budget(values: dict[str, Any]) -> dict[str, Any]:
+    """Give settings without a label budget one that fits their data.
+
+    The default of 100 is that of the digits; no message names a number that nobody typed.
+    """
+    if "labels" in values:
+        return values
+    examples = values.get("training_examples")
+    known = examples if isinstance(examples, int) and examples > 0 else None
+    dataset = values.get("dataset", "digits")
+    if dataset == "digits":
+        return {**values, "labels": min(100, known or 100)}
+    try:
+        card = dataset_card(dataset)
+    except (ConfigError, TypeError):  # refused as what it is
+        return values
+    return {**values, "labels": label_budget(card, known)}
+
+
 PRESETS: dict[str, ExperimentConfig] = {
     "Few labels (digits)": ExperimentConfig(),
     "The Keras example (MNIST)": ExperimentConfig(
@@ -609,13 +636,12 @@ def starting_config(dataset: str) -> ExperimentConfig:
     They are a start, not a recommendation. Raises ConfigError for an unknown dataset.
     """
     card = dataset_card(dataset)
-    classes, examples = len(card.class_names), card.training_examples
-    labels = min(examples, max(10 * classes, examples // 20))
+    examples = card.training_examples
     models = ("mlp-64", "mlp-8") if card.kind == "table" else ("conv-64-128", "conv-8-16")
     epochs = 20 if examples <= 5_000 else 5
     return ExperimentConfig(
         dataset=dataset,
-        labels=labels,
+        labels=label_budget(card),
         teacher=models[0],
         student=models[1],
         epochs=epochs,

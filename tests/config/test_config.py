@@ -165,3 +165,13 @@ def test_settings_that_came_later_leave_older_experiments_as_they_were() -> None
     assert ExperimentConfig(augmentation="flips").fingerprint(
         "baseline"
     ) != ExperimentConfig().fingerprint("baseline")
+
+
+def test_a_label_budget_that_nobody_typed_fits_the_data() -> None:
+    assert ExperimentConfig().labels == 100
+    assert ExperimentConfig(training_examples=60).labels == 60
+    assert ExperimentConfig(dataset="mnist").labels == 2750
+    assert ExperimentConfig(dataset="mnist", training_examples=1000).labels == 100
+    assert ExperimentConfig(dataset="mnist", labels=None).labels is None
+    with pytest.raises(ConfigError, match=r"labels must be from 10 .* got 5$"):
+        ExperimentConfig(dataset="mnist", labels=5)
