@@ -20,7 +20,7 @@ def hardware(monkeypatch: pytest.MonkeyPatch, flags: str = "", gpus: tuple = ())
 @pytest.mark.parametrize(
     ("flags", "gpus", "policy", "word"),
     [
-        ("sse avx512f", (), "float32", "no bfloat16"),
+        ("sse avx512f", (), "float32", "no known bfloat16"),
         ("sse amx_bf16 avx512_bf16", (), "mixed_bfloat16", "AMX-BF16"),
         ("sse avx512_bf16", (), "mixed_bfloat16", "AVX512-BF16"),
         ("", (AMPERE,), "mixed_bfloat16", "A100"),
