@@ -148,11 +148,16 @@ def prefill(config: ExperimentConfig) -> None:
 
 
 def method_words(method: type[Method]) -> None:
-    """Say what a method does: in words, as an equation, what it needs, and where it is from."""
-    st.caption(method.summary)
-    if method.equation:
-        st.latex(method.equation)
-    st.caption(f"Needs: {method.needs} Paper: {method.paper}.")
+    """Say what a method does: in words, as an equation, what it needs, and where it is from.
+
+    In a panel of its own, which is wide enough for an equation.
+    """
+    with st.popover("What it does", icon=":material/function:", width="stretch"):
+        st.markdown(method.summary)
+        if method.equation:
+            st.latex(method.equation)
+        st.caption(f"Needs: {method.needs}")
+        st.caption(f"Paper: {method.paper}.")
 
 
 def choices(name: str, value: str, dataset: str) -> dict[str, str]:
