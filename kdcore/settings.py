@@ -5,14 +5,47 @@ Configs and methods are made of such settings; form, command line, tables and re
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 # What stands for a setting that older configs never lacked.
 ALWAYS_THERE = "kdcore: always there"
+
+
+class Part(BaseModel):
+    """A part of a config that is one of several kinds, each with settings of its own: its fields.
+
+    A config has its settings beside all others; the part's own value is the kind's name.
+    """
+
+    model_config = FROZEN
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+
+    @classmethod
+    def setting_names(cls) -> tuple[str, ...]:
+        """Return the names of its settings."""
+        return tuple(cls.model_fields)
+
+    def values(self) -> dict[str, Any]:
+        """Return its settings by name."""
+        return {name: getattr(self, name) for name in self.setting_names()}
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values for settings of the experiment that were not ``given``."""
+        return {}
+
+
+def listed(text: str) -> list[str]:
+    """Return the names in a setting that takes several, with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def setting(

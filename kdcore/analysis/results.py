@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import select
 
+from kdcore import plans
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
-from kdcore.config import plan as plans
 from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig, role_settings, stored_setting, taught_at
 from kdcore.errors import StoreError, require
@@ -289,10 +289,11 @@ def soften(
         f"between {seeds[0]} and {seeds[-1]}, the seeds of the experiment",
         seed,
     )
+    once = {step.name: step.seed is not None for step in plans.plan_of(config).steps}
     trained = {
         link.role: run
         for link, run in results.stand_ins()
-        if run.finished_at and (link.role == "teacher" or link.seed == seed)
+        if run.finished_at and (once[link.step] or link.seed == seed)
     }
     if "teacher" not in trained:
         raise StoreError(

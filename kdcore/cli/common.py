@@ -15,10 +15,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from kdcore.config.experiment import all_settings
+from kdcore.config.experiment import PARTS, all_settings
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, KDLabError
-from kdcore.methods import METHODS
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
@@ -48,7 +47,7 @@ def _metavar(annotation: Any) -> str:
 
 
 class SettingsCommand(click.Command):
-    """A command with one option for every setting, those of methods included that a module of
+    """A command with one option for every setting, those of methods and plans included that a module of
     ``KD_PLUGINS`` has registered by the time the command is called.
     """
 
@@ -64,18 +63,19 @@ def _option(name: str) -> click.Option:
     everywhere.
     """
     field = all_settings()[name]
-    default = field.default.name if name == "method" else field.default
+    default = field.default.name if name in PARTS else field.default
     shown = "all" if default is None else str(default)
-    of_methods = {
-        method.name: method.model_fields[name].default
-        for method in METHODS.values()
-        if name in method.model_fields
+    of_kinds = {
+        kind.name: kind.model_fields[name].default
+        for kinds in PARTS.values()
+        for kind in kinds.known.values()
+        if name in kind.model_fields
     }
-    if of_methods:
-        shown = ", ".join(f"{value} ({method})" for method, value in of_methods.items())
+    if of_kinds:
+        shown = ", ".join(f"{value} ({kind})" for kind, value in of_kinds.items())
     description = field.description
-    if name == "method":
-        description = f"{description} One of {', '.join(METHODS)}."
+    if name in PARTS:
+        description = f"{description} One of {', '.join(PARTS[name].known)}."
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         default=None,

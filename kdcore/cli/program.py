@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kdcore import plans
 from kdcore.analysis.results import soften as soften_report
 from kdcore.analysis.results import summary
 from kdcore.analysis.temperature import format_percent
@@ -22,7 +23,6 @@ from kdcore.cli.predict import predict_command
 from kdcore.cli.report import report
 from kdcore.cli.reproduce import reproduce_command
 from kdcore.cli.sweep import sweep
-from kdcore.config import plan as plans
 from kdcore.config.catalog import load_plugins
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.choice import make_engine

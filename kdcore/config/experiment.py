@@ -15,7 +15,8 @@ import hashlib
 import json
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -30,7 +31,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from kdcore.config import plan as plans
+from kdcore import plans
 from kdcore.config.catalog import (
     OWN,
     DatasetCard,
@@ -44,11 +45,15 @@ from kdcore.config.catalog import (
 from kdcore.errors import ConfigError, Problem, Words
 from kdcore.methods import METHODS, Method, find
 from kdcore.methods.logits import Logits
-from kdcore.settings import ALWAYS_THERE, FROZEN, setting, words_of
+from kdcore.plans import PLANS, PlanKind
+from kdcore.plans import find as find_plan
+from kdcore.plans.distil import Distil
+from kdcore.settings import ALWAYS_THERE, FROZEN, Part, listed, setting, words_of
 
 Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
 StudentStart = Literal["fresh", "file"]
 Precision = Literal["auto", "float32", "bfloat16"]
+LabelBudgetFor = Literal["student", "everyone"]
 
 
 def _known(check: Any) -> AfterValidator:
@@ -72,7 +77,7 @@ def _known(check: Any) -> AfterValidator:
 DatasetName = Annotated[str, _known(dataset_key)]
 ModelName = Annotated[str, _known(model_key)]
 
-# What each role's result depends on in the plain plan (kdcore.config.plan works it out), for a
+# What each role's result depends on in the plain plan (kdcore.plans.steps works it out), for a
 # student beside its method's settings: see role_settings.
 TEACHER_FIELDS = (*plans.OF_DATA, *plans.OF_TEACHER)
 BASELINE_FIELDS = (*plans.OF_DATA, *plans.OF_LEARNER)
@@ -134,6 +139,21 @@ class ExperimentConfig(BaseModel):
         "How the teacher teaches; each method has settings of its own.",
         "method",
         older="logits",
+    )
+    plan: PlanKind = setting(
+        Distil(),
+        "Plan",
+        "Who teaches whom; each plan has settings of its own.",
+        "plan",
+        older="distil",
+    )
+    label_budget_for: LabelBudgetFor = setting(
+        "student",
+        "Whose label budget",
+        "student: the teacher knows all true labels. everyone: the teacher, too, knows no more "
+        "than the budget.",
+        "plan",
+        older="student",
     )
     batch_size: int = setting(
         32, "Batch size", "Examples per training step.", "training", ge=1, le=65_536
@@ -282,6 +302,7 @@ class ExperimentConfig(BaseModel):
         elif self.augmentation == "randaugment" and card.input_shape[-1] != 3:
             rule = f"flips, shifts or none for grey images ({short_name(self.dataset)}): RandAugment changes colours"
             problems.append(Problem("augmentation", rule, self.augmentation))
+        problems += self._plan_problems()
         problems += self.method.problems(
             short_name(self.dataset), classes, card.kind == "images", self.batch_size
         )
@@ -296,12 +317,35 @@ class ExperimentConfig(BaseModel):
             )
         return problems
 
+    def _plan_problems(self) -> list[Problem]:
+        problems = self.plan.problems(self)
+        for setting_name, text in self.plan.networks().items():
+            for network in listed(text):
+                try:
+                    model_key(network)
+                except ConfigError as error:
+                    problems.append(Problem(setting_name, error.problems[0].rule, network))
+                    continue
+                problems += [
+                    Problem(setting_name, rule, received)
+                    for rule, received in _misfits(network, self.dataset)
+                ]
+        own = own_model(self.teacher)
+        if self.label_budget_for == "everyone" and own is not None and own.kind == "file":
+            rule = "student: nobody knows which labels a trained model of your own has seen"
+            problems.append(Problem("label_budget_for", rule, self.label_budget_for))
+        return problems
+
     @model_serializer(mode="wrap")
     def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write the method's name and its settings beside all others, in the order of
+        """Write each part's kind and its settings beside all others, in the order of
         :func:`all_settings`.
         """
-        return {**_expanded(handler(self), self.method)}
+        flat: dict[str, Any] = {}
+        for name, value in handler(self).items():
+            part = getattr(self, name)
+            flat |= {name: part.name, **part.values()} if name in PARTS else {name: value}
+        return flat
 
     @property
     def alpha(self) -> float:
@@ -315,11 +359,11 @@ class ExperimentConfig(BaseModel):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a setting by name, ``default`` for one that its method does not have."""
-        if name == "method":
-            return self.method.name
+        if name in PARTS:
+            return getattr(self, name).name
         if name in type(self).model_fields:
             return getattr(self, name)
-        return self.method.values().get(name, default)
+        return {**self.plan.values(), **self.method.values()}.get(name, default)
 
     @property
     def answers_live(self) -> bool:
@@ -328,16 +372,22 @@ class ExperimentConfig(BaseModel):
         the images that the student sees.
         """
         needed = self.method.needs.teacher
-        return needed == "features" or (needed == "logits" and self.augmentation != "none")
+        if needed == "features":
+            return True
+        changed = self.augmentation != "none" and not self.plan.clean_answers
+        return needed == "logits" and changed
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, checked like any other config.
 
-        Another method begins with its own settings where ``changes`` does not name them.
+        Another method or plan begins with its own settings where ``changes`` does not name them.
         """
         values = self.model_dump()
-        if method_name(changes.get("method", self.method)) != self.method.name:
-            values = {name: values[name] for name in values if name in type(self).model_fields}
+        for name in PARTS:
+            part = getattr(self, name)
+            if kind_name(changes.get(name, part)) != part.name:
+                kept = {each: values[each] for each in values if each not in part.values()}
+                values = {**kept, **PARTS[name].find(kind_name(changes[name])).defaults(kept)}
         return type(self)(**{**values, **changes})
 
     @classmethod
@@ -345,10 +395,12 @@ class ExperimentConfig(BaseModel):
         """Read a stored config without checking it, whose data, model or method may be unknown by
         now.
         """
-        method = METHODS.get(stored.get("method", "logits"), UnknownMethod)
-        own = {name: stored[name] for name in method.model_fields if name in stored}
-        rest = {name: stored[name] for name in cls.model_fields if name in stored}
-        return cls.model_construct(**{**rest, "method": method.model_construct(**own)})
+        values = {name: stored[name] for name in cls.model_fields if name in stored}
+        for name, kinds in PARTS.items():
+            kind = kinds.known.get(stored.get(name, kinds.plain), kinds.unknown)
+            own = {each: stored[each] for each in kind.model_fields if each in stored}
+            values[name] = kind.model_construct(**own)
+        return cls.model_construct(**values)
 
     def to_json(self) -> str:
         """Return the config as JSON; ``from_json`` of it gives an equal config."""
@@ -373,9 +425,10 @@ class ExperimentConfig(BaseModel):
         Equal digests mean the same training. Raises ConfigError for a step that is not in the plan.
         """
         if step == "experiment":
-            names = (name for name in type(self).model_fields if name != "method")
+            names = (name for name in type(self).model_fields if name not in PARTS)
             values = {name: getattr(self, name) for name in names}
-            return self.digest_of(step, {**values, **self.teaching()})
+            planned = {"plan": self.plan.name, **self.plan.values()}
+            return self.digest_of(step, {**values, **planned, **self.teaching()})
         return plans.plan_of(self).fingerprint(self, step)
 
     def teaching(self) -> dict[str, Any]:
@@ -397,6 +450,7 @@ class ExperimentConfig(BaseModel):
         return (
             f"{short_name(self.dataset)} · {short_name(self.teacher)} → {short_name(self.student)} · {labels} · "
             f"{self.method.describe()} · {self.epochs} epochs"
+            + (f" · {self.plan.describe()}" if self.plan.describe() else "")
         )
 
 
@@ -404,98 +458,104 @@ NEVER = object()
 
 
 def all_settings() -> dict[str, FieldInfo]:
-    """Return every setting there is by name, those of all methods after ``method``.
+    """Return every setting there is by name, those of all kinds of a part after the part.
 
-    Where methods share a name, as in alpha, the first one's stands for it.
+    Where kinds share a name, as methods do in alpha, the first one's stands for it.
     """
-    return _all_settings(tuple(METHODS.items()))
+    return _all_settings(tuple(kind for kinds in PARTS.values() for kind in kinds.known.values()))
 
 
 @functools.lru_cache(maxsize=4)
-def _all_settings(methods: tuple[tuple[str, type[Method]], ...]) -> dict[str, FieldInfo]:
+def _all_settings(_known: tuple[type[Part], ...]) -> dict[str, FieldInfo]:
     found: dict[str, FieldInfo] = {}
     for name, field in ExperimentConfig.model_fields.items():
         found[name] = field
-        if name == "method":
-            for _, method in methods:
-                for own, of_method in method.model_fields.items():
-                    found.setdefault(own, of_method)
+        if name in PARTS:
+            for kind in PARTS[name].known.values():
+                for own, of_kind in kind.model_fields.items():
+                    found.setdefault(own, of_kind)
     return found
 
 
-def setting_of(method: str, name: str) -> FieldInfo:
-    """Return what is declared of a setting as ``method`` has it; raises KeyError for none."""
+def setting_of(name: str, kinds: Mapping[str, str]) -> FieldInfo:
+    """Return what is declared of a setting as the chosen ``kinds`` of the parts have it.
+
+    Raises KeyError for one that they do not have.
+    """
     if name in ExperimentConfig.model_fields:
         return ExperimentConfig.model_fields[name]
-    return METHODS[method].model_fields[name]
+    for part, kind in kinds.items():
+        if name in PARTS[part].known[kind].model_fields:
+            return PARTS[part].known[kind].model_fields[name]
+    raise KeyError(name)
 
 
 def role_settings(role: str, stored: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Return the names of the settings that a role's result depends on.
 
-    For a student also those of its method: of a stored config, or of all methods.
+    With those of its plan, and for a student of its method: of a stored config, or of all kinds.
     """
-    if role != "student":
-        return TEACHER_FIELDS if role == "teacher" else BASELINE_FIELDS
-    known: Iterable[type[Method]] = METHODS.values()
+    fields = {"teacher": TEACHER_FIELDS, "baseline": BASELINE_FIELDS}.get(role, STUDENT_FIELDS)
+    parts = ("method", "plan") if role == "student" else ("plan",)
+    own = [setting for part in parts for setting in (part, *_settings_of(part, stored))]
+    return tuple(dict.fromkeys((*fields, *own, "label_budget_for")))
+
+
+def _settings_of(part: str, stored: Mapping[str, Any] | None) -> list[str]:
+    """Return the names of a part's settings: of the kind in a stored config, or of all kinds."""
+    kinds = PARTS[part]
+    known: Iterable[type[Part]] = kinds.known.values()
     if stored is not None:
-        known = [METHODS.get(stored_setting(stored, "method"), UnknownMethod)]
-    own = [name for method in known for name in method.model_fields]
-    return tuple(dict.fromkeys((*STUDENT_FIELDS, "method", *own)))
+        known = [kinds.known.get(stored_setting(stored, part), kinds.unknown)]
+    return [name for kind in known for name in kind.model_fields]
 
 
-def method_name(given: Any) -> Any:
-    """Return the name in what was given as a method: a name, its settings, or itself."""
-    if isinstance(given, Method):
+def kind_name(given: Any) -> Any:
+    """Return the name in what was given as a part: a name, its settings, or itself."""
+    if isinstance(given, Part):
         return given.name
     return given.get("name") if isinstance(given, Mapping) else given
 
 
 def lift(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Read a method's settings from beside all others, as older configs and commands have them.
+    """Read the settings of each part from beside all others, as older configs and commands have
+    them.
 
-    Returns the values with one :class:`~kdcore.methods.Method` in them, and what is wrong with its
-    settings.
+    Returns the values with one object for each part in them, and what is wrong with its settings.
     """
-    given = values.get("method", "logits")
     rest = {name: values[name] for name in values if name in ExperimentConfig.model_fields}
     beside = {name: values[name] for name in values if name not in rest}
-    try:
-        method = find(method_name(given))
-    except ConfigError as error:
-        known = all_settings()
-        unknown = {name: value for name, value in beside.items() if name not in known}
-        wrong = [problem for name in beside for problem in _wrong_for_all(name, beside[name])]
-        return {**rest, **unknown, "method": Logits()}, [*error.problems, *wrong]
-    inside = given.values() if isinstance(given, Method) else {}
+    problems: list[Problem] = []
+    # The plan first: it may say what the method is where nobody does.
+    for name in sorted(PARTS, key=("plan", "method").index):
+        try:
+            kind = PARTS[name].find(kind_name(rest.get(name, PARTS[name].plain)))
+        except ConfigError as error:
+            problems += error.problems
+            mine = {each: beside.pop(each) for each in list(beside) if PARTS[name].has(each)}
+            problems += [wrong for each in mine for wrong in PARTS[name].wrong(each, mine[each])]
+            rest[name] = PARTS[name].find(PARTS[name].plain)()
+            continue
+        rest = {**kind.defaults(rest), **rest}
+        own = {each: beside.pop(each) for each in list(beside) if each in kind.model_fields}
+        rest[name], found = _made(kind, rest.get(name), own)
+        problems += found
+    for name in [name for name in beside if name in all_settings()]:
+        part = next(part for part, kinds in PARTS.items() if kinds.has(name))
+        rule = f"left out: {rest[part].title} has no such setting"
+        problems.append(Problem(name, rule, beside.pop(name)))
+    return {**rest, **beside}, problems
+
+
+def _made(kind: type[Part], given: Any, own: dict[str, Any]) -> tuple[Part, list[Problem]]:
+    """Return a part of a kind from what was given as the part and beside it, and what is wrong."""
+    inside = given.values() if isinstance(given, Part) else {}
     if isinstance(given, Mapping):
         inside = {name: value for name, value in given.items() if name != "name"}
-    settings = all_settings()
-    own = {name: value for name, value in beside.items() if name in method.model_fields}
-    foreign = [
-        Problem(name, f"left out: {method.title} has no such setting", value)
-        for name, value in beside.items()
-        if name in settings and name not in own
-    ]
-    unknown = {name: value for name, value in beside.items() if name not in settings}
     try:
-        made, problems = method(**{**inside, **own}), foreign
+        return kind(**{**inside, **own}), []
     except ValidationError as error:
-        made = method()
-        problems = [*foreign, *(_problem(detail) for detail in error.errors())]
-    return {**rest, **unknown, "method": made}, problems
-
-
-def _wrong_for_all(name: str, value: Any) -> list[Problem]:
-    """Return what is wrong with a method's setting whichever method it is for."""
-    for method in METHODS.values():
-        if name in method.model_fields:
-            try:
-                method(**{name: value})
-            except ValidationError as error:
-                return [_problem(detail) for detail in error.errors()]
-            return []
-    return []
+        return kind(), [_problem(detail) for detail in error.errors()]
 
 
 class UnknownMethod(Method):
@@ -506,6 +566,52 @@ class UnknownMethod(Method):
     summary: ClassVar[str] = "The module that registers it is not named in KD_PLUGINS."
     equation: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+
+
+class UnknownPlan(PlanKind):
+    """Stands for the plan of a stored config whose module is not loaded."""
+
+    name: ClassVar[str] = "unknown"
+    title: ClassVar[str] = "A plan that is not loaded"
+    summary: ClassVar[str] = "The module that registers it is not named in KD_PLUGINS."
+    paper: ClassVar[str] = ""
+
+    def steps(self, config: Any) -> tuple[plans.Step, ...]:
+        """Return the steps of the plain plan: those of its own are not known."""
+        return Distil().steps(config)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds that a part of a config may be of.
+
+    Args:
+        known: by name.
+        find: returns one by name, and raises ConfigError for an unknown one.
+        plain: the name of the one that stands where none is given.
+        unknown: stands for a stored one whose module is not loaded.
+    """
+
+    known: Mapping[str, type[Any]]
+    find: Callable[[object], type[Any]]
+    plain: str
+    unknown: type[Any]
+
+    def has(self, name: str) -> bool:
+        """Return whether a kind has a setting of this name."""
+        return any(name in kind.model_fields for kind in self.known.values())
+
+    def wrong(self, name: str, value: Any) -> list[Problem]:
+        """Return what is wrong with the value of a setting, whichever kind it is for."""
+        kind = next(kind for kind in self.known.values() if name in kind.model_fields)
+        return _made(kind, None, {name: value})[1]
+
+
+# The parts of a config that are of one kind each, with settings of its own.
+PARTS: dict[str, Kinds] = {
+    "method": Kinds(METHODS, find, "logits", UnknownMethod),
+    "plan": Kinds(PLANS, find_plan, "distil", UnknownPlan),
+}
 
 
 def older_value(name: str, default: Any = None) -> Any:
@@ -525,13 +631,6 @@ def stored_setting(stored: Mapping[str, Any], name: str) -> Any:
 def taught_at(stored: Mapping[str, Any]) -> float:
     """Return the temperature that a stored config's student is taught at, 1 without one."""
     return float(stored_setting(stored, "temperature") or 1.0)
-
-
-def _expanded(values: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= {name: method.name, **method.values()} if name == "method" else {name: value}
-    return flat
 
 
 def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ from kdcore.losses.logits import (
     smoothed_cross_entropy,
     standardize_logits,
 )
-from kdcore.losses.self_training import noisy_student_loss
+from kdcore.losses.self_training import noisy_student_loss, pseudo_label_loss
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "mean_teacher_logits",
     "noisy_student_loss",
     "pearson_correlation",
+    "pseudo_label_loss",
     "relational_loss",
     "similarity_preserving_loss",
     "smoothed_cross_entropy",

@@ -12,6 +12,7 @@ from kdcore.methods.hard_labels import HardLabels
 from kdcore.methods.hints import Hints
 from kdcore.methods.label_smoothing import LabelSmoothing
 from kdcore.methods.logits import Logits
+from kdcore.methods.pseudo_labels import PseudoLabels
 from kdcore.methods.registry import METHODS, find, register
 from kdcore.methods.similarity import Similarity
 from kdcore.methods.standardized import Standardized
@@ -25,6 +26,7 @@ register(Dist)
 register(Hints)
 register(Attention)
 register(Similarity)
+register(PseudoLabels)
 
 __all__ = [
     "METHODS",

@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel
-
 from kdcore.errors import Problem
-from kdcore.settings import FROZEN, words_of
+from kdcore.settings import Part, words_of
 
 
 @dataclass(frozen=True)
@@ -91,18 +89,13 @@ class Term:
     adapter: bool = False
 
 
-class Method(BaseModel):
+class Method(Part):
     """How a teacher teaches; the fields of a subclass are its settings.
 
     ``total = α · cross_entropy + (1 - α) · loss``, with the setting ``alpha`` where there is one;
     a method without it trains on its own loss alone.
     """
 
-    model_config = FROZEN
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    summary: ClassVar[str]
     equation: ClassVar[str]
     paper: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
@@ -143,15 +136,6 @@ class Method(BaseModel):
         if self.needs.images and not images:
             found.append(Problem("method", f"another for {dataset}, a table", self.name))
         return found
-
-    @classmethod
-    def setting_names(cls) -> tuple[str, ...]:
-        """Return the names of its settings."""
-        return tuple(cls.model_fields)
-
-    def values(self) -> dict[str, Any]:
-        """Return its settings by name."""
-        return {name: getattr(self, name) for name in self.setting_names()}
 
     def tunable(self) -> dict[str, float]:
         """Return the settings that may change without tracing anew: the numbers that are no whole

@@ -23,8 +23,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from kdcore import plans
 from kdcore.config import catalog
-from kdcore.config import plan as plans
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
 from kdcore.installation import data_folder

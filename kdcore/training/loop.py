@@ -49,13 +49,38 @@ def baseline_order(
     """
     if len(labelled) == examples:
         return student_order(examples, seed, epoch)
-    needed = -(-examples // batch_size) * batch_size
+    return _endless(labelled, -(-examples // batch_size) * batch_size, seed, epoch)
+
+
+def mixed_order(
+    labelled: NDArray,
+    unlabelled: NDArray,
+    ratio: int,
+    examples: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> NDArray[np.int32]:
+    """Return rows for ``epoch`` whose every batch holds ``ratio`` unlabelled examples for each
+    labelled one, as near as the batch size allows.
+
+    As many steps as there are in a pass over all examples; each of both kinds comes round as often
+    as the others of its kind.
+    """
+    steps = -(-examples // batch_size)
+    of_labelled = min(max(round(batch_size / (1 + ratio)), 1), batch_size - 1)
+    first = _endless(labelled, steps * of_labelled, seed, epoch)
+    second = _endless(unlabelled, steps * (batch_size - of_labelled), seed, epoch)
+    batches = [first.reshape(steps, -1), second.reshape(steps, -1)]
+    return np.concatenate(batches, axis=1).ravel()
+
+
+def _endless(rows: NDArray, needed: int, seed: int, epoch: int) -> NDArray[np.int32]:
+    """Return the ``needed`` rows of an epoch from pass after pass over ``rows``."""
     first, last = epoch * needed, (epoch + 1) * needed
-    passes = range(first // len(labelled), -(-last // len(labelled)))
-    stream = np.concatenate(
-        [labelled[student_order(len(labelled), seed, number)] for number in passes]
-    )
-    start = first - passes[0] * len(labelled)
+    passes = range(first // len(rows), -(-last // len(rows)))
+    stream = np.concatenate([rows[student_order(len(rows), seed, number)] for number in passes])
+    start = first - passes[0] * len(rows)
     return stream[start : start + needed].astype(np.int32)
 
 

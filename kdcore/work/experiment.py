@@ -20,17 +20,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kdcore import models
-from kdcore.config import plan as plans
+from kdcore import models, plans
+from kdcore.analysis.pseudo_labels import describe_selection, select_examples
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.config.plan import Plan, Step
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ConfigError, Problem
-from kdcore.losses.teachers import mean_teacher_logits
-from kdcore.models.augmentation import augmentation
+from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
+from kdcore.models.augmentation import Augmentation, augmentation
+from kdcore.models.dropout import with_dropout
 from kdcore.models.precision import policy_scope, resolve_precision
+from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack
 from kdcore.storage.schema import ROLES, Job, Run
 from kdcore.storage.store import Store, new_id
@@ -50,6 +51,7 @@ from kdcore.training.loop import (
     Loop,
     Network,
     baseline_order,
+    mixed_order,
     student_order,
     train_together,
 )
@@ -60,7 +62,7 @@ SECONDS_BETWEEN_REPORTS = 0.5
 
 # What a student learns from: the teacher's logits of all training examples, or the teacher itself,
 # asked at every step.
-Lessons = NDArray[np.float32] | Network
+TeacherAnswers = NDArray[np.float32] | Network
 
 
 @dataclass
@@ -156,7 +158,7 @@ def run_experiment(
     for step in once:
         run, network = experiment.teacher(step)
         experiment.runs[step.name] = run
-        experiment.lessons[step.name] = experiment.ask(step, run, network)
+        experiment.answers[step.name] = experiment.ask(step, run, network)
     by_seed = [
         config.replace(seed=seed, seeds=1)
         for seed in range(config.seed, config.seed + config.seeds)
@@ -197,7 +199,7 @@ class _Job:
     progress: Progress
     watch: Callable[[int, int, float], None] | None = None
     # What each step that is trained once answers, and its run, by its name.
-    lessons: dict[str, Lessons] = field(default_factory=dict)
+    answers: dict[str, TeacherAnswers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
 
     @contextmanager
@@ -216,9 +218,11 @@ class _Job:
     def trained_as(self, step: Step, config: ExperimentConfig) -> ExperimentConfig:
         """Return the config of a seed with what a step takes from the plan in its place."""
         own = {
-            name: value for name, value in step.settings.items() if getattr(config, name) != value
+            name: value
+            for name, value in step.settings(config).items()
+            if getattr(config, name) != value
         }
-        return config.replace(**own) if own else config
+        return config.model_copy(update=own) if own else config
 
     def claim(
         self, step: Step, config: ExperimentConfig, reuse: bool, wait: bool = True
@@ -251,7 +255,7 @@ class _Job:
             )
             time.sleep(0.2)
 
-    def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> Lessons:
+    def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> TeacherAnswers:
         """Return what a trained step answers to every training example.
 
         With augmentation, its network itself: it must answer for the very copies of the images that
@@ -271,7 +275,9 @@ class _Job:
             logits, timing.reused = training_logits(self.store, network(), self.dataset, run.id)
         return logits
 
-    def answers_for(self, step: Step, known: Mapping[str, Lessons]) -> Lessons | None:
+    def answers_for(
+        self, step: Step, known: Mapping[str, TeacherAnswers], config: ExperimentConfig
+    ) -> TeacherAnswers | None:
         """Return what a step is taught: its teacher's answers, or the mean of its teachers'."""
         given = [known[name] for name in step.taught_by]
         if len(given) < 2:
@@ -279,7 +285,22 @@ class _Job:
         if any(isinstance(each, Network) for each in given):
             rule = "none, where several teachers answer together"
             raise ConfigError(Problem("augmentation", rule, self.config.augmentation))
-        return np.asarray(mean_teacher_logits(given, self.config.temperature), np.float32)
+        weights = None
+        if step.weights == "confidence":
+            weights = confidence_weights(given, self.known_labels(config))
+        mean = mean_teacher_logits(given, config.temperature, weights)
+        return np.asarray(mean, np.float32)
+
+    def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
+        """Return the training rows whose label a seed may see."""
+        return datasets.labelled_rows(self.dataset, config.labels, config.seed)
+
+    def known_labels(self, config: ExperimentConfig) -> NDArray[np.int32]:
+        """Return the labels that a seed may see, -1 for all others."""
+        labels = np.full(len(self.dataset.train), -1, np.int32)
+        rows = self.labelled(config)
+        labels[rows] = self.dataset.train.labels[rows]
+        return labels
 
     def teacher(self, step: Step) -> tuple[Run, Callable[[], Network]]:
         """Return a trained teacher, found in the store or trained now: its run, and a function
@@ -330,13 +351,13 @@ class _Job:
         Returns False where one is left because another experiment is training it: only if told not
         to ``wait``.
         """
-        lessons, runs = dict(self.lessons), dict(self.runs)
+        answers, runs = dict(self.answers), dict(self.runs)
         asked = {name for steps in rounds for step in steps for name in step.taught_by}
         of_seed = f", seed {config.seed}" if self.config.seeds > 1 else ""
         for steps in rounds:
             if not wait:
                 self.progress.begin(f"training {_in_words(steps)}{of_seed}")
-            found = self.train_round(steps, config, lessons, runs, wait=wait)
+            found = self.train_round(steps, config, answers, runs, wait=wait)
             if found is None:
                 return False
             runs |= found
@@ -344,14 +365,14 @@ class _Job:
                 if step.name in asked:
                     run = runs[step.name]
                     network = partial(self.network_of, run)
-                    lessons[step.name] = self.ask(step, run, network)
+                    answers[step.name] = self.ask(step, run, network)
         return True
 
     def train_round(
         self,
         steps: Sequence[Step],
         config: ExperimentConfig,
-        lessons: Mapping[str, Lessons],
+        answers: Mapping[str, TeacherAnswers],
         trained: Mapping[str, Run],
         *,
         wait: bool,
@@ -362,41 +383,89 @@ class _Job:
         Returns their runs by step; None where one of them is left to another experiment, which is
         training it.
         """
-        claims = {step.name: self.claim(step, config, self.reuse == "all", wait) for step in steps}
+        claims = {step.name: self.claim(step, config, self.may_reuse(step), wait) for step in steps}
         left = [
             (step, claimed[0], self.trained_as(step, config))
             for step in steps
             if (claimed := claims[step.name]) is not None and not claimed[1]
         ]
         if left:
-            with self.timed("students"):
+            teaching = steps[0].role == "teacher"
+            with self.timed("teacher" if teaching else "students"):
                 learners = [
-                    self.learner_of(
-                        step, run, own, self.answers_for(step, lessons), trained.get(step.start)
+                    self.teacher_learner(step, run, own)
+                    if teaching
+                    else self.learner_of(
+                        step,
+                        run,
+                        own,
+                        self.answers_for(step, answers, own),
+                        trained.get(step.start),
                     )
                     for step, run, own in left
                 ]
+                epochs = config.teacher_epochs if teaching else config.epochs
                 if (
                     len({learner.step for learner in learners}) > 1
                 ):  # one came from elsewhere: one after the other
                     for learner in learners:
-                        self.train([learner], config.epochs)
+                        self.train([learner], epochs)
                 else:
-                    self.train(learners, config.epochs)
+                    self.train(learners, epochs)
                 for (step, run, own), learner in zip(left, learners, strict=True):
-                    self.complete(run, learner.network, {})
-                    kind = self.kind(step.role, own)
+                    self.complete(run, learner.network, self.said_of(step, own, answers))
+                    kind = None if teaching else self.kind(step, own)
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
         return found if len(found) == len(steps) else None
+
+    def may_reuse(self, step: Step) -> bool:
+        """Return whether a step's run that is trained already may serve again."""
+        return self.reuse == "all" or (step.role == "teacher" and self.reuse != "none")
+
+    def said_of(
+        self, step: Step, config: ExperimentConfig, answers: Mapping[str, TeacherAnswers]
+    ) -> dict[str, Any]:
+        """Return what is kept of how a step was trained, beside its numbers."""
+        if step.role == "teacher":
+            precision = resolve_precision(config.precision)
+            return {"precision": precision.policy, "precision_reason": precision.reason}
+        if step.selection is None:
+            return {}
+        logits, rows = self.answers_for(step, answers, config), self.labelled(config)
+        chosen = select_examples(logits, rows, step.selection)
+        labels = self.dataset.train.labels
+        return {"pseudo_labels": describe_selection(logits, labels, rows, chosen)}
+
+    def teacher_learner(self, step: Step, run: Run, config: ExperimentConfig) -> Learner:
+        """Return the learner of a teacher that is trained once for each seed, on the labels of the
+        seed alone.
+        """
+        size, seed = config.teacher_batch_size, config.teacher_seed
+        with policy_scope(resolve_precision(config.precision).policy):
+            network = self.build(config.teacher, seed, dropout=step.dropout)
+            trainer = make_trainer("teacher", config, network.model)
+        rows = datasets.labelled_rows(self.dataset, step.labels, seed)
+        return self.learner(
+            run,
+            network,
+            Loop(trainer, self.dataset.scale, self.augmentation(step.noise, seed)),
+            self.dataset.train.labels,
+            partial(baseline_order, rows, len(self.dataset.train), size, seed),
+            size,
+        )
+
+    def augmentation(self, name: str, seed: int) -> Augmentation | None:
+        """Return how the batches of a seed are changed; a learner has one of its own."""
+        return augmentation(name, seed, self.dataset.input_shape, self.card.value_range)
 
     def learner_of(
         self,
         step: Step,
         run: Run,
         config: ExperimentConfig,
-        lessons: Lessons | None,
+        answers: TeacherAnswers | None,
         begins_as: Run | None,
     ) -> Learner:
         """Return the learner of a student or baseline, which starts as the trained run
@@ -405,47 +474,57 @@ class _Job:
         Building from the same seed gives the same initial weights.
         """
         train, role = self.dataset.train, step.role
-        labelled = datasets.labelled_rows(self.dataset, config.labels, config.seed)
-        network = self.build(config.student, config.seed, start=config.student_start)
+        labelled = self.labelled(config)
+        network = self.build(
+            config.student, config.seed, start=config.student_start, dropout=step.dropout
+        )
         if begins_as is not None:
             network.model.set_weights(self.load_model(begins_as).get_weights())
-        network, loop = self.loop_of(role, config, lessons, network)
+        network, loop = self.loop_of(step, config, answers, network)
         asked = config.method.needs.teacher != "nothing"
-        answers = lessons if asked and not isinstance(lessons, Network) else None
-        targets = make_targets(role, train.labels, labelled, answers)
+        stored = answers if asked and not isinstance(answers, Network) else None
+        targets = make_targets(role, train.labels, labelled, stored)
         order = partial(student_order, len(train), config.seed)
-        if role == "baseline" or config.method.needs.teacher == "nothing":
+        if step.selection is not None:
+            chosen = select_examples(stored, labelled, step.selection)
+            ratio, size = step.selection.ratio, config.batch_size
+            order = partial(mixed_order, labelled, chosen, ratio, len(train), size, config.seed)
+        elif role == "baseline" or config.method.needs.teacher == "nothing":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
         return self.learner(run, network, loop, targets, order, config.batch_size)
 
     def loop_of(
-        self, role: str, config: ExperimentConfig, lessons: Lessons | None, network: Network
+        self,
+        step: Step,
+        config: ExperimentConfig,
+        answers: TeacherAnswers | None,
+        network: Network,
     ) -> kept_loops.Ready:
         """Return a student's or baseline's network at its start, with the loop that trains it: a
         kept one if there is one.
         """
-        kept = kept_loops.take(self.kind(role, config))
+        kept = kept_loops.take(self.kind(step, config))
         if kept is not None:
             kept.loop.trainer.restart(network.model, config)
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
-        augment = augmentation(
-            config.augmentation, config.seed, self.dataset.input_shape, self.card.value_range
-        )
-        teacher = lessons.model if isinstance(lessons, Network) else None
-        trainer = make_trainer(role, config, network.model, teacher)
+        augment = self.augmentation(config.augmentation, config.seed)
+        teacher = answers.model if isinstance(answers, Network) else None
+        trainer = make_trainer(step.role, config, network.model, teacher)
         return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
 
-    def kind(self, role: str, config: ExperimentConfig) -> tuple[object, ...] | None:
-        """Return all that a pupil's compiled loop depends on; None where it must not serve another
+    def kind(self, step: Step, config: ExperimentConfig) -> tuple[object, ...] | None:
+        """Return all that a compiled loop depends on; None where it must not serve another
         run.
 
-        Not with augmentation, whose random numbers and live teacher are one run's own, nor for a
-        model of a user's own, whose name may come to mean another one.
+        Not with augmentation or dropout, whose random numbers and live teacher are one run's own,
+        nor for a model of a user's own, whose name may come to mean another one.
         """
+        role = step.role
         if (
             config.augmentation != "none"
+            or step.dropout
             or (role == "student" and config.answers_live)
             or parse_model_name(config.student)[0].by_name
         ):
@@ -470,7 +549,7 @@ class _Job:
         """What the catalog says of the dataset."""
         return dataset_card(self.config.dataset)
 
-    def build(self, name: str, seed: int, start: str = "fresh") -> Network:
+    def build(self, name: str, seed: int, start: str = "fresh", dropout: float = 0.0) -> Network:
         """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's
         file).
         """
@@ -482,7 +561,7 @@ class _Job:
             value_range=self.card.value_range,
             start=start,
         )
-        return Network(model, self.dataset.scale)
+        return Network(with_dropout(model, dropout, seed), self.dataset.scale)
 
     def learner(
         self,

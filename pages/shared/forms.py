@@ -11,10 +11,10 @@ from typing import Any, Literal
 import streamlit as st
 
 from kdcore.config.catalog import dataset_card, datasets, models_of, short_name
-from kdcore.config.experiment import ExperimentConfig, all_settings, setting_of
+from kdcore.config.experiment import PARTS, ExperimentConfig, all_settings, setting_of
 from kdcore.errors import ConfigError, Problem
-from kdcore.methods import METHODS, Method
-from kdcore.settings import words_of
+from kdcore.methods import Method
+from kdcore.settings import Part, words_of
 from pages.shared.session import as_text
 
 TRAIN_PREFIX = "train"  # of the form on the Train page
@@ -50,13 +50,13 @@ class ConfigForm:
             for problem in self.problems.get(name, []):
                 st.markdown(f":red[:material/error: {as_text(str(problem))}]")
 
-    @property
-    def method(self) -> type[Method]:
-        """The method that is chosen, plain distillation where the name is unknown."""
-        return METHODS.get(st.session_state[self.key("method")], METHODS["logits"])
+    def kind(self, part: str) -> type[Part]:
+        """The kind of a part that is chosen, the plain one where the name is unknown."""
+        kinds = PARTS[part]
+        return kinds.known.get(st.session_state[self.key(part)], kinds.known[kinds.plain])
 
     def group(self, group: str) -> list[str]:
-        """Return the names of a group's settings, without those of other methods."""
+        """Return the names of a group's settings, without those of other methods and plans."""
         return [
             name
             for name, field in all_settings().items()
@@ -64,18 +64,25 @@ class ConfigForm:
         ]
 
     def _names(self) -> list[str]:
-        """Return the settings that the chosen method leaves, with its own set where they are
-        missing: they are new with the method.
+        """Return the settings that the chosen method and plan leave, with their own set where they
+        are missing: they are new with the choice.
         """
-        own = self.method.model_fields
+        own = {
+            name: field for part in PARTS for name, field in self.kind(part).model_fields.items()
+        }
         for name, field in own.items():
             st.session_state.setdefault(self.key(name), field.default)
         return [*ExperimentConfig.model_fields, *own]
 
-    def _choose_method(self) -> None:
-        """Begin with a method's own settings when it is chosen."""
-        for name, field in self.method.model_fields.items():
+    def _choose(self, part: str) -> None:
+        """Begin with a kind's own settings when it is chosen, and with what it asks of others."""
+        kind = self.kind(part)
+        for name, field in kind.model_fields.items():
             st.session_state[self.key(name)] = field.default
+        asked = kind.defaults({name: st.session_state[self.key(name)] for name in CHOICES})
+        self.fill(asked)
+        for other in asked.keys() & PARTS.keys():
+            self._choose(other)
 
     def _read(self) -> tuple[ExperimentConfig | None, dict[str, list[Problem]]]:
         values = {name: st.session_state[self.key(name)] for name in self._names()}
@@ -88,7 +95,7 @@ class ConfigForm:
             return None, problems
 
     def _widget(self, name: str) -> None:
-        field = setting_of(self.method.name, name)
+        field = setting_of(name, {part: self.kind(part).name for part in PARTS})
         extra = words_of(field)
         common: dict[str, Any] = {
             "key": self.key(name),
@@ -108,15 +115,17 @@ class ConfigForm:
                 accept_new_options=name in OPEN_CHOICES,
                 **common,
             )
-        elif name == "method":
+        elif name in PARTS:
+            known = PARTS[name].known
             st.selectbox(
                 label,
-                list(METHODS),
-                format_func=lambda method: METHODS[method].title,
-                on_change=self._choose_method,
+                list(known),
+                format_func=lambda kind: known[kind].title,
+                on_change=self._choose,
+                args=(name,),
                 **common,
             )
-            method_words(self.method)
+            kind_words(self.kind(name))
         elif typing.get_origin(field.annotation) is Literal:
             st.selectbox(label, typing.get_args(field.annotation), **common)
         elif name == "alpha":
@@ -147,17 +156,19 @@ def prefill(config: ExperimentConfig) -> None:
     ConfigForm(TRAIN_PREFIX, config).fill(config.model_dump())
 
 
-def method_words(method: type[Method]) -> None:
-    """Say what a method does: in words, as an equation, what it needs, and where it is from.
+def kind_words(kind: type[Any]) -> None:
+    """Say what a method or a plan does: in words, as an equation, what it needs, and where it is
+    from.
 
     In a panel of its own, which is wide enough for an equation.
     """
     with st.popover("What it does", icon=":material/function:", width="stretch"):
-        st.markdown(method.summary)
-        if method.equation:
-            st.latex(method.equation)
-        st.caption(f"Needs: {method.needs}")
-        st.caption(f"Paper: {method.paper}.")
+        st.markdown(kind.summary)
+        if issubclass(kind, Method):
+            if kind.equation:
+                st.latex(kind.equation)
+            st.caption(f"Needs: {kind.needs}")
+        st.caption(f"Paper: {kind.paper}.")
 
 
 def choices(name: str, value: str, dataset: str) -> dict[str, str]:

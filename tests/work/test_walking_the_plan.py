@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from kdcore import plans
 from kdcore.analysis.contenders import run_table
 from kdcore.analysis.results import gain, load_results, summary
 from kdcore.cli.program import main
-from kdcore.config import plan as plans
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StopRequested
 from kdcore.storage.arrays import unpack
@@ -21,7 +21,7 @@ from kdcore.takeaway.report import html_report
 from kdcore.training import teacher_logits
 from kdcore.work import experiment as work
 from kdcore.work.experiment import run_experiment
-from tests.config.test_plan import two_teachers_and_generations
+from tests.plans.test_plan import two_teachers_and_generations
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

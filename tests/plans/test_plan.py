@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdcore.config import plan as plans
+from kdcore import plans
 from kdcore.config.experiment import (
     BASELINE_FIELDS,
     PRESETS,
@@ -15,8 +15,8 @@ from kdcore.config.experiment import (
     TEACHER_FIELDS,
     ExperimentConfig,
 )
-from kdcore.config.plan import Plan, Step, plan_of
 from kdcore.errors import ConfigError
+from kdcore.plans import Plan, Step, plan_of
 
 # As version 0.1.0 worked them out: of teacher, student, baseline and the whole experiment.
 RECORDED: list[tuple[ExperimentConfig, tuple[str, str, str, str]]] = [
@@ -185,7 +185,10 @@ def test_rounds_follow_who_needs_whom() -> None:
             [Step("a", "student", "mlp-16", taught_by=("b",))],
             "steps that a needs before it, got '?b",
         ),
-        ([Step("a", "teacher", "mlp-16")], "a teacher with one seed, got '?a"),
+        (
+            [Step("a", "teacher", "mlp-16", seed=1, labels=50)],
+            "a teacher of few labels for each seed, got '?a",
+        ),
         ([Step("a", "student", "mlp-16", seed=1)], "a learner of each seed, got '?a"),
         (
             [Step("a", "student", "mlp-16"), Step("b", "student", "mlp-64", start="a")],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from kdcore.errors import require
@@ -39,6 +39,16 @@ STARTS = ("fresh", "file")
 
 class Asked(Protocol):
     """What a plan is made from: an :class:`~kdcore.config.experiment.ExperimentConfig`."""
+
+    @property
+    def seed(self) -> int:
+        """The first of the seeds of student and baseline."""
+        ...
+
+    @property
+    def label_budget_for(self) -> str:
+        """Who has no more labels than ``labels``: "student", or "everyone"."""
+        ...
 
     @property
     def teacher(self) -> str:
@@ -80,6 +90,22 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which of the examples without a label a step learns from, and how many to a batch.
+
+    Args:
+        confidence: of its teacher's answer, from 0 to 1, that an example must have to be kept.
+        balance: whether each class is brought to the same number of examples: its surest ones,
+            some of them twice or more where there are too few.
+        ratio: how many of them are in a batch for each example with a label.
+    """
+
+    confidence: float = 0.0
+    balance: bool = False
+    ratio: int = 3
+
+
+@dataclass(frozen=True)
 class Step:
     """One network of a plan, and how it is trained.
 
@@ -91,10 +117,15 @@ class Step:
         start: "fresh" weights, those of its "file", or those of an earlier step, by name.
         taught_by: the steps whose answers it learns from; of several, the mean of their softened
             distributions.
+        weights: how much each of several teachers counts: "equal", or by "confidence".
         labels: how many examples come with their true label, None for all.
         noise: the augmentation of the examples that it sees.
         seed: where it is trained once, with this seed; None for once with each of the
             experiment's.
+        clean_answers: whether its teachers answer for the unchanged examples, however its own
+            copies are changed.
+        dropout: the share of what enters its last layer that is left out at each step.
+        selection: where it learns from chosen examples without a label beside the labelled ones.
     """
 
     name: str
@@ -103,26 +134,46 @@ class Step:
     generation: int = 1
     start: str = "fresh"
     taught_by: tuple[str, ...] = ()
+    weights: str = "equal"
     labels: int | None = None
     noise: str = "none"
     seed: int | None = None
+    clean_answers: bool = False
+    dropout: float = 0.0
+    selection: Selection | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The steps that must be trained before this one."""
         return (*self.taught_by, *(() if self.start in STARTS else (self.start,)))
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that its own training takes from the step, not from the config."""
+    def settings(self, config: Asked) -> dict[str, Any]:
+        """Return the settings that its own training takes from the step, not from the config."""
         if self.role == "teacher":
-            return {"teacher": self.network, "teacher_seed": self.seed}
+            seed = config.seed if self.seed is None else self.seed
+            return {"teacher": self.network, "teacher_seed": seed}
         return {
             "student": self.network,
             "student_start": self.start if self.start in STARTS else "fresh",
             "labels": self.labels,
             "augmentation": self.noise,
         }
+
+    @property
+    def beyond_settings(self) -> dict[str, Any]:
+        """What its training depends on that no setting of its own says; empty for plain steps."""
+        found: dict[str, Any] = {}
+        if self.role == "teacher" and self.seed is None:
+            found |= {"labels": self.labels, "augmentation": self.noise}
+        if self.dropout:
+            found["dropout"] = self.dropout
+        if self.weights != "equal":
+            found["teacher_weights"] = self.weights
+        if self.clean_answers:
+            found["clean_answers"] = True
+        if self.selection is not None:
+            found |= asdict(self.selection)
+        return found
 
 
 @dataclass(frozen=True)
@@ -139,8 +190,9 @@ class Plan:
         for step in self.steps:
             require(step.name not in known, "plan", "steps of different names", step.name)
             once = step.seed is not None
-            require(step.role != "teacher" or once, "plan", "a teacher with one seed", step.name)
             require(step.role == "teacher" or not once, "plan", "a learner of each seed", step.name)
+            all_labels = step.role != "teacher" or not once or step.labels is None
+            require(all_labels, "plan", "a teacher of few labels for each seed", step.name)
             for name in step.needs:
                 require(name in known, "plan", f"steps that {step.name} needs before it", name)
             if step.start in known:
@@ -170,18 +222,23 @@ class Plan:
     def rounds(self, steps: Sequence[Step]) -> list[tuple[Step, ...]]:
         """Return the learners among ``steps`` in the rounds that are trained one after the other.
 
-        Those of one round need nothing of each other: they are trained side by side.
+        Those of one round need nothing of each other: they are trained side by side. A baseline
+        needs nobody, and is trained beside the first student.
         """
+        learners = [step for step in steps if step.seed is None]
         depth: dict[str, int] = {}
-        rounds: list[tuple[Step, ...]] = []
-        for step in steps:
-            if step.seed is None:
-                at = max((depth[name] + 1 for name in step.needs if name in depth), default=0)
-                depth[step.name] = at
-                if at == len(rounds):
-                    rounds.append(())
-                rounds[at] = (*rounds[at], step)
-        return rounds
+        for step in learners:
+            depth[step.name] = max(
+                (depth[name] + 1 for name in step.needs if name in depth), default=0
+            )
+        first = min((depth[each.name] for each in learners if each.role == "student"), default=0)
+        for step in learners:
+            if step.role == "baseline" and not step.needs:
+                depth[step.name] = first
+        return [
+            tuple(step for step in learners if depth[step.name] == at)
+            for at in sorted(set(depth.values()))
+        ]
 
     def depends_on(self, name: str) -> tuple[str, ...]:
         """Return the names of the settings that a step's result depends on.
@@ -190,6 +247,8 @@ class Plan:
         """
         step = self.step(name)
         own = OF_TEACHER if step.role == "teacher" else OF_LEARNER
+        if step.role == "teacher" and step.seed is None:
+            own = (*own, "labels", "seed")
         of_others = (setting for other in step.needs for setting in self.depends_on(other))
         return tuple(dict.fromkeys((*OF_DATA, *of_others, *own)))
 
@@ -204,7 +263,8 @@ class Plan:
         if step.taught_by:
             values |= config.teaching()
             teachers = [self.step(other) for other in step.taught_by]
-            if len(teachers) == 1 and teachers[0].role == "teacher" and not teachers[0].needs:
+            plain = len(teachers) == 1 and teachers[0].role == "teacher" and not teachers[0].needs
+            if plain and not teachers[0].beyond_settings:
                 values = {**self._own_values(config, teachers[0]), **values}
             else:
                 values["taught_by"] = [self.fingerprint(config, each.name) for each in teachers]
@@ -214,25 +274,9 @@ class Plan:
 
     def _own_values(self, config: Asked, step: Step) -> dict[str, Any]:
         own = OF_TEACHER if step.role == "teacher" else OF_LEARNER
-        return {**{name: getattr(config, name) for name in (*OF_DATA, *own)}, **step.settings}
+        values = {name: getattr(config, name) for name in (*OF_DATA, *own)}
+        return {**values, **step.settings(config), **step.beyond_settings}
 
     def place(self, name: str) -> float:
         """Return where a step stands in the plan; one that is no longer in it comes last."""
         return self.names.index(name) if name in self.names else math.inf
-
-
-def plan_of(config: Asked) -> Plan:
-    """Return the plan of an experiment: a teacher, a student that it teaches, and the baseline."""
-    learner: dict[str, Any] = {
-        "network": config.student,
-        "start": config.student_start,
-        "labels": config.labels,
-        "noise": config.augmentation,
-    }
-    return Plan(
-        (
-            Step("teacher", "teacher", config.teacher, seed=config.teacher_seed),
-            Step("student", "student", taught_by=("teacher",), **learner),
-            Step("baseline", "baseline", **learner),
-        )
-    )

@@ -1,0 +1,85 @@
+"""Which examples without a label a student learns from, by what its teacher takes them for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.analysis.temperature import softmax
+from kdcore.errors import ConfigError, Problem
+from kdcore.plans import Selection
+
+BINS = 10
+
+
+def select_examples(
+    logits: NDArray[np.float32], labelled: NDArray, selection: Selection
+) -> NDArray[np.int32]:
+    """Return the rows to learn from, some of them more than once (Xie 2020, 2.1).
+
+    Those of at least the asked confidence; with balance, of each class that the teacher sees as
+    many as of all on average: its surest, and where there are too few all of them, again and again.
+
+    Args:
+        logits: the teacher's for the unchanged examples, [examples, classes].
+        labelled: the rows that have a label, which are never chosen.
+        selection: what is asked for.
+
+    Raises:
+        ConfigError: where no example is left.
+    """
+    probabilities = softmax(logits, 1.0)
+    confidence, top = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    kept = confidence >= selection.confidence
+    kept[labelled] = False
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        rule = f"at most {confidence.max():.2f}, what the teacher is surest of"
+        raise ConfigError(Problem("confidence", rule, selection.confidence))
+    if not selection.balance:
+        return rows.astype(np.int32)
+    classes = np.unique(top[rows])
+    wanted = -(-len(rows) // len(classes))
+    chosen = []
+    for number in classes:
+        mine = rows[top[rows] == number]
+        surest = mine[np.argsort(-confidence[mine], kind="stable")]
+        chosen.append(np.resize(surest, wanted))
+    return np.concatenate(chosen).astype(np.int32)
+
+
+def describe_selection(
+    logits: NDArray[np.float32],
+    labels: NDArray,
+    labelled: NDArray,
+    chosen: NDArray[np.int32],
+) -> dict[str, Any]:
+    """Return what is worth seeing of pseudo-labels, ready for JSON.
+
+    "examples" without a label, how many were "kept", "kept_by_class" and "used_by_class" as the
+    teacher sees them, and the share of pseudo-labels that is "right" among all and among those
+    kept; "reliability" has (mean confidence, share right, examples) for each tenth of confidence.
+    The hidden labels are looked at for these numbers alone, after the choice.
+    """
+    probabilities = softmax(logits, 1.0)
+    confidence, top = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    without = np.setdiff1d(np.arange(len(logits)), labelled)
+    right, kept = top == labels, np.unique(chosen)
+    classes = logits.shape[1]
+    tenth = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = [without[tenth[without] == number] for number in range(BINS)]
+    return {
+        "examples": len(without),
+        "kept": len(kept),
+        "kept_by_class": np.bincount(top[kept], minlength=classes).tolist(),
+        "used_by_class": np.bincount(top[chosen], minlength=classes).tolist(),
+        "right": float(right[without].mean()),
+        "right_of_kept": float(right[kept].mean()),
+        "reliability": [
+            [float(confidence[rows].mean()), float(right[rows].mean()), len(rows)]
+            for rows in bins
+            if len(rows)
+        ],
+    }
