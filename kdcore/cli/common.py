@@ -47,8 +47,8 @@ def _metavar(annotation: Any) -> str:
 
 
 class SettingsCommand(click.Command):
-    """A command with one option for every setting, those of methods and plans included that a module of
-    ``KD_PLUGINS`` has registered by the time the command is called.
+    """A command with one option for every setting, those of methods and plans included that a
+    module of ``KD_PLUGINS`` has registered by the time the command is called.
     """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:

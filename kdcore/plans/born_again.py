@@ -33,8 +33,9 @@ class BornAgain(PlanKind):
         made = [teacher_step(config)]
         for generation in range(1, self.generations + 1):
             name = "student" if generation == self.generations else f"generation {generation}"
-            taught = {"taught_by": (made[-1].name,), "generation": generation}
-            made.append(Step(name, "student", **taught, **learner))
+            taught_by = (made[-1].name,)
+            step = Step(name, "student", generation=generation, taught_by=taught_by, **learner)
+            made.append(step)
         return (*made, Step("baseline", "baseline", **learner))
 
     def problems(self, config: Any) -> list[Problem]:

@@ -434,6 +434,7 @@ class _Job:
         if step.selection is None:
             return {}
         logits, rows = self.answers_for(step, answers, config), self.labelled(config)
+        assert isinstance(logits, np.ndarray), "pseudo-labels are computed beforehand"
         chosen = select_examples(logits, rows, step.selection)
         labels = self.dataset.train.labels
         return {"pseudo_labels": describe_selection(logits, labels, rows, chosen)}
@@ -486,6 +487,7 @@ class _Job:
         targets = make_targets(role, train.labels, labelled, stored)
         order = partial(student_order, len(train), config.seed)
         if step.selection is not None:
+            assert stored is not None, "pseudo-labels are computed beforehand"
             chosen = select_examples(stored, labelled, step.selection)
             ratio, size = step.selection.ratio, config.batch_size
             order = partial(mixed_order, labelled, chosen, ratio, len(train), size, config.seed)
