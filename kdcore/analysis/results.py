@@ -105,30 +105,94 @@ def gain(store: Store, results: Results, confidence: float = 0.95) -> PairedGain
     """Return the paired gain of student over baseline over the seeds that have both, None before
     there is one.
     """
-    students = {run.seed: run for run in results.runs("student") if run.finished_at is not None}
-    baselines = {run.seed: run for run in results.runs("baseline") if run.finished_at is not None}
-    seeds = sorted(students.keys() & baselines.keys())
+    return gain_between(store, results.runs("student"), results.runs("baseline"), confidence)
+
+
+def gain_between(
+    store: Store, first: Sequence[Run], second: Sequence[Run], confidence: float = 0.95
+) -> PairedGain | None:
+    """Return the paired gain in test accuracy of the ``first`` runs over the ``second``, over the
+    seeds that have both; None before there is one.
+    """
+    better, other = (
+        {run.seed: run for run in runs if run.finished_at is not None} for runs in (first, second)
+    )
+    seeds = sorted(better.keys() & other.keys())
     if not seeds:
         return None
-    pairs = [
-        [run[seed].summary["test_accuracy"] for seed in seeds] for run in (students, baselines)
-    ]
+    pairs = [[run[seed].summary["test_accuracy"] for seed in seeds] for run in (better, other)]
     if len(seeds) > 1:
-        test_examples = students[seeds[0]].summary["test_examples"]
+        test_examples = better[seeds[0]].summary["test_examples"]
         return paired_gain(pairs[0], pairs[1], test_examples=test_examples, confidence=confidence)
     return paired_gain(
         pairs[0],
         pairs[1],
-        student_correct=correct(store, students[seeds[0]]),
-        baseline_correct=correct(store, baselines[seeds[0]]),
+        student_correct=correct(store, better[seeds[0]]),
+        baseline_correct=correct(store, other[seeds[0]]),
         confidence=confidence,
     )
+
+
+@dataclass(frozen=True)
+class Descendant:
+    """One step of a plan, and what it gained over the one that taught it.
+
+    ``accuracies`` are fractions on test data, by seed. ``gain_over_teacher`` and
+    ``gain_over_first`` are paired over the seeds, against the step that taught it and the first of
+    the plan; None where those are not trained once for each seed.
+    """
+
+    step: plans.Step
+    runs: list[Run]
+    gain_over_teacher: PairedGain | None
+    gain_over_first: PairedGain | None
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracies (fractions) of what is trained, by seed."""
+        return tested(self.runs)
+
+    @property
+    def pseudo_labels(self) -> dict[str, Any] | None:
+        """What its first seed's pseudo-labels were like, None for a step without."""
+        found = [
+            run.summary["pseudo_labels"] for run in self.runs if "pseudo_labels" in run.summary
+        ]
+        return found[0] if found else None
+
+
+def lineage(store: Store, results: Results) -> list[Descendant]:
+    """Return the steps of an experiment's plan without the baseline, in order."""
+    steps = [step for step in plans.plan_of(results.config).steps if step.role != "baseline"]
+    of_seeds = {step.name: step.seed is None for step in steps}
+
+    def over(step: plans.Step, other: str | None) -> PairedGain | None:
+        if other is None or other == step.name or not (of_seeds[step.name] and of_seeds[other]):
+            return None
+        return gain_between(store, results.runs_of_step(step.name), results.runs_of_step(other))
+
+    return [
+        Descendant(
+            step,
+            results.runs_of_step(step.name),
+            over(step, step.taught_by[0] if len(step.taught_by) == 1 else None),
+            over(step, steps[0].name),
+        )
+        for step in steps
+    ]
 
 
 def who_saw_what(config: ExperimentConfig) -> str:
     """Say in a sentence or two what teacher, student and baseline learn from."""
     examples = config.training_examples or dataset_card(config.dataset).training_examples
     teacher = f"The teacher learns from all {examples:,} true labels."
+    if config.labels is not None and config.label_budget_for == "everyone":
+        teacher = f"Nobody knows more than {config.labels:,} of {examples:,} true labels."
+    if config.plan.name == "noisy-student":
+        return (
+            f"{teacher} Each generation learns from these and from what the generation before it takes "
+            "the other examples for; the baseline sees the labelled ones alone, with the same noise."
+        )
     own = own_model(config.teacher)
     if own is not None and own.kind == "file":
         teacher = "The teacher is a trained model of your own; if it was trained on the test data, its accuracy flatters it."
@@ -205,6 +269,13 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
             "reused": results.reused(step.name),
         }
     answer["gain"] = found.to_dict() if found else None
+    over_teachers = {
+        each.step.name: each.gain_over_teacher.to_dict()
+        for each in lineage(store, results)
+        if each.gain_over_teacher is not None
+    }
+    if over_teachers:
+        answer["gains_over_teachers"] = over_teachers
     answer["seconds"] = {**seconds, "total": sum(seconds.values())}
     return answer
 

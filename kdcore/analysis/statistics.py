@@ -9,6 +9,7 @@ offers them too.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -274,6 +275,16 @@ def format_points(mean: float, *bounds: float) -> list[str]:
     )
     decimals = next(legible, fewest)
     return [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
+
+
+def gain_in_words(gain: Mapping[str, Any]) -> str:
+    """Return a gain as :meth:`PairedGain.to_dict` has it, in short: "+1.2 points (95 % CI 0.3 to
+    2.1, 5 seeds)".
+    """
+    if gain["low"] is None or gain["n"] < 2:
+        return f"{_signed(gain['mean'])} points in one pair"
+    _, bottom, top = format_points(gain["mean"], gain["low"], gain["high"])
+    return f"{_signed(gain['mean'])} points (95 % CI {bottom} to {top}, {gain['n']} seeds)"
 
 
 def _signed(points: float) -> str:

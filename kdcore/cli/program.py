@@ -11,6 +11,7 @@ import click
 from kdcore import plans
 from kdcore.analysis.results import soften as soften_report
 from kdcore.analysis.results import summary
+from kdcore.analysis.statistics import gain_in_words
 from kdcore.analysis.temperature import format_percent
 from kdcore.cli import library as cli_library
 from kdcore.cli.candidates import candidates_command
@@ -202,6 +203,10 @@ def _in_words(result: dict[str, Any]) -> str:
         lines.append(f"  {step:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
+    lines += [
+        f"  {step} over its teacher: {gain_in_words(found)}"
+        for step, found in result.get("gains_over_teachers", {}).items()
+    ]
     return "\n".join(lines)
 
 

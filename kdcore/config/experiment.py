@@ -383,11 +383,13 @@ class ExperimentConfig(BaseModel):
         Another method or plan begins with its own settings where ``changes`` does not name them.
         """
         values = self.model_dump()
-        for name in PARTS:
+        for name in FIRST_THE_PLAN:
             part = getattr(self, name)
-            if kind_name(changes.get(name, part)) != part.name:
-                kept = {each: values[each] for each in values if each not in part.values()}
-                values = {**kept, **PARTS[name].find(kind_name(changes[name])).defaults(kept)}
+            other = kind_name(changes.get(name, part))
+            if other != part.name:
+                values = {each: values[each] for each in values if each not in part.values()}
+                kept = {each: values[each] for each in values if each not in PARTS}
+                changes = {**PARTS[name].find(other).defaults({**kept, **changes}), **changes}
         return type(self)(**{**values, **changes})
 
     @classmethod
@@ -526,8 +528,7 @@ def lift(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     rest = {name: values[name] for name in values if name in ExperimentConfig.model_fields}
     beside = {name: values[name] for name in values if name not in rest}
     problems: list[Problem] = []
-    # The plan first: it may say what the method is where nobody does.
-    for name in sorted(PARTS, key=("plan", "method").index):
+    for name in FIRST_THE_PLAN:
         try:
             kind = PARTS[name].find(kind_name(rest.get(name, PARTS[name].plain)))
         except ConfigError as error:
@@ -606,6 +607,9 @@ class Kinds:
         kind = next(kind for kind in self.known.values() if name in kind.model_fields)
         return _made(kind, None, {name: value})[1]
 
+
+# It may say what the method is where nobody does.
+FIRST_THE_PLAN = ("plan", "method")
 
 # The parts of a config that are of one kind each, with settings of its own.
 PARTS: dict[str, Kinds] = {
@@ -695,6 +699,13 @@ def _with_label_budget(values: dict[str, Any]) -> dict[str, Any]:
 
 PRESETS: dict[str, ExperimentConfig] = {
     "Few labels (digits)": ExperimentConfig(),
+    "A student that beats its teacher": ExperimentConfig(
+        plan="noisy-student",
+        labels=50,
+        teacher="conv-16-32",
+        student="conv-16-32",
+        augmentation="shifts",
+    ),
     "The Keras example (MNIST)": ExperimentConfig(
         dataset="mnist",
         labels=None,

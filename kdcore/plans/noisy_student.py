@@ -38,7 +38,7 @@ class NoisyStudent(PlanKind):
         "plan",
     )
     dropout: float = setting(
-        0.5,
+        0.2,
         "Dropout",
         "The share of what enters the last layer that is left out at each step.",
         "plan",

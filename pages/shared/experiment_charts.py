@@ -195,7 +195,9 @@ def _rows(
         known = [number for number in snapshots or {} if number <= last]
         return snapshots[max(known)][index] if snapshots and known else None
 
-    taught = next((taken for (role, _), taken in curves.probes.items() if role == "teacher"), None)
+    teachers = {of: taken for (role, of), taken in curves.probes.items() if role == "teacher"}
+    # Its own seed's where there is one a seed, else the one that serves all.
+    taught = teachers.get(seed, next(iter(teachers.values()), None))
     teacher = answer("teacher", taught, config.teacher_epochs)
     ghost = None if teacher is None else softmax(teacher, temperature)
     rows: list[charts.Distribution] = []

@@ -29,7 +29,7 @@ from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.session import as_text, engine, show_error
-from pages.train import take_away
+from pages.train import generations, take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
@@ -54,8 +54,7 @@ def _header(store: Store, results: Results) -> None:
     ):
         with st.container(width="content", gap=None):
             st.title(
-                results.experiment.name
-                or f"{short_name(config.teacher)} teaches {short_name(config.student)}",
+                results.experiment.name or _title(config),
                 anchor=False,
             )
             st.caption(_settings_words(config))
@@ -98,12 +97,18 @@ def _header(store: Store, results: Results) -> None:
     st.caption(who_saw_what(config))
 
 
+def _title(config: ExperimentConfig) -> str:
+    plan = "" if config.plan.name == "distil" else f"{config.plan.title}: "
+    return f"{plan}{short_name(config.teacher)} teaches {short_name(config.student)}"
+
+
 def _settings_words(config: ExperimentConfig) -> str:
     labels = "all true labels" if config.labels is None else f"{config.labels:,} true labels"
     seeds = "" if config.seeds == 1 else f" · {config.seeds} seeds"
+    plan = f" · {as_text(config.plan.describe())}" if config.plan.describe() else ""
     return (
         f"{as_text(dataset_card(config.dataset).title)} · {labels} · {as_text(config.method.describe())} · "
-        f"{config.epochs} epochs{seeds}"
+        f"{config.epochs} epochs{seeds}{plan}"
     )
 
 
@@ -147,6 +152,8 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
         draw_curves(look)
     with right:
         draw_distributions(view.store, look)
+    if not hidden:
+        generations.draw(view.store, look)
     if was_live and not results.status.live:
         st.rerun()
 
@@ -212,6 +219,11 @@ def _fits(results: Results) -> list[str]:
 
 
 def _augmentation_words(config: ExperimentConfig) -> str:
+    if not config.answers_live:
+        return (
+            f"Augmentation: {config.augmentation}. Students and baseline see changed copies of the images; "
+            "teachers answer for the unchanged ones."
+        )
     return (
         f"Augmentation: {config.augmentation}. The teacher answers live, for the very copy of each image that the student "
         "sees; its cached answers are for unchanged images and are not used. The baseline sees changed copies too."

@@ -47,6 +47,12 @@ def draw(store: Store) -> None:
     with distillation, st.container(border=True, height="stretch"):
         _heading(":material/device_thermostat:", "Distillation")
         form.draw(*form.group("method"))
+    with st.container(border=True):
+        _heading(":material/account_tree:", "Who teaches whom")
+        columns = st.columns(4, gap="small")
+        for place, name in enumerate(form.group("plan")):
+            with columns[place % 4]:
+                form.draw(name)
     rare = [*form.group("training"), *form.group("rare")]
     troubled = any(name in form.problems for name in rare)
     with st.expander(
@@ -138,6 +144,8 @@ def _label_budget_words(form: ConfigForm) -> str:
         return ""
     if form.config.labels is None:
         return "Student and baseline get every true label. Expect a small gain, or none."
+    if form.config.label_budget_for == "everyone":
+        return f"Nobody gets more than {form.config.labels:,} true labels, the teacher included."
     return f"Student and baseline get {form.config.labels:,} true labels. The teacher answers for every training example."
 
 

@@ -1,0 +1,92 @@
+"""On an experiment of several steps: accuracy by step, and what pseudo-labels were like."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from kdcore.analysis.results import Descendant, lineage
+from kdcore.analysis.statistics import gain_in_words
+from kdcore.charts.generations import (
+    accuracy_by_step,
+    pseudo_label_reliability,
+    pseudo_labels_by_class,
+)
+from kdcore.config.catalog import dataset_card
+from kdcore.storage.store import Store
+from pages.shared.live_chart import live_chart
+from pages.shared.live_view import Look
+from pages.shared.session import as_text
+
+
+def draw(store: Store, look: Look) -> None:
+    """Draw the section, for plans with more than a teacher and a student."""
+    results = look.results
+    finished = tuple(run.id for _, run in results.links if run.finished_at is not None)
+    found = look.once(("lineage", finished), lambda: lineage(store, results))
+    if len(found) < 3 or not any(each.accuracies for each in found):
+        return
+    left, right = st.columns([1.1, 1], gap="medium")
+    with left:
+        live_chart(
+            look.draw("generations", lambda: _accuracy(look, found)),
+            key="train_generations",
+            description="Test accuracy of each step of the plan, with the baseline as a line",
+        )
+    with right:
+        _table(found)
+    described = [each for each in found if each.pseudo_labels is not None]
+    if described:
+        _pseudo_labels(look, described)
+
+
+def _accuracy(look: Look, found: list[Descendant]) -> go.Figure:
+    steps = [(_title(each), each.step.role, each.accuracies) for each in found]
+    return accuracy_by_step(steps, look.results.accuracies("baseline"), "test")
+
+
+def _title(each: Descendant) -> str:
+    if each.step.generation > 1 or each.step.name.startswith("generation"):
+        return f"generation {each.step.generation}"
+    return each.step.name
+
+
+def _table(found: list[Descendant]) -> None:
+    rows = ["| Step | Taught by | Test accuracy | Over its teacher |", "|---|---|---|---|"]
+    for each in found:
+        accuracies = each.accuracies
+        mean = f"{100 * sum(accuracies) / len(accuracies):.2f} %" if accuracies else "not yet"
+        gain = each.gain_over_teacher
+        rows.append(
+            f"| {as_text(_title(each))}: {as_text(each.step.network)} "
+            f"| {as_text(', '.join(each.step.taught_by) or 'true labels')} | {mean} "
+            f"| {as_text(gain_in_words(gain.to_dict())) if gain else ''} |"
+        )
+    st.markdown("\n".join(rows))
+    over = found[-1].gain_over_first
+    if over is not None and len(found) > 2:
+        st.caption(as_text(f"Last over first: {gain_in_words(over.to_dict())}."))
+
+
+def _pseudo_labels(look: Look, described: list[Descendant]) -> None:
+    names = [_title(each) for each in described]
+    chosen = st.segmented_control(
+        "Pseudo-labels of", names, default=names[0], required=True, key="train_pseudo_labels"
+    )
+    each = described[names.index(str(chosen)) if chosen in names else 0]
+    found = each.pseudo_labels
+    assert found is not None, "only steps with pseudo-labels are offered"
+    classes = dataset_card(look.results.config.dataset).class_names
+    left, right = st.columns(2, gap="medium")
+    with left:
+        live_chart(
+            look.draw(f"reliability {chosen}", lambda: pseudo_label_reliability(found)),
+            key="train_pseudo_reliability",
+            description="Share of right pseudo-labels against the teacher's confidence",
+        )
+    with right:
+        live_chart(
+            look.draw(f"classes {chosen}", lambda: pseudo_labels_by_class(found, classes)),
+            key="train_pseudo_classes",
+            description="Pseudo-labels kept and used of each class",
+        )

@@ -1,0 +1,111 @@
+"""Each kind of plan: its steps, its settings, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.errors import ConfigError
+from kdcore.plans import PLANS, plan_of
+
+EVERY_KIND = {
+    "distil": {},
+    "assistant": {"assistants": "conv-32-64, conv-16-32"},
+    "born-again": {"student": "conv-64-128", "generations": 3},
+    "several-teachers": {"more_teachers": "conv-32-64, conv-64-128"},
+    "noisy-student": {"generations": 2, "augmentation": "shifts", "labels": 50},
+}
+
+
+@pytest.mark.parametrize("kind", list(PLANS))
+def test_a_plan_is_a_pure_function_of_a_config_that_survives_json(kind: str) -> None:
+    config = ExperimentConfig(plan=kind, **EVERY_KIND[kind])
+    again = ExperimentConfig.from_json(config.to_json())
+    assert again == config
+    assert plan_of(again) == plan_of(config)
+    plan = plan_of(config)
+    assert plan.names[0] == "teacher"
+    assert plan.names[-2:] == ("student", "baseline")
+    prints = [plan.fingerprint(config, name) for name in plan.names]
+    assert len(set(prints)) == len(prints), "each step is a training of its own"
+
+
+def test_steps_of_each_plan() -> None:
+    def chain(kind: str) -> list[tuple[str, tuple[str, ...]]]:
+        plan = plan_of(ExperimentConfig(plan=kind, **EVERY_KIND[kind]))
+        return [(step.name, step.taught_by) for step in plan.steps]
+
+    assert chain("assistant") == [
+        ("teacher", ()),
+        ("assistant", ("teacher",)),
+        ("assistant 2", ("assistant",)),
+        ("direct", ("teacher",)),
+        ("student", ("assistant 2",)),
+        ("baseline", ()),
+    ]
+    assert chain("born-again")[1:4] == [
+        ("generation 1", ("teacher",)),
+        ("generation 2", ("generation 1",)),
+        ("student", ("generation 2",)),
+    ]
+    teachers = ("teacher", "teacher 2", "teacher 3")
+    assert chain("several-teachers")[3] == ("student", teachers)
+
+
+def test_noisy_students_learn_with_noise_what_a_teacher_says_without() -> None:
+    config = ExperimentConfig(plan="noisy-student", **EVERY_KIND["noisy-student"])
+    assert (config.label_budget_for, config.method.name) == ("everyone", "pseudo_labels")
+    assert not config.answers_live, "answers are for the clean examples, whatever the noise"
+    teacher, first, student, baseline = plan_of(config).steps
+    for step in (teacher, first, student, baseline):
+        assert (step.labels, step.noise, step.dropout, step.seed) == (50, "shifts", 0.2, None)
+    assert first.clean_answers
+    assert student.selection is not None
+    assert baseline.selection is None
+    quiet = plan_of(config.replace(noise="off")).steps
+    assert {(step.noise, step.dropout) for step in quiet} == {("none", 0.0)}
+
+
+def test_a_label_budget_for_everyone_trains_a_teacher_a_seed() -> None:
+    config = ExperimentConfig(labels=50, label_budget_for="everyone", seed=3)
+    teacher = plan_of(config).steps[0]
+    assert (teacher.labels, teacher.seed) == (50, None)
+    rounds = [
+        [step.name for step in steps] for steps in plan_of(config).rounds(plan_of(config).steps)
+    ]
+    assert rounds == [["teacher"], ["student", "baseline"]]
+    for changed in ({"labels": 60}, {"seed": 4}):
+        other = config.replace(**changed)
+        assert other.fingerprint("teacher") != config.fingerprint("teacher")
+        assert other.fingerprint("student") != config.fingerprint("student")
+    assert ExperimentConfig(labels=None, label_budget_for="everyone").fingerprint(
+        "teacher"
+    ) == ExperimentConfig(labels=None).fingerprint("teacher"), "all labels are all labels"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"plan": "chain"}, "plan must be one of distil, assistant"),
+        ({"plan": "assistant", "assistants": ""}, "one to three networks"),
+        ({"plan": "assistant", "assistants": "conv-x"}, "assistants must be"),
+        ({"plan": "born-again", "student": "conv-8-16"}, "its teacher's network, conv-64-128"),
+        ({"plan": "several-teachers", "augmentation": "shifts"}, "augmentation must be none"),
+        ({"plan": "noisy-student", "labels": None}, "labels must be fewer than all"),
+        ({"plan": "noisy-student", "method": "hints"}, "learns from the teacher's logits"),
+        ({"plan": "noisy-student", "label_budget_for": "student"}, "must be everyone"),
+        ({"plan": "noisy-student", "batch_size": 1}, "batch_size must be at least 2"),
+        ({"generations": 3}, "left out: Teacher and student has no such setting"),
+        ({"plan": "born-again", "generations": 9}, "generations must be at most 5, got 9"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_the_one_form(values: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ExperimentConfig(**values)
+
+
+def test_another_plan_begins_with_its_own_settings() -> None:
+    noisy = ExperimentConfig(plan="noisy-student", labels=50, generations=5)
+    plain = noisy.replace(plan="distil", method="logits", label_budget_for="student")
+    assert plain.get("generations") is None
+    assert plain.replace(plan="noisy-student").get("generations") == 3
