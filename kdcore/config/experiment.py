@@ -705,6 +705,7 @@ PRESETS: dict[str, ExperimentConfig] = {
         teacher="conv-16-32",
         student="conv-16-32",
         augmentation="shifts",
+        pseudo_labels="hard",
     ),
     "The Keras example (MNIST)": ExperimentConfig(
         dataset="mnist",

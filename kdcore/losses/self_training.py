@@ -70,7 +70,7 @@ def pseudo_label_loss(
     counts by itself, and one that is missing in the batch counts nothing.
 
     Args:
-        labels: class numbers [batch]; below 0: no label.
+        labels: class numbers [batch]; below 0: no label. None: no row has one.
         teacher_logits: shape [batch, classes].
         student_logits: the same shape.
         unlabelled_weight: of the second mean.
@@ -81,6 +81,8 @@ def pseudo_label_loss(
     teacher = ops.stop_gradient(at_least_float32(teacher_logits))
     student = at_least_float32(student_logits)
     check_same_shape(teacher, student)
+    if labels is None:
+        labels = -ops.ones_like(student[:, 0], dtype="int32")
     labelled = smoothed_cross_entropy(labels, student, smoothing)
     numbers = as_class_numbers(labels, student.shape[-1])
     if hard:

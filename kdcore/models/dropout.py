@@ -23,7 +23,8 @@ def with_dropout(model: keras.Model, rate: float, seed: int) -> keras.Model:
             f"dropout needs a model that ends in a layer with one input, got {model.name}"
         )
     dropout = keras.layers.Dropout(rate, seed=seed, name="noise_dropout")
-    return keras.Model(model.inputs, last(dropout(last.input)), name=model.name)
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(inputs, last(dropout(last.input)), name=model.name)
 
 
 def _ends_in(layer: keras.Layer, ends: list[keras.KerasTensor]) -> bool:

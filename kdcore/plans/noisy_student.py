@@ -21,7 +21,7 @@ class NoisyStudent(PlanKind):
     summary: ClassVar[str] = (
         "Nobody knows more labels than the budget. A teacher that learned from them, without noise "
         "while it answers, labels all other examples; the student learns both with noise, and "
-        "teaches the next generation. Without the noise there is little to gain."
+        "teaches the next generation."
     )
     paper: ClassVar[str] = "Xie et al. 2020, arXiv:1911.04252"
     in_generations: ClassVar[bool] = True

@@ -505,3 +505,24 @@ def test_smoothing_leaves_out_rows_without_a_label() -> None:
     assert number(losses.smoothed_cross_entropy(labels, STUDENT, 0.0)) == pytest.approx(
         float(np.mean(plain)), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_pseudo_labels_of_a_mixed_batch_are_noisy_students_loss(hard: bool) -> None:
+    random = np.random.default_rng(3)
+    teacher, student = random.normal(size=(2, 9, 5), scale=3)
+    labels = np.array([2, -1, -1, 0, -1, 4, -1, -1, -1])
+    rows, others = labels >= 0, labels < 0
+    apart = losses.noisy_student_loss(
+        labels[rows], student[rows], teacher[others], student[others], 3.0, 0.1, hard
+    )
+    together = losses.pseudo_label_loss(labels, teacher, student, 3.0, 0.1, hard)
+    assert float(together) == pytest.approx(float(apart), rel=1e-9)
+    # What the teacher says of labelled rows, and a hidden label, count for nothing.
+    teacher[rows] = 0
+    assert float(losses.pseudo_label_loss(labels, teacher, student, 3.0, 0.1, hard)) == float(
+        together
+    )
+    none = losses.pseudo_label_loss(None, teacher, student, 1.0, 0.0, hard)
+    all_hidden = losses.pseudo_label_loss(-np.ones(9, int), teacher, student, 1.0, 0.0, hard)
+    assert float(none) == float(all_hidden)

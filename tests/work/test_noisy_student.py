@@ -1,0 +1,167 @@
+"""Noisy Student as a worker trains it: who saw what, and what a generation learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from kdcore.analysis.results import lineage, load_results, summary
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.errors import StopRequested
+from kdcore.models.dropout import with_dropout
+from kdcore.storage.arrays import unpack
+from kdcore.storage.schema import Run
+from kdcore.storage.store import Store
+from kdcore.training.evaluation import model_from_bytes
+from kdcore.training.loop import Network, mixed_order
+from kdcore.work import experiment as work
+from kdcore.work.experiment import run_experiment
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CONFIG = ExperimentConfig(
+    plan="noisy-student",
+    generations=2,
+    confidence=0.0,
+    labels=30,
+    teacher="conv-4-8",
+    student="conv-4-8",
+    augmentation="shifts",
+    teacher_epochs=4,
+    epochs=3,
+    seeds=2,
+    training_examples=200,
+    precision="float32",
+)
+STEPS = ["teacher", "generation 1", "student", "baseline"]
+
+
+def answers_of(store: Store, run: Run) -> np.ndarray:
+    key = store.artifact_used_by(run.id, "teacher_logits/")
+    assert key is not None
+    data = store.artifact(key)
+    assert data is not None
+    return unpack(data)
+
+
+def weights_of(store: Store, run: Run) -> list[np.ndarray]:
+    data = store.artifact(f"model/{run.id}")
+    assert data is not None
+    return model_from_bytes(data).get_weights()
+
+
+def test_each_generation_learns_what_the_one_before_says_of_clean_examples(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[tuple[np.ndarray, np.ndarray]] = []
+    original = work.make_targets
+
+    def remember(role, labels, labelled, answers):  # type: ignore[no-untyped-def]
+        made = original(role, labels, labelled, answers)
+        if role == "student":
+            taught.append((made["labels"], answers))
+        return made
+
+    monkeypatch.setattr(work, "make_targets", remember)
+    config = CONFIG.replace(seeds=1)
+    experiment = store.create(config)
+    run_experiment(store, experiment)
+    results = load_results(store, experiment)
+    dataset = datasets.load(config)
+    for (labels, answers), teacher in zip(taught, ("teacher", "generation 1"), strict=True):
+        assert (labels >= 0).sum() == 30
+        (run,) = results.runs_of_step(teacher)
+        data = store.artifact(f"model/{run.id}")
+        assert data is not None
+        alone = Network(model_from_bytes(data), dataset.scale)
+        # The trained model by itself, without dropout, on the images as they are.
+        np.testing.assert_allclose(answers, alone.logits(dataset.train.inputs), atol=1e-4)
+        np.testing.assert_array_equal(answers, answers_of(store, run))
+    described = lineage(store, results)[1].pseudo_labels
+    assert described is not None
+    assert described["examples"] == 170
+
+
+def test_nobody_saw_a_hidden_label(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.replace(seeds=1)
+    first = store.create(config)
+    run_experiment(store, first, reuse="none")
+    dataset = datasets.load(config)
+    rows = datasets.labelled_rows(dataset, 30, 0)
+    wrong = (dataset.train.labels + 1) % 10
+    wrong[rows] = dataset.train.labels[rows]
+    lying = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, labels=wrong))
+    monkeypatch.setattr(datasets, "load", lambda _config: lying)
+    # Which rows have a label is drawn a class; that draw is kept, all else is a lie.
+    monkeypatch.setattr(datasets, "labelled_rows", lambda *_given: rows)
+    second = store.create(config)
+    run_experiment(store, second, reuse="none")
+    for (_, run), (_, other) in zip(
+        load_results(store, first).links, load_results(store, second).links, strict=True
+    ):
+        assert run.id != other.id
+        for own, again in zip(weights_of(store, run), weights_of(store, other), strict=True):
+            np.testing.assert_array_equal(own, again)
+
+
+def test_it_is_the_same_to_the_bit_after_stops_in_each_generation(store: Store) -> None:
+    whole, halting = store.create(CONFIG), store.create(CONFIG)
+    run_experiment(store, whole, reuse="none")
+    resumed = 0
+    for allowed in (3, 6, 9, 12, 18, None):
+        left = [allowed]
+
+        def check(left: list[int | None] = left) -> None:
+            if left[0] is not None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise StopRequested("stop")
+
+        try:
+            run_experiment(store, halting, reuse="none", check=check)
+        except StopRequested:
+            resumed += 1
+    assert resumed == 5
+    results = load_results(store, whole)
+    assert list(results.steps) == STEPS
+    again = load_results(store, halting)
+    for (link, run), (_, other) in zip(results.links, again.links, strict=True):
+        own, resumed_one = (store.artifact(f"logits/{each.id}/test") for each in (run, other))
+        assert own == resumed_one, f"{link.step} of seed {link.seed}"
+
+    found = summary(store, whole)
+    assert set(found["gains_over_teachers"]) == {"generation 1", "student"}
+    assert [len(found[step]["accuracy"]) for step in STEPS] == [2] * 4
+    teacher = [each.summary["test_accuracy"] for each in results.runs_of_step("teacher")]
+    student = [each.summary["test_accuracy"] for each in results.runs_of_step("student")]
+    over = lineage(store, results)[-1].gain_over_first
+    assert over is not None
+    assert over.mean == pytest.approx(100 * (np.mean(student) - np.mean(teacher)))
+
+
+def test_batches_hold_both_kinds_in_the_asked_ratio() -> None:
+    labelled, unlabelled = np.arange(5), np.arange(100, 140)
+    epochs = [mixed_order(labelled, unlabelled, 3, 64, 16, 0, epoch) for epoch in range(5)]
+    batches = np.concatenate(epochs).reshape(-1, 16)
+    assert len(batches) == 20
+    assert set((batches < 100).sum(axis=1)) == {4}
+    counts = np.bincount(batches[batches >= 100] - 100)
+    assert counts.max() - counts.min() <= 1, "all come round as often as each other"
+    np.testing.assert_array_equal(epochs[2], mixed_order(labelled, unlabelled, 3, 64, 16, 0, 2))
+
+
+def test_dropout_changes_training_and_nothing_else() -> None:
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(32, activation="relu")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+    noisy = with_dropout(model, 0.5, seed=1)
+    examples = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+    np.testing.assert_array_equal(noisy(examples), model(examples))
+    assert not np.allclose(noisy(examples, training=True), model(examples, training=True))
+    assert with_dropout(model, 0.0, seed=1) is model
+    chain = with_dropout(keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)]), 0.5, 0)
+    assert chain(examples).shape == (8, 3)
