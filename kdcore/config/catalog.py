@@ -170,6 +170,18 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         r"resnet-(\d+)-(\d+)",
         ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
     ),
+    "vit": ModelFamily(
+        "Vision transformer (layers, width)",
+        "kdcore.models.transformers:build_vit",
+        r"vit-(\d+)-(\d+)",
+        ("vit-4-64", "vit-2-32"),
+    ),
+    "deit": ModelFamily(
+        "Vision transformer with a distillation token (layers, width)",
+        "kdcore.models.transformers:build_deit",
+        r"deit-(\d+)-(\d+)",
+        ("deit-4-64", "deit-2-32"),
+    ),
 }
 
 # Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
@@ -284,6 +296,13 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
                     numbers[0] >= 8 and (numbers[0] - 2) % 6 == 0,
                     "model",
                     "a resnet of depth 8, 14, 20, ... (6n+2)",
+                    name,
+                )
+            if family in (MODEL_FAMILIES["vit"], MODEL_FAMILIES["deit"]):
+                require(
+                    numbers[0] <= 48 and numbers[1] % 16 == 0,
+                    "model",
+                    "a transformer of 1 to 48 layers and a width that is a multiple of 16",
                     name,
                 )
             return family, numbers

@@ -304,7 +304,11 @@ class ExperimentConfig(BaseModel):
             problems.append(Problem("augmentation", rule, self.augmentation))
         problems += self._plan_problems()
         problems += self.method.problems(
-            short_name(self.dataset), classes, card.kind == "images", self.batch_size
+            short_name(self.dataset),
+            classes,
+            card.kind == "images",
+            self.batch_size,
+            self.student,
         )
         own = own_model(self.student)
         if self.student_start == "file" and (own is None or own.kind != "file"):
@@ -388,8 +392,9 @@ class ExperimentConfig(BaseModel):
             other = kind_name(changes.get(name, part))
             if other != part.name:
                 values = {each: values[each] for each in values if each not in part.values()}
-                kept = {each: values[each] for each in values if each not in PARTS}
-                changes = {**PARTS[name].find(other).defaults({**kept, **changes}), **changes}
+                if name == "plan":
+                    kept = {each: values[each] for each in values if each not in PARTS}
+                    changes = {**PARTS[name].find(other).defaults({**kept, **changes}), **changes}
         return type(self)(**{**values, **changes})
 
     @classmethod
@@ -706,6 +711,12 @@ PRESETS: dict[str, ExperimentConfig] = {
         student="conv-16-32",
         augmentation="shifts",
         pseudo_labels="hard",
+    ),
+    "A convnet teaches a transformer": ExperimentConfig(
+        method="distillation_token",
+        teacher_says="distribution",
+        student="deit-2-32",
+        epochs=30,
     ),
     "The Keras example (MNIST)": ExperimentConfig(
         dataset="mnist",

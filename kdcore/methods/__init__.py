@@ -8,6 +8,7 @@ from kdcore.methods.attention import Attention
 from kdcore.methods.base import Batch, Curve, Method, Needs, Term
 from kdcore.methods.decoupled import Decoupled
 from kdcore.methods.dist import Dist
+from kdcore.methods.distillation_token import DistillationToken
 from kdcore.methods.hard_labels import HardLabels
 from kdcore.methods.hints import Hints
 from kdcore.methods.label_smoothing import LabelSmoothing
@@ -27,6 +28,7 @@ register(Hints)
 register(Attention)
 register(Similarity)
 register(PseudoLabels)
+register(DistillationToken)
 
 __all__ = [
     "METHODS",

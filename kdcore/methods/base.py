@@ -80,13 +80,15 @@ class Term:
     """A part of a method's loss: on the logits, or on each pair of layers.
 
     ``weight`` is the name of the setting that it is multiplied by; with ``adapter`` the student's
-    features are brought to the teacher's shape first.
+    features are brought to the teacher's shape first. ``student_layer`` is the layer whose output
+    stands for the student's logits, such as one head of several.
     """
 
     compute: LossFunction
     on: Literal["logits", "features"] = "logits"
     weight: str | None = None
     adapter: bool = False
+    student_layer: str | None = None
 
 
 class Method(Part):
@@ -102,6 +104,9 @@ class Method(Part):
     curves: ClassVar[tuple[Curve, ...]] = ()
     # Whether its loss is 0 where teacher and student agree.
     zero_at_agreement: ClassVar[bool] = True
+    # The family that its student must be of, and a network of it; empty: any.
+    student_family: ClassVar[str] = ""
+    student_example: ClassVar[str] = ""
     # Which pairs of layers it takes where none are named.
     pairs: ClassVar[Literal["last", "all"]] = "last"
 
@@ -127,9 +132,19 @@ class Method(Part):
         """Return the pairs of layers that are named, (teacher's, student's); none: automatic."""
         return []
 
-    def problems(self, dataset: str, classes: int, images: bool, batch_size: int) -> list[Problem]:
-        """Return why the method does not fit the data."""
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a student of the family that it needs, where it needs one."""
+        return {"student": cls.student_example} if cls.student_example else {}
+
+    def problems(
+        self, dataset: str, classes: int, images: bool, batch_size: int, student: str
+    ) -> list[Problem]:
+        """Return why the method does not fit the data or the student."""
         found = []
+        if not student.startswith(self.student_family):
+            rule = f"one such as {self.student_example}: {self.title} needs its layers"
+            found.append(Problem("student", rule, student))
         if classes < self.needs.classes:
             rule = f"another for {classes} classes: {self.title} needs {self.needs.classes} or more"
             found.append(Problem("method", rule, self.name))

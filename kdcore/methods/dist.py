@@ -37,9 +37,11 @@ class Dist(Method):
         2.0, "Weight over examples", "Of the correlation over the examples of each class.", "γ"
     )
 
-    def problems(self, dataset: str, classes: int, images: bool, batch_size: int) -> list[Problem]:
+    def problems(
+        self, dataset: str, classes: int, images: bool, batch_size: int, student: str
+    ) -> list[Problem]:
         """Return why it does not fit: one example has no others to be correlated with."""
-        found = super().problems(dataset, classes, images, batch_size)
+        found = super().problems(dataset, classes, images, batch_size, student)
         if batch_size < 2:
             found.append(Problem("batch_size", "at least 2 for correlations", batch_size))
         return found

@@ -123,8 +123,9 @@ def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
 def multiply_accumulates(model: keras.Model) -> int:
     """Return the multiply-accumulates of one forward pass of one example.
 
-    Counted are Conv2D, DepthwiseConv2D and Dense layers, in models within the model too; other
-    layers, biases and activations are not, and a layer applied several times counts once.
+    Counted are Conv2D, DepthwiseConv2D and Dense layers and attention, in models within the model
+    and in layers of layers too; other layers, biases and activations are not, and a layer applied
+    several times counts once.
 
     Raises:
         ModelError: where the model is not built, or the size of its layers' outputs is not known.
@@ -140,7 +141,7 @@ def multiply_accumulates_of_layer(layer: keras.Layer) -> int:
     if isinstance(layer, keras.Model):
         return multiply_accumulates(layer)
     if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
-        return 0
+        return _within(layer)
     try:
         shape = layer.output.shape
     except (AttributeError, ValueError):
@@ -154,6 +155,29 @@ def multiply_accumulates_of_layer(layer: keras.Layer) -> int:
             f"the output size of layer {layer.name} is not known: give the model a full input shape"
         )
     return int(math.prod(layer.kernel.shape) * math.prod(positions))
+
+
+def _within(layer: keras.Layer) -> int:
+    """Return the multiply-accumulates of the layers that a layer of tokens is made of.
+
+    Of attention over t tokens: its projections, and 2 · t² · width for scores and mixing.
+    """
+    parts = list(layer._flatten_layers(include_self=False))
+    attention = layers.MultiHeadAttention
+    counted = (layers.Dense, layers.EinsumDense, layers.Conv2D, attention)
+    if not any(isinstance(part, counted) for part in parts):
+        return 0
+    output = layer.output[0] if isinstance(layer.output, list | tuple) else layer.output
+    tokens, total = int(math.prod(output.shape[1:-1])), 0
+    for part in parts:
+        if isinstance(part, layers.Conv2D):
+            positions = part.compute_output_shape(layer.input.shape)[1:-1]
+            total += math.prod(part.kernel.shape) * math.prod(positions)
+        elif isinstance(part, layers.Dense | layers.EinsumDense):
+            total += tokens * math.prod(part.kernel.shape)
+        elif isinstance(part, attention):
+            total += tokens**2 * part.num_heads * (part.key_dim + part.value_dim)
+    return int(total)
 
 
 def _convolve(x: Any, filters: int, size: int, strides: int = 1) -> Any:

@@ -186,7 +186,8 @@ def method_losses(
     made: list[MethodLoss] = []
     for number, term in enumerate(method.terms()):
         if term.on == "logits":
-            made.append(MethodLoss(method, number, seed=seed))
+            layer = term.student_layer
+            made.append(MethodLoss(method, number, student_layer_name=layer, seed=seed))
             continue
         if teacher is None:
             raise ModelError(f"{method.title} asks the teacher at every step: there is none")

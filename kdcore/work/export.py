@@ -279,6 +279,8 @@ def _to_saved_model(subject: Subject, folder: Path) -> Path:
 
 
 def _to_onnx(subject: Subject, folder: Path) -> Path:
+    import kdcore.work.onnx_operators  # noqa: F401 - loads tf2onnx, which takes a second
+
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "In the future `np.object`", FutureWarning
