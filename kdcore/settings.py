@@ -5,11 +5,13 @@ Configs and methods are made of such settings; form, command line, tables and re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 # What stands for a setting that older configs never lacked.
@@ -41,6 +43,17 @@ class Part(BaseModel):
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return values for settings of the experiment that were not ``given``."""
         return {}
+
+
+def _names(text: str) -> str:
+    names = listed(text)
+    if names and all(re.fullmatch(r"[a-z0-9][a-z0-9_.@-]{0,60}", name) for name in names):
+        return text
+    raise PydanticCustomError("rule", "{rule}", {"rule": "one name or more, with commas"})
+
+
+# A setting that takes several names.
+Names = Annotated[str, AfterValidator(_names)]
 
 
 def listed(text: str) -> list[str]:

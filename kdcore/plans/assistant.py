@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from kdcore.errors import Problem
 from kdcore.plans.base import PlanKind, learner_settings, teacher_step
 from kdcore.plans.steps import Asked, Step
-from kdcore.settings import listed, setting
+from kdcore.settings import Names, listed, setting
 
 
 class Assistant(PlanKind):
@@ -22,7 +22,7 @@ class Assistant(PlanKind):
     )
     paper: ClassVar[str] = "Mirzadeh et al. 2020, arXiv:1902.03393"
 
-    assistants: str = setting(
+    assistants: Names = setting(
         "conv-16-32",
         "Assistants",
         "One network or more between teacher and student, from large to small, with commas.",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from kdcore.errors import Problem
 from kdcore.plans.base import PlanKind, learner_settings, teacher_step
 from kdcore.plans.steps import Asked, Step
-from kdcore.settings import listed, setting
+from kdcore.settings import Names, listed, setting
 
 
 class SeveralTeachers(PlanKind):
@@ -22,7 +22,7 @@ class SeveralTeachers(PlanKind):
     )
     paper: ClassVar[str] = "Hinton et al. 2015, arXiv:1503.02531"
 
-    more_teachers: str = setting(
+    more_teachers: Names = setting(
         "conv-32-64",
         "More teachers",
         "One to four networks beside the teacher, with commas; the same one twice is trained from "

@@ -87,7 +87,7 @@ def test_a_label_budget_for_everyone_trains_a_teacher_a_seed() -> None:
     ("values", "words"),
     [
         ({"plan": "chain"}, "plan must be one of distil, assistant"),
-        ({"plan": "assistant", "assistants": ""}, "one to three networks"),
+        ({"plan": "assistant", "assistants": ""}, "assistants must be one name or more"),
         ({"plan": "assistant", "assistants": "conv-x"}, "assistants must be"),
         ({"plan": "born-again", "student": "conv-8-16"}, "its teacher's network, conv-64-128"),
         ({"plan": "several-teachers", "augmentation": "shifts"}, "augmentation must be none"),
