@@ -57,7 +57,7 @@ def test_json_round_trip_keeps_config_and_fingerprint(config: ExperimentConfig) 
         ),
         (
             {"student": "conv-16"},
-            "student must be a name such as conv-4-8, mlp-16, resnet-8-8, got 'conv-16'",
+            "student must be a name such as conv-4-8, mlp-16, resnet-8-8, vit-2-32, deit-2-32, got 'conv-16'",
         ),
         (
             {"student": "conv-0-8"},
