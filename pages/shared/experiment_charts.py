@@ -5,6 +5,9 @@ The Train page draws them, and the Sweep page for one cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -154,7 +157,7 @@ def draw_distributions(store: Store, look: Look) -> None:
             ("distributions", index, temperature, epoch, log),
             lambda: charts.distributions(
                 class_names,
-                _rows(curves, config, index, temperature, epoch),
+                _rows(look, index, temperature, epoch, _between(store, look)),
                 label=int(shown["labels"][index]),
                 log=log,
             ),
@@ -182,12 +185,50 @@ def _epoch_slider(curves: Curves, config: ExperimentConfig, *, ended: bool) -> i
     )
 
 
+class Between(NamedTuple):
+    """A trained step between teacher and student: its logits are of the probe examples."""
+
+    step: str
+    role: str
+    seed: int
+    logits: NDArray
+
+
+def _between(store: Store, look: Look) -> list[Between]:
+    """Return the trained steps between teacher and student, such as earlier generations."""
+    results = look.results
+    shown = {results.stands_for(role) for role in ("teacher", "student", "baseline")}
+    links = [
+        (link.step, link.role, link.seed, run.id)
+        for link, run in results.links
+        if link.step not in shown and run.finished_at is not None
+    ]
+    if not links:
+        return []
+
+    def read() -> list[Between]:
+        snapshots, _ = store.probes([run_id for *_, run_id in links])
+        latest = {run_id: taken for run_id, _, taken in snapshots}
+        return [
+            Between(step, role, seed, latest[run_id])
+            for step, role, seed, run_id in links
+            if run_id in latest
+        ]
+
+    return look.once(("between", *links), read)
+
+
 def _rows(
-    curves: Curves, config: ExperimentConfig, index: int, temperature: float, epoch: int
+    look: Look,
+    index: int,
+    temperature: float,
+    epoch: int,
+    between: Sequence[Between] = (),
 ) -> list[charts.Distribution]:
-    """The latest teacher, and student and baseline of the latest seed as they were after
-    ``epoch``.
+    """The latest teacher, the steps ``between``, and student and baseline of the latest seed as
+    they were after ``epoch``.
     """
+    curves, config = look.curves, look.results.config
     seed = max((seed for role, seed in curves.probes if role == "student"), default=config.seed)
     of_seed = f", seed {seed}" if config.seeds > 1 else ""
 
@@ -206,6 +247,16 @@ def _rows(
             ("teacher, T = 1", "teacher", softmax(teacher, 1.0), None),
             (f"teacher, T = {temperature:g}", "teacher", ghost, None),
         ]
+    rows += [
+        (
+            f"{each.step}{of_seed}, T = {temperature:g}",
+            each.role,
+            softmax(each.logits[index], temperature),
+            ghost,
+        )
+        for each in between
+        if each.seed == seed or each.role == "teacher"
+    ]
     for role in ("student", "baseline"):
         given = answer(role, curves.probes.get((role, seed)), epoch)
         if given is not None:

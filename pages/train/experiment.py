@@ -29,7 +29,7 @@ from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.session import as_text, engine, show_error
-from pages.train import generations, take_away
+from pages.train import generations, plan, take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
@@ -98,17 +98,17 @@ def _header(store: Store, results: Results) -> None:
 
 
 def _title(config: ExperimentConfig) -> str:
-    plan = "" if config.plan.name == "distil" else f"{config.plan.title}: "
-    return f"{plan}{short_name(config.teacher)} teaches {short_name(config.student)}"
+    kind = "" if config.plan.name == "distil" else f"{config.plan.title}: "
+    return f"{kind}{short_name(config.teacher)} teaches {short_name(config.student)}"
 
 
 def _settings_words(config: ExperimentConfig) -> str:
     labels = "all true labels" if config.labels is None else f"{config.labels:,} true labels"
     seeds = "" if config.seeds == 1 else f" · {config.seeds} seeds"
-    plan = f" · {as_text(config.plan.describe())}" if config.plan.describe() else ""
+    planned = f" · {as_text(config.plan.describe())}" if config.plan.describe() else ""
     return (
         f"{as_text(dataset_card(config.dataset).title)} · {labels} · {as_text(config.method.describe())} · "
-        f"{config.epochs} epochs{seeds}{plan}"
+        f"{config.epochs} epochs{seeds}{planned}"
     )
 
 
@@ -134,6 +134,7 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
         engine().tend()
     look = view.look()
     results = look.results
+    plan.draw(results)
     _state_in_words(view.store, results)
     with st.container(horizontal=True, gap="small"):
         hidden = is_unsettled(view.store, results.experiment.id)
