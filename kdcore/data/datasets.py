@@ -1,7 +1,7 @@
 """Datasets by name: loaded once, split by seed, the same arrays for every worker.
 
 ``KD_DATA_DIR`` is looked in first (for example ``mnist.npz`` with x_train, y_train, x_test,
-y_test); then ``keras.datasets`` fetches, checks and caches the files. To add a dataset: one
+y_test); then the files are fetched (see :mod:`kdcore.data.downloads`). To add a dataset: one
 function that returns a :class:`RawData`, and one line in :data:`kdcore.config.catalog.DATASETS`.
 """
 
@@ -20,22 +20,13 @@ from numpy.typing import NDArray
 
 from kdcore.config.catalog import dataset_card, resolve, short_name, sources
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.data.downloads import Arrays, fetch
 from kdcore.errors import DatasetError
 from kdcore.storage import user_data
 from kdcore.storage.arrays import unpack
 from kdcore.storage.store import Store
 
 PROBE_EXAMPLES = 64
-
-# keras.datasets downloads these four without a checksum; the numbers are the ones that their
-# authors publish.
-FASHION_MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-FASHION_MNIST_MD5 = {
-    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-}
 
 
 @dataclass(frozen=True)
@@ -262,16 +253,13 @@ def load_cifar10() -> RawData:
 def _images(name: str) -> RawData:
     folder = os.environ.get("KD_DATA_DIR")
     local = Path(folder) / f"{name}.npz" if folder else None
-    arrays = _read_npz(local) if local is not None and local.exists() else _download(name)
+    arrays = _read_npz(local) if local is not None and local.exists() else fetch(name)
     (train_inputs, train_labels), (test_inputs, test_labels) = arrays
     if train_inputs.ndim == 3:
         train_inputs, test_inputs = train_inputs[..., np.newaxis], test_inputs[..., np.newaxis]
     return RawData(
         train_inputs, train_labels.reshape(-1), 1 / 255, test_inputs, test_labels.reshape(-1)
     )
-
-
-Arrays = tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -282,27 +270,6 @@ def _read_npz(path: Path) -> Arrays:
         raise DatasetError(
             f"{path} is not a dataset of arrays x_train, y_train, x_test, y_test: {error}. "
             "Replace or remove it, or point KD_DATA_DIR elsewhere."
-        ) from error
-
-
-def _download(name: str) -> Arrays:
-    import keras
-
-    try:
-        if name == "fashion_mnist":
-            for file, md5 in FASHION_MNIST_MD5.items():
-                keras.utils.get_file(
-                    file,
-                    FASHION_MNIST_URL + file,
-                    cache_subdir="datasets/fashion-mnist",
-                    file_hash=md5,
-                )
-        return getattr(keras.datasets, name).load_data()
-    except Exception as error:  # get_file raises bare Exception when there is no network
-        raise DatasetError(
-            f"{name} cannot be downloaded: {error}. Without a network, put {name}.npz (arrays x_train, y_train, "
-            "x_test, y_test) into a folder and start with KD_DATA_DIR set to that folder; "
-            "or choose digits, which are built in."
         ) from error
 
 
