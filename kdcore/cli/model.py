@@ -33,9 +33,15 @@ def model() -> None:
     show_default=True,
     help="The range of pixel values that it expects. auto: told by its first layers, else 0 to 1.",
 )
+@click.option(
+    "--output",
+    default="",
+    metavar="NAME",
+    help="Which output is meant, of a model with several. [default: the only one]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
-def add(store_url: str, name: str, path: Path, inputs: str, as_json: bool) -> None:
+def add(store_url: str, name: str, path: Path, inputs: str, output: str, as_json: bool) -> None:
     """Take in the .keras file at PATH as NAME.
 
     It is loaded in a worker process only, in Keras' safe mode.
@@ -46,7 +52,14 @@ def add(store_url: str, name: str, path: Path, inputs: str, as_json: bool) -> No
     with path.open("rb") as file:
         upload = user_data.put_upload(store, new_id(), file)
     job_id = store.add_job(
-        "model", {"upload": upload, "file_name": path.name, "name": name, "inputs": inputs}
+        "model",
+        {
+            "upload": upload,
+            "file_name": path.name,
+            "name": name,
+            "inputs": inputs,
+            "output": output,
+        },
     )
     engine = make_engine(store, idle_seconds=2.0)
     engine.submit(job_id)

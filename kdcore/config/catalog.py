@@ -64,6 +64,8 @@ class ModelCard:
     inputs: str = "0 to 1"
     inputs_known: str = "assumed"
     kind: Literal["file", "function"] = "file"
+    output_name: str = ""  # which of several outputs is meant
+    frozen_layers: int = 0  # with weights that are not trained
 
 
 class Source(Protocol):

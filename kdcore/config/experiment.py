@@ -663,8 +663,10 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
         )
     given = own.input_shape or ()
     flat = len(given) == 1 and given[0] in (None, math.prod(shape))
+    without_channels = len(given) == 2 and len(shape) == 3 and shape[2] in (1, 3)
     if not (
         flat
+        or without_channels
         or (len(given) == 3 and len(shape) == 3 and given[2] in (None, 1, 3) and shape[2] in (1, 3))
     ):
         words = " × ".join("any" if side is None else str(side) for side in given)

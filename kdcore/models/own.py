@@ -28,7 +28,12 @@ from kdcore.config.catalog import (
     sources,
 )
 from kdcore.errors import ConfigError, ModelError
-from kdcore.models.families import all_layers
+from kdcore.models.outputs import LogitsReader
+from kdcore.models.own_inputs import (
+    expected_values,
+    frozen_layers,
+    keep_what_was_learnt_from_data,
+)
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import Job, UserModel
 from kdcore.storage.store import Store, new_id
@@ -44,22 +49,37 @@ TESTED_EXAMPLES = 16
 # Files
 
 
-def load_file(path: Path) -> keras.Model:
-    """Load a ``.keras`` file in safe mode.
+def load_file(path: Path, output: str = "") -> keras.Model:
+    """Load a ``.keras`` file in safe mode; of several outputs the one called ``output``.
 
-    Raises ConfigError or ModelError for what cannot be trusted or loaded.
+    Raises ConfigError or ModelError for what cannot be trusted, loaded or used.
     """
     user_models.check_file(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the file makes its layers raise
         raise ModelError(f"the model cannot be loaded: {first_line(error)}") from error
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+    if len(model.inputs) != 1:
+        raise ModelError(f"a model must have one input, got {len(model.inputs)}")
+    if model.inputs[0].dtype == "string":
         raise ModelError(
-            f"a model must have one input and give one row of numbers an example, but {path.name} has "
-            f"{len(model.inputs)} inputs and outputs of shape {[tuple(output.shape) for output in model.outputs]}"
+            "a model must take numbers, but this one takes text: cut off the layers that turn text "
+            "into numbers, and bring what they give as data"
         )
-    return _functional(model)
+    return _of_one_output(_functional(model), output)
+
+
+def _of_one_output(model: keras.Model, output: str) -> keras.Model:
+    """Return the model with the output that is meant; raises ModelError for one that cannot be."""
+    struct = model._outputs_struct if hasattr(model, "_outputs_struct") else model.outputs
+    chosen = LogitsReader(model, "model", output or None).choose(struct)
+    if len(chosen.shape) != 2:
+        raise ModelError(
+            "a model must give one row of numbers an example, but this one gives outputs of shape "
+            f"{tuple(chosen.shape)}: one that answers for each position is distilled with "
+            "kdcore.Distiller in Python"
+        )
+    return model if model.output is chosen else keras.Model(model.inputs[0], chosen)
 
 
 def _functional(model: keras.Model) -> keras.Model:
@@ -73,25 +93,34 @@ def _functional(model: keras.Model) -> keras.Model:
     )
 
 
-def describe(name: str, key: str, model: keras.Model, inputs: str = "auto") -> ModelCard:
+def describe(
+    name: str, key: str, model: keras.Model, inputs: str = "auto", output: str = ""
+) -> ModelCard:
     """Return the card of a loaded model: its shapes, whether it gives logits, and what values it
     expects.
     """
     shape = tuple(model.inputs[0].shape[1:])
-    classes = model.outputs[0].shape[-1]
-    if classes is None or classes < 2:
-        raise ModelError(
-            f"a model must answer with one number for each of at least 2 classes, but this one gives {classes}: "
-            "replace a single sigmoid by two outputs"
-        )
-    _, output = to_logits(model)
+    given = model.outputs[0].shape[-1]
+    if given is None:
+        raise ModelError("a model must answer with a known number of classes, got any number")
+    frozen = frozen_layers(model)
     if inputs != "auto":
         known = "as you said"
-    elif len(shape) == 3:
-        inputs, known = _expected_values(model)
     else:
-        inputs, known = "as they are", "a table is scaled as its dataset says"
-    return ModelCard(name, key, shape, int(classes), model.count_params(), output, inputs, known)
+        inputs, known = expected_values(model)
+    _, words = to_logits(model)
+    return ModelCard(
+        name,
+        key,
+        shape,
+        max(int(given), 2),
+        model.count_params(),
+        words,
+        inputs,
+        known,
+        output_name=output,
+        frozen_layers=frozen,
+    )
 
 
 def to_logits(model: keras.Model) -> tuple[keras.Model, str]:
@@ -99,8 +128,11 @@ def to_logits(model: keras.Model) -> tuple[keras.Model, str]:
 
     A softmax that ends the last layer is cut off; one that cannot be cut is undone through its
     logarithm. Whether there is one is also measured on random examples, and so is that the outcome
-    is right. Raises ModelError for a sigmoid head.
+    is right. A single output judges between two classes: its logit z becomes the logits (0, z).
+    Raises ModelError for a sigmoid head of several outputs.
     """
+    if model.outputs[0].shape[-1] == 1:
+        return _of_single_output(model)
     inputs = _random_inputs(model)
     before = np.asarray(model(inputs, training=False), np.float64)
     last = model.layers[-1]
@@ -137,6 +169,33 @@ def to_logits(model: keras.Model) -> tuple[keras.Model, str]:
     return logits, words
 
 
+def _of_single_output(model: keras.Model) -> tuple[keras.Model, str]:
+    """Return a model of one output with two logits, and in words how that was done."""
+    reader = LogitsReader(model, "model")
+    inputs = _random_inputs(model)
+    before = np.asarray(model(inputs, training=False), np.float64)[:, 0]
+    last = model.layers[-1]
+    ends = getattr(last, "output", None) is model.outputs[0]
+    words = "it gives one logit, which judges between two classes"
+    single = model.outputs[0]
+    if reader.kind != "logits":
+        words = "its sigmoid is cut off; it judges between two classes"
+        if ends and isinstance(last, layers.Activation):
+            single = last.input
+        elif ends and isinstance(last, layers.Dense):
+            last.activation = keras.activations.linear
+        else:
+            words = "it gives a probability, which is turned back into a logit of two classes"
+            both = keras.Model(model.inputs[0], reader.logits(single), name=model.name)
+            return both, words
+    pair = ops.concatenate([ops.zeros_like(single), single], axis=-1)
+    both = keras.Model(model.inputs[0], pair, name=model.name)
+    after = _softmax(np.asarray(both(inputs, training=False), np.float64))[:, 1]
+    if reader.kind != "logits" and not np.allclose(after, before, atol=2e-2):
+        raise ModelError("the model's sigmoid cannot be undone: its probabilities do not come back")
+    return both, words
+
+
 def _are_probabilities(outputs: np.ndarray) -> bool:
     return bool(
         np.all(outputs >= 0)
@@ -153,22 +212,6 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def _random_inputs(model: keras.Model) -> np.ndarray:
     shape = [32 if side is None else side for side in model.inputs[0].shape[1:]]
     return np.random.default_rng(0).random((TESTED_EXAMPLES, *shape)).astype(np.float32)
-
-
-def _expected_values(model: keras.Model) -> tuple[str, str]:
-    """Return the range of values that a model for images expects, told by its first layers, and how
-    that is known.
-    """
-    for layer in all_layers(model):
-        if isinstance(layer, layers.Rescaling):
-            scale = float(np.max(np.abs(layer.scale)))
-            return ("0 to 255" if scale < 0.1 else "0 to 1"), "told by its own Rescaling layer"
-        if isinstance(layer, layers.Normalization) and layer.built:
-            mean = float(np.max(np.abs(np.asarray(layer.mean))))
-            return ("0 to 255" if mean > 2 else "0 to 1"), "told by its own Normalization layer"
-        if layer.weights:
-            break
-    return "0 to 1", "assumed: say otherwise when you add it"
 
 
 # Fitting a model to data
@@ -189,9 +232,10 @@ def adapt(
     x: Any = outside
     grey: keras.Layer | None = None
     if len(wanted) == 1 and wanted[0] in (None, math.prod(input_shape)):
-        x = layers.Flatten()(x) if len(input_shape) > 1 else x
-    elif len(wanted) == 3 and len(input_shape) == 3:
-        height, width, channels = wanted
+        if len(input_shape) > 1:
+            x = layers.Flatten()(_in_range(x, inputs, value_range))
+    elif len(wanted) in (2, 3) and len(input_shape) == 3:
+        height, width, channels = (*wanted, 1)[:3]
         if None not in (height, width) and (height, width) != input_shape[:2]:
             x = layers.Resizing(height, width)(x)
         if channels == 3 and input_shape[2] == 1:
@@ -203,10 +247,9 @@ def adapt(
             raise ModelError(
                 f"the model wants {channels} channels, the images have {input_shape[2]}"
             )
-        if inputs in RANGES and RANGES[inputs] != value_range:
-            (low, high), (from_low, from_high) = RANGES[inputs], value_range
-            scale = (high - low) / (from_high - from_low)
-            x = layers.Rescaling(scale, low - from_low * scale)(x)
+        x = _in_range(x, inputs, value_range)
+        if len(wanted) == 2:  # without an axis of channels
+            x = layers.Reshape(x.shape[1:3])(x)
     else:
         raise ModelError(f"the model wants examples of shape {wanted}, the data has {input_shape}")
     if grey is not None:
@@ -215,6 +258,15 @@ def adapt(
     return keras.Model(
         outside, layers.Activation("linear", dtype="float32", name="logits")(model(x))
     )
+
+
+def _in_range(images: Any, inputs: str, value_range: tuple[float, float]) -> Any:
+    """Return images mapped linearly from ``value_range`` to the range that is expected."""
+    if inputs not in RANGES or RANGES[inputs] == value_range:
+        return images
+    (low, high), (from_low, from_high) = RANGES[inputs], value_range
+    scale = (high - low) / (from_high - from_low)
+    return layers.Rescaling(scale, low - from_low * scale)(images)
 
 
 def build_own(
@@ -240,7 +292,8 @@ def build_own(
     model, card = fetch(name)
     logits, _ = to_logits(model)
     if start == "fresh":
-        logits = keras.models.clone_model(logits)
+        trained, logits = logits, keras.models.clone_model(logits)
+        keep_what_was_learnt_from_data(logits, trained)
     if logits.outputs[0].shape[-1] != classes:
         raise ModelError(
             f"{short_name(name)} answers for {logits.outputs[0].shape[-1]} classes, the data has {classes}"
@@ -279,7 +332,8 @@ def fetch(name: str) -> tuple[keras.Model, ModelCard]:
                             source, row.manifest["prefix"], row.manifest["pieces"]
                         )
                     )
-                return load_file(path), user_models.to_card(row)
+                card = user_models.to_card(row)
+                return load_file(path, card.output_name), card
     raise ModelError(
         f"the model {name} has been removed from the store: add the same file again "
         f"(python -m kdcore model add {short_name(name)} FILE), and resume"
@@ -334,20 +388,21 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     """Load an uploaded ``.keras`` file, find out what it is, and store it under its name; refused
     in words otherwise.
 
-    The payload: ``upload``, ``file_name``, ``name``, ``inputs``. Its key is then under
-    ``model_report/<job id>``.
+    The payload: ``upload``, ``file_name``, ``name``, ``inputs``, and where one of several outputs
+    is meant ``output``. Its key is then under ``model_report/<job id>``.
     """
     name, inputs, upload = job.payload["name"], job.payload["inputs"], job.payload["upload"]
+    output = job.payload.get("output", "")
     user_models.check_name(name)
     with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
         path = Path(folder) / "model.keras"
         store.report(job.id, "loading the model, in safe mode", 0.2)
         user_data.fetch_upload(store, upload, path)
         check()
-        digest = hashlib.sha256(path.read_bytes() + inputs.encode()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes() + (inputs + output).encode()).hexdigest()
         key = f"{name}@{digest[:10]}"
         try:
-            card = describe(name, key, load_file(path), inputs)
+            card = describe(name, key, load_file(path, output), inputs, output)
         except (ConfigError, ModelError):
             user_data.drop_upload(store, upload["upload"])
             raise

@@ -163,8 +163,8 @@ def fit_in_words(card: ModelCard, data: DatasetCard) -> str:
         return "Built by your function for this data."
     parts = []
     wanted = card.input_shape or ()
-    if len(wanted) == 3 and len(data.input_shape) == 3:
-        height, width, channels = wanted
+    if len(wanted) in (2, 3) and len(data.input_shape) == 3:
+        height, width, channels = (*wanted, 1)[:3]
         if height is not None and width is not None and (height, width) != data.input_shape[:2]:
             parts.append(
                 f"images are resized from {data.input_shape[0]} × {data.input_shape[1]} to {height} × {width}"
@@ -177,4 +177,6 @@ def fit_in_words(card: ModelCard, data: DatasetCard) -> str:
             parts.append(f"it sees values {card.inputs} ({card.inputs_known})")
     elif len(wanted) == 1 and len(data.input_shape) == 3:
         parts.append("images are flattened")
+        if card.inputs != "as they are":
+            parts.append(f"it sees values {card.inputs} ({card.inputs_known})")
     return "; ".join([*parts, card.output]).capitalize() + "."

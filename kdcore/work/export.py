@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import json
 import platform
 import statistics as plain_statistics
 import time
@@ -140,15 +141,36 @@ def subject_of(model: keras.Model, dataset: Dataset) -> Subject:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return the model itself, or where it computes in mixed bfloat16 a copy of it with the same
-    weights in float32.
+    """Return the model itself, or where any of its layers computes in another number format a copy
+    of it with the same weights in float32.
     """
-    description = model.to_json()
-    if "mixed_bfloat16" not in description:
+    description = json.loads(model.to_json())
+    plain = _with_float32(description)
+    if plain == description:
         return model
-    copy = keras.models.model_from_json(description.replace('"mixed_bfloat16"', '"float32"'))
-    copy.set_weights(model.get_weights())  # variables are float32 under either policy
+    copy = keras.models.model_from_json(json.dumps(plain))
+    copy.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
     return copy
+
+
+OTHER_FORMATS = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "float64"}
+
+
+def _with_float32(part: Any) -> Any:
+    """Return a model's description in JSON with float32 for every other format of real numbers, of
+    layers, models within it, and what passes between them.
+    """
+    if isinstance(part, list):
+        return [_with_float32(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    changed = {name: _with_float32(value) for name, value in part.items()}
+    if str(changed.get("dtype")) in OTHER_FORMATS:
+        changed["dtype"] = "float32"
+    policy = "DTypePolicy" in str(changed.get("class_name"))
+    if policy and changed["config"].get("name") in OTHER_FORMATS:
+        changed["config"]["name"] = "float32"
+    return changed
 
 
 def make(

@@ -67,6 +67,14 @@ def _upload(store: Store) -> None:
             width=220,
             help="auto: told by its first layers, else 0 to 1.",
         )
+        output = st.text_input(
+            "Output",
+            key="data_model_output",
+            max_chars=80,
+            width=160,
+            placeholder="the only one",
+            help="Which output is meant, of a model with several.",
+        )
         try:
             user_models.check_name(name)
             refused = None
@@ -86,7 +94,14 @@ def _upload(store: Store) -> None:
             upload = user_data.put_upload(store, new_id(), file)
         st.session_state["data_model_turn"] = turn + 1
         job_id = store.add_job(
-            "model", {"upload": upload, "file_name": file.name, "name": name, "inputs": inputs}
+            "model",
+            {
+                "upload": upload,
+                "file_name": file.name,
+                "name": name,
+                "inputs": inputs,
+                "output": output.strip(),
+            },
         )
         engine().submit(job_id)
         st.query_params.from_dict({"job": job_id})

@@ -215,6 +215,8 @@ def _fits(results: Results) -> list[str]:
             if results.config.student_start == "file"
             else "from fresh weights"
         )
+        if results.config.student_start == "fresh" and card.frozen_layers:
+            start += f", its {card.frozen_layers} frozen layers trained like the others"
         said.append(f"Student {card.title}, {start}: {fit_in_words(card, data)}")
     return said
 

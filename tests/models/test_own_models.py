@@ -22,6 +22,11 @@ from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, ModelError
 from kdcore.models import own as own_models
 from kdcore.models.augmentation import Augmentation, augmentation
+from kdcore.models.own_inputs import (
+    expected_values,
+    frozen_layers,
+    keep_what_was_learnt_from_data,
+)
 from kdcore.storage import user_data, user_models
 from kdcore.storage.arrays import unpack
 from kdcore.storage.schema import UserModel
@@ -112,15 +117,149 @@ def test_a_softmax_is_found_and_undone_so_that_it_is_applied_once(
     assert not np.allclose(answers.sum(axis=1), 1)
 
 
-def test_a_sigmoid_head_and_a_single_output_are_refused_with_the_reason() -> None:
+def test_a_sigmoid_head_of_several_outputs_is_refused_with_the_reason() -> None:
     with pytest.raises(ModelError, match="judges each class by itself"):
         own_models.to_logits(
             keras.Model(
                 (m := network(layers.Dense(3, activation="sigmoid"))).inputs[0], m.outputs[0]
             )
         )
-    with pytest.raises(ModelError, match="replace a single sigmoid by two outputs"):
-        own_models.describe("x", "x", network(layers.Dense(1)))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [layers.Dense(1, activation="sigmoid")],
+        [layers.Dense(1), layers.Activation("sigmoid")],
+        [layers.Dense(1, activation="sigmoid"), layers.Reshape((1,))],
+    ],
+)
+def test_a_single_probability_is_the_second_of_two_classes(tail: list[layers.Layer]) -> None:
+    model = own_models._functional(network(*tail))
+    x = images((8, 8, 1))
+    before = np.asarray(model(x))[:, 0]
+    card = own_models.describe("x", "x", model)
+    assert card.classes == 2
+    pair, _ = own_models.to_logits(own_models._functional(network(*tail)))
+    np.testing.assert_allclose(softmax(np.asarray(pair(x)))[:, 1], before, atol=1e-5)
+
+
+def test_one_logit_is_that_of_the_second_class() -> None:
+    model = own_models._functional(network(layers.Dense(1)))
+    x = images((8, 8, 1))
+    single = np.asarray(model(x))[:, 0]
+    pair, words = own_models.to_logits(model)
+    assert "one logit" in words
+    np.testing.assert_allclose(np.asarray(pair(x)), np.stack([0 * single, single], axis=1))
+
+
+def several() -> keras.Model:
+    inputs = keras.Input((5,))
+    return keras.Model(
+        inputs, {"kind": layers.Dense(3)(inputs), "pair": layers.Dense(2, "softmax")(inputs)}
+    )
+
+
+def test_of_several_outputs_one_is_chosen_by_name_or_all_are_refused(tmp_path: Path) -> None:
+    path = saved(several(), tmp_path)
+    with pytest.raises(ModelError, match="output must be one of kind, pair, got None"):
+        own_models.load_file(path)
+    with pytest.raises(ModelError, match="output must be one of kind, pair, got other"):
+        own_models.load_file(path, "other")
+    x = images((5,))
+    whole = keras.saving.load_model(path)(x)
+    chosen = own_models.load_file(path, "pair")
+    np.testing.assert_array_equal(chosen(x), whole["pair"])
+    assert own_models.describe("x", "x", chosen, output="pair").classes == 2
+    inputs = keras.Input((5,))
+    alone = keras.Model(inputs, {"probabilities": layers.Dense(3, "softmax")(inputs)})
+    assert own_models.load_file(saved(alone, tmp_path)).outputs[0].shape == (None, 3)
+
+
+def test_what_answers_for_each_position_or_reads_text_is_refused_in_words(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 1))
+    positions = keras.Model(inputs, layers.Conv2D(3, 1)(inputs))
+    with pytest.raises(ModelError, match="answers for each position"):
+        own_models.load_file(saved(positions, tmp_path))
+    text = keras.Input((), dtype="string")
+    words = layers.TextVectorization(
+        max_tokens=5, output_mode="multi_hot", vocabulary=["a", "b", "c"]
+    )
+    reader = keras.Model(text, layers.Dense(2)(words(text)))
+    with pytest.raises(ModelError, match="takes text"):
+        own_models.load_file(saved(reader, tmp_path))
+
+
+def centred(x):  # type: ignore[no-untyped-def]
+    return (x - 120.0) / 60.0
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (lambda x: x / 127.5 - 1, "0 to 255"),
+        (lambda x: (x - 127.5) * (1 / 127.5), "0 to 255"),
+        (keras.applications.mobilenet_v2.preprocess_input, "0 to 255"),
+        (keras.applications.resnet.preprocess_input, "0 to 255"),
+        (keras.applications.vgg16.preprocess_input, "0 to 255"),
+        (centred, "0 to 255"),
+        (layers.Rescaling(1 / 127.5, -1), "0 to 255"),
+        (lambda x: x * 2 - 1, "0 to 1"),
+        (lambda x: (x - 0.5) / 0.25, "0 to 1"),
+        (layers.Rescaling(2.0, -1.0), "0 to 1"),
+        (lambda x: (x + 1) * 127.5, "-1 to 1"),
+        (lambda x: (x + 1) / 2, "-1 to 1"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_a_model_does_to_its_inputs_tells_what_it_expects(
+    before, expected: str, nested: bool
+) -> None:  # type: ignore[no-untyped-def]
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3)])
+    x = before(inputs)
+    x = inner(x) if nested else layers.Conv2D(4, 3)(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    found, known = expected_values(model)
+    assert found == expected
+    assert known.startswith("told by")
+
+
+def test_nothing_before_the_weights_tells_nothing() -> None:
+    assert expected_values(own_models._functional(network(layers.Dense(3))))[0] == "0 to 1"
+    assert "assumed" in expected_values(own_models._functional(network(layers.Dense(3))))[1]
+    flat = keras.Sequential([keras.Input((64,)), layers.Dense(3)])
+    assert expected_values(own_models._functional(flat))[0] == "as they are"
+
+
+@pytest.mark.parametrize("inputs", ["0 to 255", "-1 to 1"])
+def test_a_flat_model_and_one_without_channels_see_the_range_that_was_said(inputs: str) -> None:
+    low, high = own_models.RANGES[inputs]
+    x = images((8, 8, 1))
+    raw = x * (high - low) + low
+    flat = own_models._functional(keras.Sequential([keras.Input((64,)), layers.Dense(3)]))
+    inside = own_models.adapt(flat, (8, 8, 1), (0.0, 1.0), inputs)
+    np.testing.assert_allclose(inside(x), flat(raw.reshape(len(x), -1)), atol=1e-3)
+    square = keras.Input((8, 8))
+    plain = keras.Model(square, layers.Dense(3)(layers.Flatten()(square)))
+    inside = own_models.adapt(plain, (8, 8, 1), (0.0, 1.0), inputs)
+    np.testing.assert_allclose(inside(x), plain(raw[..., 0]), atol=1e-3)
+
+
+def test_a_fresh_start_keeps_what_was_learnt_of_the_data_and_trains_frozen_layers() -> None:
+    data = RANDOM.normal(50, 9, (200, 5)).astype(np.float32)
+    known = layers.Normalization()
+    known.adapt(data)
+    inputs = keras.Input((5,))
+    hidden = layers.Dense(4, trainable=False)
+    trained = keras.Model(inputs, layers.Dense(3)(hidden(known(inputs))))
+    assert frozen_layers(trained) == 1
+    fresh = keras.models.clone_model(trained)
+    keep_what_was_learnt_from_data(fresh, trained)
+    (again,) = [layer for layer in fresh.layers if isinstance(layer, layers.Normalization)]
+    np.testing.assert_allclose(again(data), known(data), atol=1e-5)
+    assert len(fresh.trainable_weights) == 4
+    assert not np.array_equal(fresh.get_weights()[-2], trained.get_weights()[-2])
 
 
 # Fitting to data

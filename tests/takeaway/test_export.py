@@ -27,6 +27,7 @@ from kdcore.data import ingest
 from kdcore.data.check import DataOptions
 from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, StopRequested, StoreError
+from kdcore.models.families import all_layers
 from kdcore.models.precision import policy_scope
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
@@ -266,6 +267,29 @@ def test_a_stop_ends_it_between_formats(store: Store) -> None:
     )
     store.request_stop(job)
     assert latest_job(store, run.id).status == "stopped"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16", "float64"])
+def test_a_model_of_any_number_format_leaves_in_float32(policy: str) -> None:
+    with policy_scope(policy):
+        inner = keras.Sequential(
+            [keras.Input((6, 6, 4)), keras.layers.Flatten(), keras.layers.Dense(8)]
+        )
+    plain = keras.layers.Conv2D(4, 3, activation="relu", dtype="float32")
+    inputs = keras.Input((8, 8, 1))
+    answers = keras.layers.Dense(3, dtype=keras.DTypePolicy(policy))(inner(plain(inputs)))
+    model = keras.Model(inputs, answers)
+    copy = export.in_float32(model)
+    assert {layer.compute_dtype for layer in all_layers(copy)} == {"float32"}
+    examples = np.random.default_rng(0).random((40, 8, 8, 1), np.float32)
+    reference = np.asarray(copy(examples))
+    np.testing.assert_allclose(np.asarray(model(examples), np.float32), reference, atol=0.05)
+    subject = export.Subject(
+        copy, examples, examples, reference.argmax(axis=1).astype(np.int32), reference
+    )
+    for name in ("litert-float32", "litert-float16", "litert-int8", "onnx"):
+        _, report = export.make(name, subject)
+        assert report["max_difference"] is not None, report["reason"]
 
 
 @pytest.mark.parametrize("model", ["resnet-8-4", "mlp-8"])
