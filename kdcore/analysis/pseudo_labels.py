@@ -31,7 +31,7 @@ def select_examples(
         ConfigError: where no example is left.
     """
     probabilities = softmax(logits, 1.0)
-    confidence, top = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    confidence, top = probabilities.max(axis=1), logits.argmax(axis=1)
     kept = confidence >= selection.confidence
     kept[labelled] = False
     rows = np.flatnonzero(kept)
@@ -64,7 +64,7 @@ def describe_selection(
     The hidden labels are looked at for these numbers alone, after the choice.
     """
     probabilities = softmax(logits, 1.0)
-    confidence, top = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    confidence, top = probabilities.max(axis=1), logits.argmax(axis=1)
     without = np.setdiff1d(np.arange(len(logits)), labelled)
     right, kept = top == labels, np.unique(chosen)
     classes = logits.shape[1]

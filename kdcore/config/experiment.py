@@ -54,6 +54,7 @@ Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugme
 StudentStart = Literal["fresh", "file"]
 Precision = Literal["auto", "float32", "bfloat16"]
 LabelBudgetFor = Literal["student", "everyone"]
+TeacherInputs = Literal["checked", "as added", "0 to 1", "0 to 255", "-1 to 1"]
 
 
 def _known(check: Any) -> AfterValidator:
@@ -225,6 +226,14 @@ class ExperimentConfig(BaseModel):
         ge=0,
         lt=2**31,
     )
+    teacher_inputs: TeacherInputs = setting(
+        "checked",
+        "Values that your own teacher sees",
+        "checked: as it was added, and trained with only where no other range does much better on "
+        "your labels. as added: without the check. Or the range that it expects.",
+        "rare",
+        older="checked",
+    )
     augmentation: Augmentation = setting(
         "none",
         "Augmentation",
@@ -311,6 +320,11 @@ class ExperimentConfig(BaseModel):
             self.student,
         )
         own = own_model(self.student)
+        own_teacher = own_model(self.teacher)
+        brought = own_teacher is not None and own_teacher.kind == "file"
+        if self.teacher_inputs != "checked" and not brought:
+            rule = "checked, unless the teacher is a file of your own"
+            problems.append(Problem("teacher_inputs", rule, self.teacher_inputs))
         if self.student_start == "file" and (own is None or own.kind != "file"):
             problems.append(
                 Problem(

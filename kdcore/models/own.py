@@ -275,11 +275,13 @@ def build_own(
     name: str,
     value_range: tuple[float, float],
     start: str,
+    inputs: str | None = None,
 ) -> keras.Model:
     """Build a user's model for data: of a function, or of a file with its weights or with fresh
     ones ("fresh").
 
-    Raises ModelError where model and data do not fit, or the file is gone.
+    ``inputs`` names the range of values that it expects, by default that of its card. Raises
+    ModelError where model and data do not fit, or the file is gone.
     """
     card = own_model(name)
     if card is not None and (function := registered_function(card.key)) is not None:
@@ -298,7 +300,7 @@ def build_own(
         raise ModelError(
             f"{short_name(name)} answers for {logits.outputs[0].shape[-1]} classes, the data has {classes}"
         )
-    return adapt(logits, input_shape, value_range, card.inputs)
+    return adapt(logits, input_shape, value_range, card.inputs if inputs is None else inputs)
 
 
 def _of_function(

@@ -22,6 +22,7 @@ OF_TEACHER = (
     "teacher_batch_size",
     "teacher_learning_rate",
     "teacher_seed",
+    "teacher_inputs",
     "precision",
 )
 OF_LEARNER = (

@@ -21,15 +21,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore import models, plans
+from kdcore.analysis.brought_teacher import examine
 from kdcore.analysis.pseudo_labels import describe_selection, select_examples
-from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name
+from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
-from kdcore.errors import ConfigError, Problem
+from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.dropout import with_dropout
+from kdcore.models.own import RANGES, build_own
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack
@@ -59,6 +61,7 @@ from kdcore.training.teacher_logits import for_answers, logits_of_run, training_
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
 
 SECONDS_BETWEEN_REPORTS = 0.5
+EXAMPLES_LOOKED_AT = 500
 
 # What a student learns from: the teacher's logits of all training examples, or the teacher itself,
 # asked at every step.
@@ -334,14 +337,55 @@ class _Job:
         return run, lambda: network
 
     def brought_teacher(self, run: Run, config: ExperimentConfig) -> Callable[[], Network]:
-        """Measure a teacher that was added as a trained file: it is used as it is."""
+        """Measure a teacher that was added as a trained file: it is used as it is, once it was
+        looked at.
+        """
         with self.timed("teacher"):
-            network = self.build(config.teacher, config.teacher_seed, start="file")
+            network, extra = self.brought_network(config), {}
+            if config.teacher_inputs == "checked":
+                extra = {"examined": self.look_at(run, network, config)}
             probe = ValidationProbe(network, self.dataset)
             self.store.update_run(run.id, parameters=network.model.count_params())
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
-            self.complete(run, network, {})
+            self.complete(run, network, extra)
         return lambda: network
+
+    def brought_network(self, config: ExperimentConfig, inputs: str | None = None) -> Network:
+        """Return the teacher of a file, with its inputs as the config says, or in a range."""
+        if inputs is None and config.teacher_inputs not in ("checked", "as added"):
+            inputs = config.teacher_inputs
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        model = build_own(
+            shape, classes, config.teacher, self.card.value_range, "file", inputs=inputs
+        )
+        return Network(model, self.dataset.scale)
+
+    def look_at(self, run: Run, network: Network, config: ExperimentConfig) -> dict[str, Any]:
+        """Look at a brought teacher on labelled validation examples, with its inputs as assumed
+        and in other ranges; returns what was seen, and keeps it with its run.
+
+        Raises ModelError, with the way out, where it cannot be trained with silently.
+        """
+        shown = self.dataset.validation
+        inputs, labels = shown.inputs[:EXAMPLES_LOOKED_AT], shown.labels[:EXAMPLES_LOOKED_AT]
+        own = own_model(config.teacher)
+        assert own is not None, "only a model of a user's own is looked at"
+        assumed = own.inputs if own.inputs in RANGES else "0 to 1"
+        answers = {assumed: network.logits(inputs)}
+        if self.card.kind != "table":
+            for other in RANGES:
+                if other != assumed:
+                    answers[other] = self.brought_network(config, other).logits(inputs)
+        found = examine(answers, labels)
+        self.store.update_run(run.id, summary={"examined": found.to_dict()})
+        if found.problem:
+            mend = f'--teacher-inputs "{found.better}" if that is right, ' if found.better else ""
+            raise ModelError(
+                f"the teacher {short_name(config.teacher)} is {found.problem} ({found.examples} "
+                f"validation examples). Set what it sees: {mend}"
+                '--teacher-inputs "as added" to train with it as it is'
+            )
+        return found.to_dict()
 
     def train_seed(
         self, rounds: Sequence[Sequence[Step]], config: ExperimentConfig, *, wait: bool

@@ -176,6 +176,7 @@ def _state_in_words(store: Store, results: Results) -> None:
         st.progress(job.progress, f"{stopping}{job.phase[:1].upper()}{job.phase[1:]}{left}")
     elif results.status is JobStatus.FAILED:
         st.error(job.error or "failed", icon=":material/error:")
+        _ways_out(store, results)
         if job.traceback:
             with st.expander("Details"):
                 st.code(job.traceback, language=None)
@@ -200,6 +201,31 @@ def _state_in_words(store: Store, results: Results) -> None:
         st.caption(
             ":material/recycling: The teacher was trained before with these settings and is reused."
         )
+
+
+def _ways_out(store: Store, results: Results) -> None:
+    """Offer to train with another range of values where a brought teacher was refused for its."""
+    examined = [
+        run.summary["examined"] for run in results.runs("teacher") if run.summary.get("examined")
+    ]
+    if not examined or not examined[0]["problem"] or results.config.teacher_inputs != "checked":
+        return
+    with st.container(horizontal=True):
+        for inputs in filter(None, (examined[0]["better"], "as added")):
+            st.button(
+                "Train with it as it is" if inputs == "as added" else f"Train with values {inputs}",
+                key=f"train_inputs_{inputs}",
+                icon=":material/play_arrow:",
+                type="secondary" if inputs == "as added" else "primary",
+                on_click=_train_with,
+                args=(store, results.config.replace(teacher_inputs=inputs)),
+            )
+
+
+def _train_with(store: Store, config: ExperimentConfig) -> None:
+    experiment_id = store.create(config)
+    engine().submit(experiment_id)
+    st.query_params["experiment"] = experiment_id
 
 
 def _fits(results: Results) -> list[str]:

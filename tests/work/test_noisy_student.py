@@ -109,10 +109,11 @@ def test_nobody_saw_a_hidden_label(store: Store, monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_is_the_same_to_the_bit_after_stops_in_each_generation(store: Store) -> None:
-    whole, halting = store.create(CONFIG), store.create(CONFIG)
+    config = CONFIG.replace(training_examples=100)
+    whole, halting = store.create(config), store.create(config)
     run_experiment(store, whole, reuse="none")
     resumed = 0
-    for allowed in (3, 6, 9, 12, 18, None):
+    for allowed in (4, 9, None):
         left = [allowed]
 
         def check(left: list[int | None] = left) -> None:
@@ -125,7 +126,7 @@ def test_it_is_the_same_to_the_bit_after_stops_in_each_generation(store: Store) 
             run_experiment(store, halting, reuse="none", check=check)
         except StopRequested:
             resumed += 1
-    assert resumed == 5
+    assert resumed == 2
     results = load_results(store, whole)
     assert list(results.steps) == STEPS
     again = load_results(store, halting)

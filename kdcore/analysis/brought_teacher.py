@@ -1,0 +1,109 @@
+"""Whether a teacher that was brought does what it should on the user's own labels, before a student
+is trained on what it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kdcore.analysis.statistics import accuracy, confusion_matrix, negative_log_likelihood
+
+# What must be gained to call another range of values the better one.
+ACCURACY_GAINED = 0.1
+NATS_GAINED = 0.5
+# How much more must be right with the classes in another order.
+ORDER_GAINED = 0.3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a teacher answers with its inputs in one range: accuracy (a fraction) and mean log loss
+    (nats) on labelled examples.
+    """
+
+    inputs: str
+    accuracy: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was seen of a brought teacher on ``examples`` labelled validation examples.
+
+    ``seen`` holds the range that was assumed first. ``problem`` says in words what is wrong, empty
+    where nothing is; ``better`` is the range that mends it, empty where none does.
+    """
+
+    seen: tuple[Seen, ...]
+    examples: int
+    problem: str
+    better: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:
+    """Judge a teacher by its logits [examples, classes] for each range of values, the assumed one
+    first, and the true labels [examples].
+    """
+    logits = {inputs: np.asarray(given, np.float64) for inputs, given in answers.items()}
+    seen = tuple(
+        Seen(inputs, accuracy(given, labels), float(negative_log_likelihood(given, labels)))
+        for inputs, given in logits.items()
+    )
+    assumed = seen[0]
+    best = max(seen, key=lambda each: (round(each.accuracy, 3), -each.log_loss))
+    problem, better = "", ""
+    if _is_better(best, assumed):
+        better = best.inputs
+        problem = (
+            f"{assumed.accuracy:.0%} right with values {assumed.inputs}, "
+            f"{best.accuracy:.0%} with {best.inputs}"
+        )
+        if round(best.accuracy, 2) == round(assumed.accuracy, 2):
+            problem += f" (log loss {assumed.log_loss:.2f} and {best.log_loss:.2f})"
+    elif (ordered := _in_best_order(logits[assumed.inputs], labels)) > (
+        assumed.accuracy + ORDER_GAINED
+    ):
+        problem = (
+            f"{assumed.accuracy:.0%} right, and {ordered:.0%} with its classes in another order: "
+            "it seems to count them differently"
+        )
+    elif assumed.accuracy <= _chance(labels):
+        problem = f"{assumed.accuracy:.0%} right, no better than chance, whatever values it sees"
+        if len(seen) == 1:
+            problem = f"{assumed.accuracy:.0%} right, no better than chance"
+    return Examination(seen, len(labels), problem, better)
+
+
+def _is_better(best: Seen, assumed: Seen) -> bool:
+    if best.accuracy - assumed.accuracy >= ACCURACY_GAINED:
+        return True
+    as_right = best.accuracy >= assumed.accuracy
+    return as_right and assumed.log_loss - best.log_loss >= NATS_GAINED
+
+
+def _in_best_order(logits: NDArray, labels: NDArray) -> float:
+    """Return the accuracy (a fraction) with the classes in the order that fits best."""
+    from scipy.optimize import linear_sum_assignment
+
+    classes = logits.shape[1]
+    counts = confusion_matrix(labels, logits.argmax(axis=1), classes)
+    rows, columns = linear_sum_assignment(-counts)
+    return float(counts[rows, columns].sum() / len(labels))
+
+
+def _chance(labels: NDArray) -> float:
+    """Return what is still within chance: always the most frequent class, and three standard
+    errors.
+    """
+    share = float(np.bincount(labels).max() / len(labels))
+    return share + 3 * math.sqrt(share * (1 - share) / len(labels))
