@@ -12,7 +12,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,10 +155,14 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             waiting += value
 
 
-def fit_in_words(card: ModelCard, data: DatasetCard) -> str:
+def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") -> str:
     """Say what is put around a model so that it fits a dataset: what it sees, and what is done with
     its answer.
+
+    ``inputs`` is the range that an experiment asks for, where it asks for one.
     """
+    if inputs in INPUTS:
+        card = replace(card, inputs=inputs, inputs_known="as this experiment says")
     if card.kind == "function":
         return "Built by your function for this data."
     parts = []

@@ -379,11 +379,11 @@ class _Job:
         found = examine(answers, labels)
         self.store.update_run(run.id, summary={"examined": found.to_dict()})
         if found.problem:
-            mend = f'--teacher-inputs "{found.better}" if that is right, ' if found.better else ""
+            mend = f'to "{found.better}" if that is right, or ' if found.better else ""
             raise ModelError(
                 f"the teacher {short_name(config.teacher)} is {found.problem} ({found.examples} "
-                f"validation examples). Set what it sees: {mend}"
-                '--teacher-inputs "as added" to train with it as it is'
+                f"validation examples). Set the values that it sees (teacher-inputs) {mend}"
+                'to "as added" to train with it as it is'
             )
         return found.to_dict()
 
@@ -682,7 +682,8 @@ class _Job:
         figures = evaluate(self.store, run.id, network, self.dataset)
         own = own_model(run.model)
         if own is not None:
-            extra = {**extra, "fit": fit_in_words(own, self.card)}
+            inputs = self.config.teacher_inputs if run.role == "teacher" else "checked"
+            extra = {**extra, "fit": fit_in_words(own, self.card, inputs)}
         summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")

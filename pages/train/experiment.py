@@ -212,20 +212,21 @@ def _ways_out(store: Store, results: Results) -> None:
         return
     with st.container(horizontal=True):
         for inputs in filter(None, (examined[0]["better"], "as added")):
-            st.button(
+            pressed = st.button(
                 "Train with it as it is" if inputs == "as added" else f"Train with values {inputs}",
                 key=f"train_inputs_{inputs}",
                 icon=":material/play_arrow:",
                 type="secondary" if inputs == "as added" else "primary",
-                on_click=_train_with,
-                args=(store, results.config.replace(teacher_inputs=inputs)),
             )
+            if pressed:
+                _train_with(store, results.config.replace(teacher_inputs=inputs))
 
 
 def _train_with(store: Store, config: ExperimentConfig) -> None:
     experiment_id = store.create(config)
     engine().submit(experiment_id)
     st.query_params["experiment"] = experiment_id
+    st.rerun()  # the whole page: it is about another experiment now
 
 
 def _fits(results: Results) -> list[str]:
@@ -234,7 +235,8 @@ def _fits(results: Results) -> list[str]:
     data, said = dataset_card(results.config.dataset), []
     if (card := own["teacher"]) is not None:
         how = "used trained as it is" if card.kind == "file" else "trained"
-        said.append(f"Teacher {card.title}, {how}: {fit_in_words(card, data)}")
+        inputs = results.config.teacher_inputs
+        said.append(f"Teacher {card.title}, {how}: {fit_in_words(card, data, inputs)}")
     if (card := own["student"]) is not None:
         start = (
             "from the weights of its file"

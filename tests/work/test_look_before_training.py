@@ -60,7 +60,9 @@ def test_a_teacher_that_does_better_with_other_values_is_not_trained_with_silent
 ) -> None:
     name = added(store, trained(low, high), tmp_path, "shifted")
     refused = store.create(experiment(name))
-    with pytest.raises(ModelError, match=rf'right with values 0 to 1.*--teacher-inputs "{inputs}"'):
+    with pytest.raises(
+        ModelError, match=rf'right with values 0 to 1.*teacher-inputs\) to "{inputs}"'
+    ):
         run_experiment(store, refused)
     (run,) = load_results(store, refused).runs("teacher")
     assert run.finished_at is None
