@@ -38,6 +38,8 @@ class LogitsReader:
         symbolic = getattr(model, "_outputs_struct", None)  # a dict, where the outputs are one
         if symbolic is None:
             symbolic = getattr(model, "outputs", None)
+        # A graph tells a sigmoid for certain, and that there is none.
+        self.has_graph = symbolic is not None
         if symbolic is not None:
             self.kind = kind_of(self.choose(symbolic))
 
@@ -72,6 +74,8 @@ class LogitsReader:
         if not answers.size or answers.min() < 0 or answers.max() > 1:
             return
         if answers.shape[-1] == 1:
+            if self.has_graph:
+                return
             self.kind = "sigmoid" if len(answers) > 1 and np.ptp(answers) > 0 else "logits"
         elif np.allclose(answers.sum(axis=-1), 1, atol=1e-3):
             self.kind = "softmax"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -23,6 +22,7 @@ from kdcore.losses import (
     soften,
 )
 from kdcore.models.outputs import LogitsReader
+from kdcore.training.first_examples import check_no_probabilities, first_examples
 from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
@@ -311,31 +311,51 @@ class Distiller(keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
         """Train as :meth:`keras.Model.fit` does, after a check of what both models answer."""
-        self._check_answers(x, y)
+        x = self._check_answers(x, y)
         return super().fit(x, y, *arguments, **named)
 
     def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
         """Evaluate as :meth:`keras.Model.evaluate` does, after a check of the answers."""
-        self._check_answers(x, y)
+        x = self._check_answers(x, y)
         return super().evaluate(x, y, *arguments, **named)
+
+    def train_on_batch(self, x: Any, y: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Train on one batch as :meth:`keras.Model.train_on_batch` does, after the same check."""
+        self._check_answers(x, y)
+        return super().train_on_batch(x, y, *arguments, **named)
+
+    def test_on_batch(self, x: Any, y: Any = None, *arguments: Any, **named: Any) -> Any:
+        """Evaluate one batch as :meth:`keras.Model.test_on_batch` does, after the same check."""
+        self._check_answers(x, y)
+        return super().test_on_batch(x, y, *arguments, **named)
 
     def export(self, *arguments: Any, **named: Any) -> Any:
         """Export the student, as :meth:`keras.Model.export` does."""
         return self.student.export(*arguments, **named)
 
-    def _check_answers(self, x: Any, y: Any) -> None:
-        """Tell logits from probabilities by the answers to a few examples.
+    def _check_answers(self, x: Any, y: Any) -> Any:
+        """Tell logits from probabilities by the answers to a few examples; returns the data to use
+        in place of ``x``, of which a generator's first batch was taken.
 
-        Data that can only be read once is not touched, and a teacher is not asked whose logits are
-        given.
+        A teacher is not asked whose logits are given: they are looked at themselves. Raises
+        ModelError where those are probabilities.
         """
-        if not (ops.is_tensor(x) or isinstance(x, np.ndarray)):
-            return
+        (examples, targets), x = first_examples(x, y)
+        if examples is None:
+            return x
+        before = {role: reader.kind for role, reader in self._readers.items()}
+        given = targets.get("teacher_logits") if isinstance(targets, Mapping) else None
+        if given is not None:
+            check_no_probabilities(given)
         for role, reader in self._readers.items():
-            if role == "teacher" and isinstance(y, Mapping):
+            if role == "teacher" and given is not None:
                 continue
-            reader.learn_from(getattr(self, role)(ops.convert_to_tensor(x[:32]), training=False))
+            reader.learn_from(getattr(self, role)(examples, training=False))
+        if before != {role: reader.kind for role, reader in self._readers.items()}:
+            # What was traced before knew the answers as something else.
+            self.train_function = self.test_function = self.predict_function = None
         self._say_what_is_undone()
+        return x
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the student's logits, shape [batch, classes]."""

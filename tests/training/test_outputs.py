@@ -236,3 +236,93 @@ def test_shared_layers_and_other_inputs_are_refused_in_words() -> None:
         ModelError, match="same inputs, got 6 for the teacher and 7 for the student"
     ):
         Distiller(student=other, teacher=plain(1))
+
+
+def as_dataset() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[NDArray, NDArray]:
+        return X[16 * index : 16 * index + 16], Y[16 * index : 16 * index + 16]
+
+
+def by_generator(distiller: Distiller) -> None:
+    def batches():  # type: ignore[no-untyped-def]
+        for _ in range(3):
+            for index in range(3):
+                yield X[16 * index : 16 * index + 16], Y[16 * index : 16 * index + 16]
+
+    distiller.fit(batches(), epochs=3, steps_per_epoch=3, shuffle=False, verbose=0)
+
+
+def on_batches(distiller: Distiller) -> None:
+    for _ in range(3):
+        for index in range(3):
+            part = slice(16 * index, 16 * index + 16)
+            distiller.train_on_batch(X[part], Y[part])
+
+
+WAYS: dict[str, Callable[[Distiller], Any]] = {
+    "tf.data": lambda distiller: distiller.fit(as_dataset(), epochs=3, shuffle=False, verbose=0),
+    "PyDataset": lambda distiller: distiller.fit(Batches(), epochs=3, shuffle=False, verbose=0),
+    "generator": by_generator,
+    "train_on_batch": on_batches,
+}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_a_softmax_that_nobody_can_look_into_is_undone_however_data_comes(way: str) -> None:
+    _, expected = trained(plain(1), plain(2))
+    student = plain(1)
+    distiller = Distiller(student=student, teacher=Subclassed(plain(2)))
+    distiller.compile(keras.optimizers.SGD(0.1), alpha=0.3, temperature=3.0)
+    with pytest.warns(UserWarning, match="the teacher gives probabilities"):
+        WAYS[way](distiller)
+    # No batch was lost to the look: the same student comes out.
+    np.testing.assert_allclose(student.predict(X, verbose=0), expected, atol=1e-4)
+
+
+def test_what_is_learnt_after_a_step_was_traced_is_traced_anew() -> None:
+    def batches():  # type: ignore[no-untyped-def]
+        while True:
+            yield X[:16], Y[:16]
+
+    student = plain(1)
+    distiller = Distiller(student=student, teacher=Subclassed(plain(2)))
+    distiller.compile(keras.optimizers.SGD(0.0), alpha=0.0, temperature=3.0)
+    distiller.make_train_function()
+    first = distiller.train_function(iter([(tf.constant(X[:16]), tf.constant(Y[:16]))]))
+    with pytest.warns(UserWarning, match="gives probabilities"):
+        history = distiller.fit(batches(), steps_per_epoch=1, shuffle=False, verbose=0).history
+    found = history["soft_loss"][0]
+    right, _ = trained_once(plain(1), plain(2))
+    assert found == pytest.approx(right, rel=1e-4)
+    assert float(first["soft_loss"]) != pytest.approx(right, rel=1e-2)
+
+
+def trained_once(student: keras.Model, teacher: keras.Model) -> tuple[float, NDArray]:
+    distiller = Distiller(student=student, teacher=teacher)
+    distiller.compile(keras.optimizers.SGD(0.0), alpha=0.0, temperature=3.0)
+    history = distiller.fit(X[:16], Y[:16], batch_size=16, verbose=0).history
+    return history["soft_loss"][0], student.predict(X, verbose=0)
+
+
+def test_probabilities_in_the_place_of_cached_logits_are_refused() -> None:
+    probabilities = np.full((48, 4), 0.25, np.float32)
+    distiller = Distiller(student=plain(1))
+    distiller.compile("sgd")
+    with pytest.raises(ModelError, match="teacher_logits must be logits, got probabilities"):
+        distiller.fit(X, {"labels": Y, "teacher_logits": probabilities}, verbose=0)
+
+
+def test_a_logit_between_0_and_1_is_no_probability_where_the_graph_says_so() -> None:
+    small = net(lambda x: 0.5 + 0.01 * ops.tanh(x), 2, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distiller = Distiller(student=net(lambda x: x, 1, 1), teacher=small)
+        distiller.compile("sgd", alpha=0.0)
+        distiller.fit(X, (Y > 1).astype(np.float32), verbose=0)
