@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from kdcore.config.experiment import ExperimentConfig
@@ -55,8 +56,37 @@ SLOW_FILES = (
 )
 
 
+# What takes longest begins first, so that no process is left with it at the end.
+LONGEST_FIRST = (
+    "tests/engine/test_faults.py",
+    "tests/engine/test_ray.py",
+    "tests/pages/test_train_page.py",
+    "tests/pages/test_temperature_page.py",
+    "tests/pages/test_try_it_page.py",
+    "tests/methods/test_conformance.py",
+    "tests/test_readme.py",
+    "tests/takeaway/test_export.py",
+    "tests/cli/",
+    "tests/pages/test_sweep_page.py",
+    "tests/work/",
+    "tests/sweeps/",
+    "tests/methods/",
+    "tests/storage/test_postgres.py",
+    "tests/pages/",
+    "tests/models/",
+    "tests/training/",
+)
+
+
+def _place(path: str) -> int:
+    """Return where a file's tests come among all: those named first, the others after them."""
+    found = (at for at, name in enumerate(LONGEST_FIRST) if path.startswith(name))
+    return next(found, len(LONGEST_FIRST))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that `make test-fast` runs."""
+    """Begin with what takes longest, and mark the tests that `make test-fast` runs."""
+    items.sort(key=lambda item: _place(item.path.relative_to(config.rootpath).as_posix()))
     for item in items:
         path = item.path.relative_to(config.rootpath).as_posix()
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -183,13 +213,30 @@ def copy_of(file: Path, folder: Path) -> Path:
     return copy
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a store's file that one of the processes of a session makes for all of them."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each process has one below it
+    file = folder / f"{name}.db"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            making = folder / f"{name}-making.db"
+            make(making)
+            making.rename(file)
+    return file
+
+
 @pytest.fixture(scope="session")
 def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with two small finished experiments of one teacher, T = 10 and then T = 2.
 
     To be read only.
     """
-    file = tmp_path_factory.mktemp("trained") / "store.db"
+    return made_once(tmp_path_factory, "trained", _train)
+
+
+def _train(file: Path) -> None:
     url = f"sqlite:///{file}"
     store = Store(url)
     config = ExperimentConfig(**TRAINED)
@@ -200,7 +247,14 @@ def trained_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.stdout.split()[-2:] == ["finished", "finished"], done.stderr[-3000:]
     store.close()
-    return file
+    _into_one_file(file)
+
+
+def _into_one_file(file: Path) -> None:
+    """Bring what is in a store's log into the file itself, so that it may be renamed."""
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.execute("PRAGMA journal_mode=DELETE")
 
 
 @pytest.fixture
@@ -215,7 +269,10 @@ SWEPT = {"alpha": (0.1, 0.9), "temperature": (1.0, 4.0)}
 @pytest.fixture(scope="session")
 def swept_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with a small finished sweep, 2 by 2 cells of 2 seeds; to be read only."""
-    file = tmp_path_factory.mktemp("swept") / "store.db"
+    return made_once(tmp_path_factory, "swept", _sweep)
+
+
+def _sweep(file: Path) -> None:
     script = (
         "import sys\n"
         "from kdcore import sweeps\n"
@@ -236,7 +293,7 @@ def swept_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-c", script, url], capture_output=True, text=True, cwd=REPOSITORY
     )
     assert done.stdout.split() == ["finished"] * 6, done.stderr[-3000:]
-    return file
+    _into_one_file(file)
 
 
 @pytest.fixture
