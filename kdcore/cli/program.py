@@ -21,6 +21,7 @@ from kdcore.cli.data import data
 from kdcore.cli.export import export_command
 from kdcore.cli.model import model
 from kdcore.cli.predict import predict_command
+from kdcore.cli.race import race
 from kdcore.cli.report import report
 from kdcore.cli.reproduce import reproduce_command
 from kdcore.cli.sweep import sweep
@@ -211,6 +212,7 @@ def _in_words(result: dict[str, Any]) -> str:
 
 
 main.add_command(compare_command)
+main.add_command(race)
 for command in cli_library.COMMANDS:
     main.add_command(command)
 main.add_command(export_command)

@@ -126,7 +126,7 @@ def sweep(
             sweep_id = sweeps.get(store, extended).id
             click.echo(f"{sweeps.extend(store, sweep_id, config)} jobs added", err=True)
         sweeps.submit(store, engine, sweep_id)
-    _follow(store, engine, sweep_id)
+    follow_sweep(store, engine, sweep_id)
     best = sweep_results.load(store, sweep_id).best()
     finished = sweep_results.load(store, sweep_id).status == "finished"
     if confirm_seeds and finished and best is not None and best.values is not None:
@@ -164,7 +164,7 @@ def _read(
     return SweepConfig(shared, tuple(axes), strategy, trials, prune)  # type: ignore[arg-type]
 
 
-def _follow(store: Store, engine: Engine, sweep_id: str) -> None:
+def follow_sweep(store: Store, engine: Engine, sweep_id: str) -> None:
     """Show how far a sweep is on stderr until it ends; Ctrl-C asks it to stop."""
     bar = tqdm(
         total=100,

@@ -1,0 +1,157 @@
+"""``python -m kdcore race``: which distillation method pays on this data, in one league table."""
+
+from __future__ import annotations
+
+import json
+import typing
+from pathlib import Path
+
+import click
+
+from kdcore import sweeps
+from kdcore.cli.common import SettingsCommand
+from kdcore.cli.sweep import follow_sweep
+from kdcore.config.experiment import PARTS, ExperimentConfig, read_setting, starting_config
+from kdcore.config.sweep import MOST_CELLS, SweepConfig
+from kdcore.engine.base import Engine
+from kdcore.engine.choice import make_engine
+from kdcore.errors import require
+from kdcore.storage.store import Store
+from kdcore.sweeps import race as races
+from kdcore.sweeps import results as sweep_results
+from kdcore.sweeps import speed as sweep_speed
+
+FORMATS = (".csv", ".md")
+
+
+@click.command(cls=SettingsCommand)
+@click.option(
+    "--methods",
+    default="all",
+    show_default=True,
+    metavar="NAMES",
+    help="Which methods race, with commas; all: every one that fits the data and the student.",
+)
+@click.option(
+    "--trials",
+    type=int,
+    default=0,
+    metavar="INTEGER",
+    help="Tune each method's settings on validation data with so many trials.  "
+    "[default: 0, each method's default settings]",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.File("rb"),
+    help="A JSON file of settings; options come on top.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the table: .csv or .md.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=None,
+    help="Side by side.  [default: one a core]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def race(
+    store_url: str,
+    methods: str,
+    trials: int,
+    config_file: typing.BinaryIO | None,
+    output: Path | None,
+    workers: int | None,
+    as_json: bool,
+    **given: str | None,
+) -> None:
+    """Let methods teach the same student over the same seeds, and compare them on test data.
+
+    Ctrl-C stops, and keeps the work: the same command goes on from there.
+    """
+    require(
+        trials == 0 or 2 <= trials <= MOST_CELLS, "trials", f"0, or from 2 to {MOST_CELLS}", trials
+    )
+    require(output is None or output.suffix in FORMATS, "output", "a .csv or .md file", str(output))
+    base = _read(config_file, given)
+    entrants = races.entrants(base, methods)
+    config = races.race_config(base, entrants)
+    store = Store(store_url)
+    engine = make_engine(store, workers=workers, idle_seconds=2.0)
+    if trials:
+        experiments, tuned = _tuned(store, engine, base, entrants, trials)
+    else:
+        click.echo(str(sweep_speed.estimate(store, config, engine.most_workers)), err=True)
+        experiments, tuned = races.experiments_of(_train(store, engine, config)), None
+    table = races.league(store, experiments, tuned)
+    if output is not None:
+        output.write_text(table.csv() if output.suffix == ".csv" else table.markdown())
+    click.echo(json.dumps(table.to_dict()) if as_json else in_words(base, table))
+
+
+def _read(config_file: typing.BinaryIO | None, given: dict[str, str | None]) -> ExperimentConfig:
+    """Return what all methods share: the dataset's own start with what was given on top."""
+    for name, text in given.items():
+        of_method = name == "method" or PARTS["method"].has(name)
+        require(not (of_method and text), name, "left out: --methods names what races", text)
+    settings = {name: read_setting(name, text) for name, text in given.items() if text is not None}
+    if config_file is not None:
+        return ExperimentConfig.from_json(config_file.read()).replace(**settings)
+    start = starting_config(str(settings.get("dataset", "digits")))
+    return start.replace(**{"seeds": races.SEEDS, **settings})
+
+
+def _train(store: Store, engine: Engine, config: SweepConfig) -> sweep_results.SweepResults:
+    """Train a sweep and follow it; exits where it does not come to its end."""
+    sweep_id = sweeps.create(store, config)
+    sweeps.submit(store, engine, sweep_id)
+    follow_sweep(store, engine, sweep_id)
+    found = sweep_results.load(store, sweep_id)
+    if found.status != "finished":
+        click.echo(f"sweep {sweep_id}: {found.status}", err=True)
+        raise SystemExit(1)
+    return found
+
+
+def _tuned(
+    store: Store, engine: Engine, base: ExperimentConfig, methods: list[str], trials: int
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Tune each method with as many trials, then let it race with the settings that did best.
+
+    Returns the experiments and the trials of each method.
+    """
+    experiments: dict[str, str] = {}
+    tuned: dict[str, int] = {}
+    for name in methods:
+        search, values = races.tuning_config(base, name, trials), {}
+        if search is not None:
+            click.echo(f"{name}: {trials} trials on validation data", err=True)
+            best = _train(store, engine, search).best()
+            values = dict(best.values or {}) if best is not None else {}
+        tuned[name] = trials if search is not None else 0
+        found = _train(store, engine, races.tuned_config(base, name, values))
+        experiments |= races.experiments_of(found)
+    return experiments, tuned
+
+
+def in_words(base: ExperimentConfig, table: races.League) -> str:
+    """Return the league table for a terminal."""
+    lines = [table.HEAD, *table.cells()]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.HEAD))]
+    labels = "all labels" if base.labels is None else f"{base.labels:,} labels"
+    return "\n".join(
+        [
+            f"{base.dataset}, {labels}, {base.teacher} teaches {base.student}, {base.seeds} seeds",
+            *(
+                "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+                for line in lines
+            ),
+            "Test data; gains in points with 95 % intervals; step: its time, plain distillation = 1.",
+            "",
+            f"{table.words} {table.settings}",
+        ]
+    )

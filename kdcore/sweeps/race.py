@@ -1,0 +1,301 @@
+"""The race: every method teaches the same student from the same teacher, over the same seeds.
+
+A race is a sweep whose one varied setting is the method. Nothing is chosen by its test data: the
+methods are given, and their settings are defaults or were tuned on validation data before, on a
+seed that the race does not use.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kdcore.analysis import results
+from kdcore.analysis.race import PLAIN, Standing, standings, verdict_in_words
+from kdcore.analysis.statistics import format_points
+from kdcore.config.experiment import ExperimentConfig, setting_of
+from kdcore.config.sweep import Axis, SweepConfig, is_log
+from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.methods import METHODS, find
+from kdcore.settings import listed
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+from kdcore.sweeps.results import SweepResults, settings_words
+
+SEEDS = 5
+# A weight without an upper end is searched around its default.
+TIMES = 10.0
+
+
+def entrants(base: ExperimentConfig, names: str = "all") -> list[str]:
+    """Return the methods that race: those named, with commas, or "all" that fit the data and the
+    student. Plain distillation is always the first.
+
+    Raises ConfigError for an unknown method, or for a named one that does not fit.
+    """
+    if names.strip() == "all":
+        wanted = [name for name in METHODS if _fits(base, name)]
+    else:
+        wanted = listed(names)
+        require(bool(wanted), "methods", f"all, or some of {', '.join(METHODS)}", names)
+    for name in wanted:
+        base.replace(method=find(name).name)
+    return list(dict.fromkeys([PLAIN, *wanted]))
+
+
+def _fits(base: ExperimentConfig, name: str) -> bool:
+    try:
+        base.replace(method=name)
+    except ConfigError:
+        return False
+    return True
+
+
+def race_config(base: ExperimentConfig, methods: Sequence[str]) -> SweepConfig:
+    """Return the sweep in which ``methods`` race, each with its own default settings.
+
+    Raises ConfigError for fewer than two seeds, or where a method does not fit.
+    """
+    require(base.seeds >= 2, "seeds", "at least 2 for a race", base.seeds)
+    return SweepConfig(base.replace(method=PLAIN), (Axis("method", tuple(methods)),))
+
+
+def tuning_config(base: ExperimentConfig, method: str, trials: int) -> SweepConfig | None:
+    """Return the search for a method's settings on validation data, None where it has none to
+    search.
+
+    Each trial trains one seed, which the race does not use.
+    """
+    shared = base.replace(method=method, seed=base.seed + base.seeds, seeds=1)
+    axes = []
+    for name, value in shared.method.tunable().items():
+        low, high = _range(name, method, value)
+        axes.append(Axis(name, low=low, high=high))
+    return SweepConfig(shared, tuple(axes), "tpe", trials) if axes else None
+
+
+def _range(name: str, method: str, value: float) -> tuple[float, float]:
+    """Return where a setting is searched: 0 to 1 for a share, else around its default."""
+    rules = setting_of(name, {"method": method}).metadata
+    ends = [getattr(rule, "le", getattr(rule, "lt", None)) for rule in rules]
+    highest = min((end for end in ends if end is not None), default=None)
+    if highest is not None and highest <= 1:
+        # At 1 a method would not hear its teacher.
+        return 0.0, 0.9
+    if is_log(name) and value > 0:
+        return value / TIMES, value * TIMES if name != "temperature" else max(20.0, value)
+    return 0.0, max(1.0, 2 * value)
+
+
+def tuned_config(base: ExperimentConfig, method: str, values: Mapping[str, Any]) -> SweepConfig:
+    """Return the sweep of one cell in which a method races with tuned settings."""
+    shared = base.replace(method=method).replace(**values)
+    return SweepConfig(shared, (Axis("method", (method,)),))
+
+
+def is_race(sweep: SweepResults) -> bool:
+    """Return whether a sweep is a race that has something to compare."""
+    methods = next((axis.values for axis in sweep.config.axes if axis.field == "method"), ())
+    return sweep.config.fields == ("method",) and PLAIN in methods and sweep.config.base.seeds > 1
+
+
+def experiments_of(sweep: SweepResults) -> dict[str, str]:
+    """Return the finished experiments of a race by their method."""
+    return {cell.values["method"]: cell.id for cell in sweep.cells if cell.finished and cell.values}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the league table: a method's standing on test data, what a step of it cost
+    relative to plain distillation (None where that is not known), what it needs, its settings.
+    """
+
+    standing: Standing
+    title: str
+    cost: float | None
+    needs: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class League:
+    """The league table, the best first, what it says in words, and how settings were found."""
+
+    rows: list[Row]
+    words: str
+    settings: str
+
+    HEAD = (
+        "method",
+        "test accuracy",
+        "gain over the baseline",
+        "gain over plain",
+        "verdict",
+        "step",
+        "needs",
+        "settings",
+    )
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table as text: accuracies in per cent, gains in points with 95 % intervals."""
+        return [
+            (
+                row.title,
+                f"{100 * row.standing.accuracy:.1f} %",
+                _gain_text(row.standing.over_baseline),
+                _gain_text(row.standing.over_plain),
+                row.standing.verdict,
+                "–" if row.cost is None else f"{row.cost:.2f} ×",
+                row.needs,
+                row.settings,
+            )
+            for row in self.rows
+        ]
+
+    def markdown(self) -> str:
+        """Return the table and what it says, in Markdown."""
+        lines = [self.HEAD, ("---",) * len(self.HEAD), *self.cells()]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"{table}\n\n{self.words} {self.settings}\n"
+
+    def csv(self) -> str:
+        """Return the table as CSV: accuracies as fractions, gains in percentage points."""
+        text = io.StringIO()
+        rows = [self._record(row) for row in self.rows]
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table for JSON."""
+        return {
+            "methods": [self._record(row) for row in self.rows],
+            "words": self.words,
+            "settings": self.settings,
+        }
+
+    @staticmethod
+    def _record(row: Row) -> dict[str, Any]:
+        standing = row.standing
+        record: dict[str, Any] = {
+            "method": standing.method,
+            "seeds": len(standing.accuracies),
+            "test_accuracy": standing.accuracy,
+        }
+        for name, gain in (
+            ("over_baseline", standing.over_baseline),
+            ("over_plain", standing.over_plain),
+        ):
+            given = gain.to_dict() if gain is not None else {}
+            record |= {f"{name}_{key}": given.get(key) for key in ("mean", "low", "high")}
+        return record | {
+            "p_value_holm": standing.p_value,
+            "verdict": standing.verdict,
+            "step_cost": row.cost,
+            "needs": row.needs,
+            "settings": row.settings,
+        }
+
+
+def _gain_text(gain: Any) -> str:
+    if gain is None:
+        return "–"
+    mean, low, high = format_points(gain.mean, gain.low, gain.high)
+    return f"{'+' if gain.mean > 0 else ''}{mean} ({low} to {high})"
+
+
+def league(
+    store: Store, experiments: Mapping[str, str], tuned: Mapping[str, int] | None = None
+) -> League:
+    """Return the league table of finished experiments, one a method, on test data.
+
+    ``tuned`` says how many trials each method's settings were tuned with, where they were.
+    Raises StoreError where one of the experiments is not finished, and ConfigError without plain
+    distillation.
+    """
+    for name, experiment_id in experiments.items():
+        if store.job(experiment_id).status != JobStatus.FINISHED.value:
+            raise StoreError(f"the race has no result before {name} is finished")
+    loaded = {name: results.load_results(store, each) for name, each in experiments.items()}
+    seeds = set.intersection(
+        *({run.seed for run in each.runs("student")} for each in loaded.values())
+    )
+    accuracies, baselines = (
+        {
+            name: [
+                run.summary["test_accuracy"]
+                for run in sorted(each.runs(role), key=lambda run: run.seed)
+                if run.seed in seeds
+            ]
+            for name, each in loaded.items()
+        }
+        for role in ("student", "baseline")
+    )
+    plain = loaded.get(PLAIN)
+    if plain is None:
+        raise ConfigError(Problem("methods", f"with {PLAIN}", ", ".join(loaded)))
+    examples = plain.runs("student")[0].summary["test_examples"]
+    found = standings(accuracies, baselines, examples)
+    seconds = {name: _seconds_a_step(store, each) for name, each in loaded.items()}
+    rows = []
+    for standing in found:
+        config, own = loaded[standing.method].config, seconds[standing.method]
+        cost = own / seconds[PLAIN] if own and seconds[PLAIN] else None  # type: ignore[operator]
+        rows.append(
+            Row(
+                standing,
+                METHODS[standing.method].title,
+                cost,
+                needs_in_words(config),
+                settings_words(config.method.values()),
+            )
+        )
+    titles = {name: METHODS[name].title for name in loaded}
+    return League(rows, verdict_in_words(found, titles), _settings_said(tuned))
+
+
+def _settings_said(tuned: Mapping[str, int] | None) -> str:
+    if tuned is None:
+        return "Each method has its default settings."
+    trials = max(tuned.values(), default=0)
+    untuned = [METHODS[name].title for name, count in tuned.items() if count == 0]
+    left = f" Nothing to tune: {', '.join(untuned)}." if untuned else ""
+    return (
+        f"Settings were tuned on validation data, {trials} trials each, on a seed that is not in "
+        f"the race.{left}"
+    )
+
+
+def needs_in_words(config: ExperimentConfig) -> str:
+    """Return what an experiment's method needs: labels, what of the teacher, and whether it is
+    asked at every step.
+    """
+    asked = config.method.needs.teacher
+    # Without the setting alpha a method's own loss decides what labels are for.
+    own = "alpha" not in config.method.values()
+    words = ["labels"] if own or config.alpha > 0 else []
+    if asked == "logits":
+        words += ["logits, live teacher" if config.answers_live else "logits, computed once"]
+    elif asked == "features":
+        words += ["logits and features, live teacher"]
+    return ", ".join(words)
+
+
+def _seconds_a_step(store: Store, found: results.Results) -> float | None:
+    """Return the seconds of a training step, the median over seeds, the first epoch left out: it
+    compiles.
+    """
+    points = store.metrics([run.id for run in found.runs("student")])
+    points = points[points["split"] == "validation"]
+    each = []
+    for _, own in points.groupby("run_id"):
+        steps, seconds = (own[name].max() - own[name].min() for name in ("step", "seconds"))
+        if steps > 0:
+            each.append(seconds / steps)
+    return float(pd.Series(each).median()) if each else None
