@@ -112,7 +112,9 @@ def verdict_in_words(found: Sequence[Standing], titles: Mapping[str, str]) -> st
     if better := named("better"):
         sentences.append(f"Better than plain distillation: {better}.")
     else:
-        sentences.append(f"No method is better than plain distillation as far as {seeds} seeds can tell.")
+        sentences.append(
+            f"No method is better than plain distillation as far as {seeds} seeds can tell."
+        )
     if worse := named("worse"):
         sentences.append(f"Worse than plain distillation: {worse}.")
     if not better and not worse:
