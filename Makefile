@@ -8,10 +8,9 @@ PORT ?= 8501
 run: .venv/installed
 	$(BIN)/streamlit run dashboard.py --server.port $(PORT)
 
-# Three at a time, each file by one process: what a file trains or serves is made once. Three on two cores, since many
-# tests wait for something.
+# Two at a time, each file by one process: what a file trains or serves is made once.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # No browser, no worker process, no cluster, no database server: for while one works.
 test-fast: .venv/installed-dev

@@ -56,37 +56,8 @@ SLOW_FILES = (
 )
 
 
-# What takes longest begins first, so that no process is left with it at the end.
-LONGEST_FIRST = (
-    "tests/engine/test_faults.py",
-    "tests/engine/test_ray.py",
-    "tests/pages/test_train_page.py",
-    "tests/pages/test_temperature_page.py",
-    "tests/pages/test_try_it_page.py",
-    "tests/methods/test_conformance.py",
-    "tests/test_readme.py",
-    "tests/takeaway/test_export.py",
-    "tests/cli/",
-    "tests/pages/test_sweep_page.py",
-    "tests/work/",
-    "tests/sweeps/",
-    "tests/methods/",
-    "tests/storage/test_postgres.py",
-    "tests/pages/",
-    "tests/models/",
-    "tests/training/",
-)
-
-
-def _place(path: str) -> int:
-    """Return where a file's tests come among all: those named first, the others after them."""
-    found = (at for at, name in enumerate(LONGEST_FIRST) if path.startswith(name))
-    return next(found, len(LONGEST_FIRST))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, and mark the tests that `make test-fast` runs."""
-    items.sort(key=lambda item: _place(item.path.relative_to(config.rootpath).as_posix()))
+    """Mark the tests that `make test-fast` runs."""
     for item in items:
         path = item.path.relative_to(config.rootpath).as_posix()
         fixtures = set(getattr(item, "fixturenames", ()))

@@ -17,10 +17,10 @@ FILES = [
 # Each word, what is said in its place, and the files in which it is still to go or means something
 # else. Their number may only shrink.
 WORDS = {
-    r"pupils?": ("student and baseline", {"kdcore/work/experiment.py"}),
+    r"pupils?": ("student and baseline", set()),
     r"lessons?\b(?! for people)": (
         "the teacher's answers",
-        {"kdcore/work/experiment.py", "CONTRIBUTING.md"},
+        {"CONTRIBUTING.md"},
     ),
     r"looks? a second|between_looks|(?:next|last) look(?!-)": ("to poll is to ask again", set()),
     r"br(ing|ought) along|brought by (its|the) user": ("your own data, your own models", set()),

@@ -382,11 +382,13 @@ def _numbers(read: _Reader, contender: Contender, classes: int, temperature: flo
     taught: dict[str, float] = {}
     teacher = contender.teacher
     if contender.role != "teacher" and teacher is not None and teacher.finished_at is not None:
-        answers = read.logits(teacher)
-        taught["agreement"] = float(np.mean([agreement(answers, read.logits(run)) for run in runs]))
-        taught["kl"] = float(
-            np.mean([mean_kl(answers, read.logits(run), temperature) for run in runs])
-        )
+        pairs = [
+            (read.logits(own), read.logits(run))
+            for run in runs
+            if (own := contender.teacher_of(run)) is not None and own.finished_at is not None
+        ]
+        taught["agreement"] = float(np.mean([agreement(*pair) for pair in pairs]))
+        taught["kl"] = float(np.mean([mean_kl(*pair, temperature) for pair in pairs]))
     return Numbers(
         accuracies,
         accuracy=float(np.mean(accuracies)),

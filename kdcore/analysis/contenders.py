@@ -64,6 +64,11 @@ class Contender:
     runs: tuple[Run, ...]
     teacher: Run | None
     single: bool = False
+    teachers: tuple[Run, ...] = ()  # all of them, where there is one for each seed
+
+    def teacher_of(self, run: Run) -> Run | None:
+        """Return the teacher of one of its runs: that of the run's seed where there is one."""
+        return next((each for each in self.teachers if each.seed == run.seed), self.teacher)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -93,7 +98,8 @@ class Contender:
     @property
     def expected(self) -> int:
         """How many runs it has when all are trained."""
-        return 1 if self.single or self.role == "teacher" else int(self.config["seeds"])
+        once = self.role == "teacher" and self.config.get("label_budget_for") != "everyone"
+        return 1 if self.single or once else int(self.config["seeds"])
 
     @property
     def status(self) -> JobStatus:
@@ -184,7 +190,15 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
         raise StoreError(f"there is no experiment or run {name!r} in {store.name}")
     whole = _of_experiment(store, run.experiment_id, run.role)
     return [
-        Contender(run.id, run.role, whole.experiment, whole.job, (run,), whole.teacher, single=True)
+        Contender(
+            run.id,
+            run.role,
+            whole.experiment,
+            whole.job,
+            (run,),
+            whole.teacher_of(run),
+            single=True,
+        )
     ]
 
 
@@ -194,8 +208,12 @@ def _of_experiment(store: Store, experiment_id: str, role: str) -> Contender:
     steps = [link.step for link, _ in links if link.role == role]
     # Of several generations, the last one is compared.
     runs = tuple(run for link, run in links if steps and link.step == steps[-1])
-    teacher = next((run for link, run in links if link.role == "teacher"), None)
-    return Contender(f"{experiment_id}:{role}", role, experiment, job, runs, teacher)
+    taught = [(link.step, run) for link, run in links if link.role == "teacher"]
+    teachers = tuple(run for step, run in taught if step == taught[0][0])
+    teacher = next(iter(teachers), None)
+    return Contender(
+        f"{experiment_id}:{role}", role, experiment, job, runs, teacher, teachers=teachers
+    )
 
 
 def test_data(config: Mapping[str, Any]) -> tuple[str, int]:

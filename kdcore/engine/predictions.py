@@ -85,9 +85,12 @@ def trained_models(store: Store, experiment_id: str, seed: int | None = None) ->
     Raises StoreError where none is trained, ConfigError for a seed that the experiment does not
     have.
     """
-    runs = [
-        run for _, run in load_results(store, experiment_id).links if run.finished_at is not None
+    links = [
+        (link, run)
+        for link, run in load_results(store, experiment_id).links
+        if run.finished_at is not None
     ]
+    runs = [run for _, run in links]
     if not runs:
         raise StoreError(
             f"experiment {experiment_id} has no trained model yet: wait for it, or resume it"
@@ -96,7 +99,12 @@ def trained_models(store: Store, experiment_id: str, seed: int | None = None) ->
     if seed is not None and seed not in seeds:
         raise ConfigError(Problem("seed", f"one of {', '.join(map(str, seeds))}", seed))
     chosen = seed if seed is not None else (seeds[0] if seeds else None)
-    found = {run.role: run for run in runs if run.role == "teacher" or run.seed == chosen}
+    found = {run.role: run for run in runs if run.role != "teacher" and run.seed == chosen}
+    teachers = [(link.step, run) for link, run in links if run.role == "teacher"]
+    # Of several teachers the first; where it is trained once a seed, that of the seed.
+    first = [run for step, run in teachers if step == teachers[0][0]]
+    if first:
+        found["teacher"] = next((run for run in first if run.seed == chosen), first[0])
     return {role: found[role] for role in ROLES if role in found}
 
 
