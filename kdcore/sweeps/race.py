@@ -101,7 +101,8 @@ def tuned_config(base: ExperimentConfig, method: str, values: Mapping[str, Any])
 def is_race(sweep: SweepResults) -> bool:
     """Return whether a sweep is a race that has something to compare."""
     methods = next((axis.values for axis in sweep.config.axes if axis.field == "method"), ())
-    return sweep.config.fields == ("method",) and PLAIN in methods and sweep.config.base.seeds > 1
+    fair = sweep.config.base.seeds > 1 and not sweep.config.prune
+    return sweep.config.fields == ("method",) and PLAIN in methods and fair
 
 
 def experiments_of(sweep: SweepResults) -> dict[str, str]:
@@ -257,10 +258,17 @@ def league(
             )
         )
     titles = {name: METHODS[name].title for name in loaded}
-    return League(rows, verdict_in_words(found, titles), _settings_said(tuned))
+    changed = [
+        titles[name]
+        for name, each in loaded.items()
+        if each.config.method != type(each.config.method)()
+    ]
+    return League(rows, verdict_in_words(found, titles), _settings_said(tuned, changed))
 
 
-def _settings_said(tuned: Mapping[str, int] | None) -> str:
+def _settings_said(tuned: Mapping[str, int] | None, changed: Sequence[str]) -> str:
+    if tuned is None and changed:
+        return f"Settings were chosen by hand for {', '.join(changed)}; others have their defaults."
     if tuned is None:
         return "Each method has its default settings."
     trials = max(tuned.values(), default=0)

@@ -14,6 +14,7 @@ from kdcore.config.sweep import Axis, SweepConfig, is_number, short_title_of, ti
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
+from kdcore.sweeps import race as races
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps.results import SweepResults
 from kdcore.sweeps.study import Study
@@ -150,7 +151,10 @@ def _live_part(store: Store, sweep_id: str, was_live: bool, status_before: str) 
         sweeps.tend(store, engine(), sweep_id)
     sweep = sweep_results.load(store, sweep_id)
     _state_in_words(sweep)
-    _winner(store, sweep)
+    if races.is_race(sweep):
+        _league(store, sweep)
+    else:
+        _winner(store, sweep)
     _figures(sweep)
     left, right = st.columns([1.15, 1], gap="medium")
     with left:
@@ -421,6 +425,31 @@ def _importances(_store: Store, sweep_id: str, _config: SweepConfig, done: int) 
 
 def _confirm(store: Store, sweep_id: str, values: dict[str, Any]) -> None:
     sweeps.confirm(store, engine(), sweep_id, values)
+
+
+def _league(store: Store, sweep: SweepResults) -> None:
+    """Draw the league table of a race of methods once all have finished, and what it says."""
+    if sweep.status != "finished":
+        return
+    table, sweep_id = races.league(store, races.experiments_of(sweep)), sweep.sweep.id
+    with st.container(border=True):
+        st.markdown("##### :material/leaderboard: The race, on test data")
+        st.markdown(as_text(f"{table.words} {table.settings}"))
+        st.dataframe(
+            [dict(zip(table.HEAD, cells, strict=True)) for cells in table.cells()],
+            hide_index=True,
+            key=f"sweep_league_{sweep_id}",
+        )
+        st.caption("Gains in points, with 95 % intervals. Step: its time, plain distillation = 1.")
+        with st.container(horizontal=True):
+            for ending, text in (("csv", table.csv()), ("md", table.markdown())):
+                st.download_button(
+                    f"Download .{ending}",
+                    text,
+                    f"race-{sweep_id}.{ending}",
+                    key=f"sweep_league_{ending}",
+                    on_click="ignore",
+                )
 
 
 def _winner(store: Store, sweep: SweepResults) -> None:
