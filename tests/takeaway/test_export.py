@@ -411,7 +411,13 @@ def test_a_teacher_of_ones_own_leaves_too_and_its_card_does_not_claim_its_traini
     subprocess.run(add, capture_output=True, cwd=REPOSITORY, timeout=180, check=True)
     store = kdcore.Store(url)
     config = kdcore.ExperimentConfig(
-        teacher="outside", student="mlp-4", training_examples=200, labels=50, epochs=1, seeds=1
+        teacher="outside",
+        teacher_inputs="as added",  # it has learnt nothing
+        student="mlp-4",
+        training_examples=200,
+        labels=50,
+        epochs=1,
+        seeds=1,
     )
     outcome = kdcore.run(config, store=store, progress=False)
     run = find_run(store, outcome.experiment_id, "teacher")
