@@ -1,7 +1,9 @@
 """Whole experiments in real worker processes: trained, reused, stopped, killed, resumed."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sqlalchemy.engine import make_url
 
 from kdcore.analysis.results import Curves, correct, gain, load_results, logits, summary
 from kdcore.config.experiment import ExperimentConfig
@@ -240,13 +243,30 @@ def test_a_queued_experiment_waits_its_turn_and_can_be_stopped_there(
     wait_for(engine, lambda: not status(engine, running).live, seconds=10)
 
 
+def hang_outside_of_a_transaction(pid: int, store: Store) -> None:
+    """Stop a process as if it hung in native code: it can heed nothing, and holds no lock."""
+    for _ in range(200):
+        os.kill(pid, signal.SIGSTOP)
+        file = str(make_url(store.url).database)
+        with contextlib.closing(sqlite3.connect(file, timeout=0.2)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:  # it was writing
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(0.01)
+                continue
+            database.rollback()
+            return
+    raise AssertionError("it writes all the time")
+
+
 def test_a_worker_that_ignores_stop_is_killed_after_the_grace_period(
     engine: LocalEngine, finished: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = start(engine, ENDLESS)
     wait_until_training(engine, experiment, more=1)
     (worker,) = [each for each in engine.store.workers() if each.state == "busy"]
-    os.kill(worker.pid, signal.SIGSTOP)  # hangs as if in native code: it can heed nothing
+    hang_outside_of_a_transaction(worker.pid, engine.store)
     monkeypatch.setattr("kdcore.engine.workers.SECONDS_OF_GRACE", 0.5)
     engine.cancel(experiment)
     wait_for(engine, lambda: not status(engine, experiment).live, seconds=15)
