@@ -198,7 +198,8 @@ def test_tick_three_and_see_table_curves_and_disagreements(
     assert len(set(colours)) == 3
     page.get_by_role("tab", name=DIFFER).click()
     expect(tiles(page)).to_have_count(len(found.any_disagreement()))
-    assert address(page)["section"] == "differ"
+    # The address follows when the page is drawn to its end.
+    page.wait_for_function("new URL(location).searchParams.get('section') === 'differ'")
 
 
 def tick(page: Page, row: int) -> None:
