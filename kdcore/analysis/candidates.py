@@ -20,18 +20,6 @@ from kdcore.config.experiment import ExperimentConfig, digest
 from kdcore.errors import require
 from kdcore.storage.store import Store
 
-FOR_IMAGES = (
-    "conv-64-128",
-    "conv-32-64",
-    "conv-16-32",
-    "conv-8-16",
-    "conv-4-8",
-    "mlp-64",
-    "mlp-16",
-    "resnet-14-8",
-    "resnet-8-8",
-)
-FOR_TABLES = ("mlp-128", "mlp-64", "mlp-32", "mlp-16", "mlp-8", "mlp-4")
 # The teacher's share of work that the three to try should be left with, as far as there are
 # candidates for it.
 SHARES = (1 / 4, 1 / 16, 1 / 64)
@@ -72,7 +60,7 @@ class Candidates:
 
 def candidate_names(config: ExperimentConfig) -> list[str]:
     """Return the names of possible students for a config's data: those suggested, and its own."""
-    names = FOR_TABLES if dataset_card(config.dataset).kind == "table" else FOR_IMAGES
+    names = dataset_card(config.dataset).task.candidates
     return list(dict.fromkeys([*names, config.student]))
 
 

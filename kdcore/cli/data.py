@@ -16,18 +16,12 @@ from tqdm import tqdm
 
 from kdcore.config.catalog import DATASETS
 from kdcore.data import ingest
-from kdcore.data.check import (
-    COLOURS,
-    SCALING_WORDS,
-    SCALINGS,
-    DataOptions,
-    Report,
-    check,
-    check_name,
-)
+from kdcore.data.check import check, check_name
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.storage import user_data
 from kdcore.storage.store import Store
+from kdcore.tasks import find
+from kdcore.tasks.report import COLOURS, SCALINGS, DataOptions, Report
 from kdcore.words import in_bytes
 
 
@@ -236,17 +230,10 @@ def in_words(report: Report) -> str:
         f"{report.source}: {parts}, {len(report.class_names)} classes",
         f"  values      {report.values}",
     ]
-    if report.kind == "images":
-        lines.append(
-            f"  images      {', '.join(f'{count:,} of {size}' for size, count in report.sizes.items())} pixels"
-        )
-    else:
-        shown = ", ".join(report.feature_names[:8]) + (
-            ", ..." if len(report.feature_names) > 8 else ""
-        )
-        lines.append(f"  features    {len(report.feature_names)}: {shown}")
+    task = find(report.kind)
+    lines += [f"  {what:<11} {words}" for what, words in task.about(report)]
     lines.append(
-        f"  stored as   {'×'.join(map(str, report.shape))} {report.dtype}, scaled to {scaling_words(report)}, "
+        f"  stored as   {'×'.join(map(str, report.shape))} {report.dtype}, scaled to {task.scaling_in_words(report)}, "
         f"{in_bytes(report.stored_bytes)}"
     )
     lines.append(
@@ -267,14 +254,3 @@ def in_words(report: Report) -> str:
     lines += [f"  corrupt     {name}" for name in report.corrupt]
     lines += [f"  warning     {warning}" for warning in report.warnings]
     return "\n".join(lines)
-
-
-def scaling_words(report: Report) -> str:
-    """Return how values are scaled, in words."""
-    if report.kind == "images" and report.scaling == "unit":
-        return (
-            f"0 to 1 (divided by {1 / report.scale:g})"
-            if report.scale != 1
-            else "0 to 1, as they are"
-        )
-    return SCALING_WORDS[report.scaling]

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from kdcore.errors import require
+from kdcore.tasks import Task
+from kdcore.tasks import find as find_task
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,14 @@ class DatasetCard:
     validation_examples: int
     test_examples: int
     key: str = ""  # name@digest of a user's dataset
-    kind: Literal["images", "table"] = "images"
+    kind: str = "images"  # of data: a name of kdcore.tasks
     feature_names: tuple[str, ...] = ()  # of a table
     value_range: tuple[float, float] = (0.0, 1.0)  # of what models see, where it is images
+
+    @property
+    def task(self) -> Task:
+        """Its kind of data; raises ConfigError for one that this process does not know."""
+        return find_task(self.kind)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,40 @@ class ModelFamily:
     suggestions: tuple[str, ...]
     needs_images: bool = True
     by_name: bool = False  # the builder is given the whole name, not numbers
+    rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
+
+    def numbers(self, name: str) -> tuple[int, ...] | None:
+        """Return the numbers in ``name``; None where it is not one of this family's.
+
+        Raises ConfigError where the numbers break the family's rule.
+        """
+        if not self.pattern or not re.fullmatch(self.pattern, name):
+            return None
+        if self.by_name:
+            return ()
+        found = tuple(int(digits) for digits in re.findall(r"\d+", name))
+        in_range = all(1 <= number <= LARGEST_MODEL_NUMBER for number in found)
+        require(in_range, "model", f"a name with numbers from 1 to {LARGEST_MODEL_NUMBER}", name)
+        broken = self.rule(found)
+        require(broken is None, "model", broken or "", name)
+        return found
+
+
+LARGEST_MODEL_NUMBER = 4096
+
+
+def residual_depth(numbers: tuple[int, ...]) -> str | None:
+    """Return the rule where a residual network cannot have this depth: the first number."""
+    depth = numbers[0]
+    fits = depth >= 8 and (depth - 2) % 6 == 0
+    return None if fits else "a resnet of depth 8, 14, 20, ... (6n+2)"
+
+
+def transformer_size(numbers: tuple[int, ...]) -> str | None:
+    """Return the rule where a transformer cannot have these layers and width."""
+    fits = numbers[0] <= 48 and numbers[1] % 16 == 0
+    rule = "a transformer of 1 to 48 layers and a width that is a multiple of 16"
+    return None if fits else rule
 
 
 DIGIT_NAMES = tuple("0123456789")
@@ -152,6 +193,18 @@ DATASETS: dict[str, DatasetCard] = {
     ),
 }
 
+# Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
+# weights expect.
+APPLICATIONS: dict[str, tuple[str, int, str]] = {
+    "mobilenet": ("MobileNet", 32, "-1 to 1"),
+    "mobilenetv2": ("MobileNetV2", 32, "-1 to 1"),
+    "mobilenetv3small": ("MobileNetV3Small", 32, "0 to 255"),
+    "efficientnetb0": ("EfficientNetB0", 32, "0 to 255"),
+    "efficientnetv2b0": ("EfficientNetV2B0", 32, "0 to 255"),
+    "resnet50v2": ("ResNet50V2", 32, "-1 to 1"),
+    "inceptionv3": ("InceptionV3", 75, "-1 to 1"),
+}
+
 MODEL_FAMILIES: dict[str, ModelFamily] = {
     "conv": ModelFamily(
         "Convolutional, two layers (the Keras example's network)",
@@ -171,48 +224,50 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         "kdcore.models.families:build_resnet",
         r"resnet-(\d+)-(\d+)",
         ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
+        rule=residual_depth,
     ),
     "vit": ModelFamily(
         "Vision transformer (layers, width)",
         "kdcore.models.transformers:build_vit",
         r"vit-(\d+)-(\d+)",
         ("vit-4-64", "vit-2-32"),
+        rule=transformer_size,
     ),
     "deit": ModelFamily(
         "Vision transformer with a distillation token (layers, width)",
         "kdcore.models.transformers:build_deit",
         r"deit-(\d+)-(\d+)",
         ("deit-4-64", "deit-2-32"),
+        rule=transformer_size,
+    ),
+    "app": ModelFamily(
+        "A network of keras.applications, with -imagenet from its ImageNet weights",
+        "kdcore.models.own:build_application",
+        rf"app-({'|'.join(APPLICATIONS)})(-imagenet)?",
+        ("app-mobilenetv2", "app-mobilenetv2-imagenet"),
+        by_name=True,
     ),
 }
 
-# Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
-# weights expect.
-APPLICATIONS: dict[str, tuple[str, int, str]] = {
-    "mobilenet": ("MobileNet", 32, "-1 to 1"),
-    "mobilenetv2": ("MobileNetV2", 32, "-1 to 1"),
-    "mobilenetv3small": ("MobileNetV3Small", 32, "0 to 255"),
-    "efficientnetb0": ("EfficientNetB0", 32, "0 to 255"),
-    "efficientnetv2b0": ("EfficientNetV2B0", 32, "0 to 255"),
-    "resnet50v2": ("ResNet50V2", 32, "-1 to 1"),
-    "inceptionv3": ("InceptionV3", 75, "-1 to 1"),
-}
-
-APPLICATION = ModelFamily(
-    "A network of keras.applications, with -imagenet from its ImageNet weights",
-    "kdcore.models.own:build_application",
-    rf"app-({'|'.join(APPLICATIONS)})(-imagenet)?",
-    ("app-mobilenetv2", "app-mobilenetv2-imagenet"),
-    by_name=True,
-)
 OWN = ModelFamily(
     "A model of your own", "kdcore.models.own:build_own", "", (), needs_images=False, by_name=True
 )
 
 MODEL_SUGGESTIONS: tuple[str, ...] = tuple(
-    name for family in MODEL_FAMILIES.values() for name in family.suggestions
+    name for family in MODEL_FAMILIES.values() if not family.by_name for name in family.suggestions
 )
-LARGEST_MODEL_NUMBER = 4096
+
+
+def register_family(head: str, family: ModelFamily) -> None:
+    """Make a family of networks known whose names begin with ``head`` and a hyphen.
+
+    Raises ConfigError for a head that is taken by another family, or that is no name.
+    """
+    require(bool(re.fullmatch(r"[a-z][a-z0-9]{0,19}", head)), "family", "lower case", head)
+    known = MODEL_FAMILIES.get(head)
+    same = known is None or known.builder == family.builder
+    require(same, "family", "a name that is not taken", head)
+    MODEL_FAMILIES[head] = family
 
 
 # What a user may call a dataset or a model, and what names one version of it.
@@ -287,32 +342,14 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
     Raises ConfigError with the known forms otherwise.
     """
     for family in MODEL_FAMILIES.values():
-        if re.fullmatch(family.pattern, name):
-            numbers = tuple(int(digits) for digits in re.findall(r"\d+", name))
-            in_range = all(1 <= number <= LARGEST_MODEL_NUMBER for number in numbers)
-            require(
-                in_range, "model", f"a name with numbers from 1 to {LARGEST_MODEL_NUMBER}", name
-            )
-            if family is MODEL_FAMILIES["resnet"]:
-                require(
-                    numbers[0] >= 8 and (numbers[0] - 2) % 6 == 0,
-                    "model",
-                    "a resnet of depth 8, 14, 20, ... (6n+2)",
-                    name,
-                )
-            if family in (MODEL_FAMILIES["vit"], MODEL_FAMILIES["deit"]):
-                require(
-                    numbers[0] <= 48 and numbers[1] % 16 == 0,
-                    "model",
-                    "a transformer of 1 to 48 layers and a width that is a multiple of 16",
-                    name,
-                )
+        numbers = family.numbers(name)
+        if numbers is not None:
             return family, numbers
-    if re.fullmatch(APPLICATION.pattern, name):
-        return APPLICATION, ()
     if own_model(name) is not None:
         return OWN, ()
-    forms = ", ".join(family.suggestions[-1] for family in MODEL_FAMILIES.values())
+    forms = ", ".join(
+        family.suggestions[-1] for family in MODEL_FAMILIES.values() if not family.by_name
+    )
     require(False, "model", f"a name such as {forms}", name)
     raise AssertionError("unreachable")
 
@@ -346,14 +383,12 @@ def model_key(name: str) -> str:
     return name if card is None else card.key
 
 
-def models_of(kind: Literal["images", "table"] = "images") -> list[str]:
+def models_of(task: Task) -> list[str]:
     """Return the names of models to choose from for a kind of data: suggested, then users' own."""
     fitting = [
-        family for family in MODEL_FAMILIES.values() if kind == "images" or not family.needs_images
+        family for family in MODEL_FAMILIES.values() if task.pictures or not family.needs_images
     ]
     names = [name for family in fitting for name in family.suggestions]
-    if kind == "images":
-        names += APPLICATION.suggestions
     yours = [key for source in sources() for key in source.user_models()]
     return [*names, *(key for key, (card, _) in _functions.items() if key == card.key), *yours]
 
@@ -402,8 +437,7 @@ def load_plugins() -> None:
 
 def is_built_in(name: str) -> bool:
     """Return whether ``name`` is one of the families' names, or looks like it."""
-    heads = [*MODEL_FAMILIES, "app"]
-    return any(name == head or name.startswith(f"{head}-") for head in heads)
+    return any(name == head or name.startswith(f"{head}-") for head in MODEL_FAMILIES)
 
 
 def resolve(builder: str) -> Callable[..., Any]:

@@ -306,16 +306,17 @@ class ExperimentConfig(BaseModel):
                 Problem(role, rule, received)
                 for rule, received in _misfits(getattr(self, role), self.dataset)
             ]
-        if self.augmentation != "none" and card.kind == "table":
-            problems.append(Problem("augmentation", "none for a table", self.augmentation))
-        elif self.augmentation == "randaugment" and card.input_shape[-1] != 3:
-            rule = f"flips, shifts or none for grey images ({short_name(self.dataset)}): RandAugment changes colours"
-            problems.append(Problem("augmentation", rule, self.augmentation))
+        if self.augmentation != "none":
+            broken = card.task.augmentation_rule(
+                self.augmentation, card.input_shape, short_name(self.dataset)
+            )
+            if broken:
+                problems.append(Problem("augmentation", broken, self.augmentation))
         problems += self._plan_problems()
         problems += self.method.problems(
             short_name(self.dataset),
             classes,
-            card.kind == "images",
+            card.task.pictures,
             self.batch_size,
             self.student,
         )
@@ -662,8 +663,9 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     """
     card, name = dataset_card(dataset), short_name(dataset)
     family, own, shape = parse_model_name(model)[0], own_model(model), card.input_shape
-    if card.kind == "table" and family.needs_images:
-        return [(f"a model of dense layers, such as mlp-64: {name} is a table, not images", model)]
+    if family.needs_images and not card.task.pictures:
+        rule = f"a model of dense layers, such as mlp-64: {name} is {card.task.title}, not images"
+        return [(rule, model)]
     if family is not OWN or own is None or own.kind == "function":
         return []
     found = []
@@ -775,13 +777,13 @@ def starting_config(dataset: str) -> ExperimentConfig:
     """
     card = dataset_card(dataset)
     examples = card.training_examples
-    models = ("mlp-64", "mlp-8") if card.kind == "table" else ("conv-64-128", "conv-8-16")
+    teacher, student = card.task.starting_networks
     epochs = 20 if examples <= 5_000 else 5
     return ExperimentConfig(
         dataset=dataset,
         labels=label_budget(card),
-        teacher=models[0],
-        student=models[1],
+        teacher=teacher,
+        student=student,
         epochs=epochs,
         teacher_epochs=epochs,
         batch_size=32 if examples <= 5_000 else 64,

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kdcore.config.catalog import DATASETS, USER_NAME
 from kdcore.data.readers.common import MOST_CLASSES, Source, refuse_what_is_not_finite
 from kdcore.data.readers.opening import open_source
 from kdcore.errors import Words, require
-from kdcore.tasks.glyphs import feature_glyphs
+from kdcore.tasks import find
+from kdcore.tasks.report import DEFAULTS, DataOptions, Report, Survey
 from kdcore.words import in_bytes
 
-Colour = Literal["as it is", "grey", "colour"]
-Scaling = Literal["auto", "unit", "standard", "none"]
-COLOURS = ("as it is", "grey", "colour")
-SCALINGS = ("auto", "unit", "standard", "none")
-SCALING_WORDS = {
-    "unit": "0 to 1",
-    "standard": "mean 0, deviation 1 for each feature",
-    "none": "as they are",
-}
-LARGEST_SIDE = 512
-LARGEST_UNASKED_SIDE = 64  # larger photos are shrunk unless a size is asked for
 MOST_STORED_BYTES = 4 * 2**30
 MOST_NAMED = 20
 PREVIEWED_A_CLASS = 6
@@ -39,117 +26,7 @@ MOST_PREVIEWED = 48
 TEST_SHARE, VALIDATION_SHARE = 0.25, 0.15
 MOST_TEST, MOST_VALIDATION = 10_000, 5_000
 IMBALANCE_WORTH_SAYING = 3.0
-GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-
 Told = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """How data is to be read. Raises ConfigError, as a config does.
-
-    Args:
-        label: the column of a table that holds the classes; found by its name if left out.
-        keep: columns of a table that are features although they look like row numbers, names or a
-            second answer.
-        drop: columns of a table to leave out.
-        size: height and width of images; None: the most frequent, at most 64 a side.
-        colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
-            any image has it.
-        scaling: "unit": 0 to 1; "standard": mean 0, deviation 1 for each feature of a table;
-            "none"; "auto": unit for images, standard for tables. What scaling learns from data, it
-            learns from the training part.
-        skip_corrupt: leave out files that cannot be read, instead of refusing.
-        drop_duplicates: leave out training examples that are in the test part too, and all but the
-            first of equal ones.
-    """
-
-    label: str | None = None
-    keep: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
-    colour: Colour = "as it is"
-    scaling: Scaling = "auto"
-    skip_corrupt: bool = False
-    drop_duplicates: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", tuple(self.keep))
-        object.__setattr__(self, "drop", tuple(self.drop))
-        if self.size is not None:
-            object.__setattr__(self, "size", tuple(self.size))
-            fits = len(self.size) == 2 and all(
-                isinstance(side, int) and 4 <= side <= LARGEST_SIDE for side in self.size
-            )
-            require(fits, "size", f"height and width from 4 to {LARGEST_SIDE} pixels", self.size)
-        require(self.colour in COLOURS, "colour", f"one of {', '.join(COLOURS)}", self.colour)
-        require(self.scaling in SCALINGS, "scaling", f"one of {', '.join(SCALINGS)}", self.scaling)
-
-
-DEFAULTS = DataOptions()
-
-
-@dataclass
-class Report:
-    """What was found, and what will be stored. All of it can be written as JSON.
-
-    ``counts`` are examples a class of each part; ``sizes`` how many images have which height and
-    width; ``leaked``, ``repeated`` and ``conflicting`` count test examples that are in the training
-    part, further copies within a part, and copies with another label; ``problems`` (field, rule,
-    received) must be mended before the data can be stored.
-    """
-
-    source: str
-    kind: str
-    parts: dict[str, int]
-    class_names: list[str]
-    counts: dict[str, list[int]]
-    feature_names: list[str] = field(default_factory=list)
-    values: str = ""
-    lowest: float = 0.0
-    highest: float = 0.0
-    sizes: dict[str, int] = field(default_factory=dict)
-    colours: dict[str, int] = field(default_factory=dict)
-    leaked: int = 0
-    repeated: int = 0
-    conflicting: int = 0
-    examples_of_leaks: list[str] = field(default_factory=list)
-    corrupt: list[str] = field(default_factory=list)
-    corrupt_count: int = 0
-    ignored: list[str] = field(default_factory=list)
-    ignored_count: int = 0
-    shape: list[int] = field(default_factory=list)
-    dtype: str = ""
-    scaling: str = ""
-    scale: float = 1.0
-    stored: dict[str, int] = field(default_factory=dict)
-    stored_bytes: int = 0
-    division: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return asdict(self)
-
-
-@dataclass
-class _Survey:
-    """What a first reading of a source gathers."""
-
-    low: float = np.inf
-    high: float = -np.inf
-    whole: bool = True
-    dtypes: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    channels: Counter[int] = field(default_factory=Counter)
-    labels: dict[str, list[NDArray]] = field(default_factory=dict)
-    digests: dict[str, list[bytes]] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-    corrupt: list[str] = field(default_factory=list)
-    constant: int = 0  # images of a single value
-    preview: dict[int, list[NDArray]] = field(default_factory=dict)
 
 
 @dataclass
@@ -185,8 +62,8 @@ def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: N
 # First reading
 
 
-def _survey(source: Source, tell: Told) -> _Survey:
-    survey, seen, total = _Survey(), 0, sum(source.parts.values())
+def _survey(source: Source, tell: Told) -> Survey:
+    survey, seen, total = Survey(), 0, sum(source.parts.values())
     for part in source.parts:
         survey.labels[part], survey.digests[part], survey.names[part] = [], [], []
         for batch in source.batches(part):
@@ -205,7 +82,7 @@ def _survey(source: Source, tell: Told) -> _Survey:
     return survey
 
 
-def _examine(survey: _Survey, kind: str, inputs: Sequence[NDArray] | NDArray) -> None:
+def _examine(survey: Survey, kind: str, inputs: Sequence[NDArray] | NDArray) -> None:
     for array in [inputs] if isinstance(inputs, np.ndarray) else inputs:
         survey.dtypes[str(array.dtype)] += 1
         if array.dtype.kind == "f":
@@ -215,13 +92,8 @@ def _examine(survey: _Survey, kind: str, inputs: Sequence[NDArray] | NDArray) ->
             min(survey.low, float(array.min())),
             max(survey.high, float(array.max())),
         )
-        if kind == "images":
-            count = len(array) if isinstance(inputs, np.ndarray) else 1
-            height, width, channels = array.shape[-3:]
-            survey.sizes[height, width] += count
-            survey.channels[channels] += count
-            flat = array.reshape(count, -1)
-            survey.constant += int(np.sum(flat.min(axis=1) == flat.max(axis=1)))
+        count = len(array) if isinstance(inputs, np.ndarray) else 1
+        find(kind).examine(survey, array, count)
 
 
 def _digest(example: NDArray) -> bytes:
@@ -234,7 +106,7 @@ def _digest(example: NDArray) -> bytes:
 # The report
 
 
-def _judge(source: Source, survey: _Survey, options: DataOptions, file_name: str) -> Checked:
+def _judge(source: Source, survey: Survey, options: DataOptions, file_name: str) -> Checked:
     labels = {
         part: np.concatenate(found) if found else np.zeros(0, np.int64)
         for part, found in survey.labels.items()
@@ -270,7 +142,7 @@ def _judge(source: Source, survey: _Survey, options: DataOptions, file_name: str
     leave_out = _duplicates(survey, labels, report)
     if not options.drop_duplicates:
         leave_out = {part: np.zeros(len(found), bool) for part, found in labels.items()}
-    _plan(survey, options, report)
+    _settle(source, survey, options, report)
     left = {part: found[~leave_out[part]] for part, found in labels.items()}
     _divide(left, report)
     _warn(report, options)
@@ -278,7 +150,7 @@ def _judge(source: Source, survey: _Survey, options: DataOptions, file_name: str
 
 
 def _duplicates(
-    survey: _Survey, labels: dict[str, NDArray], report: Report
+    survey: Survey, labels: dict[str, NDArray], report: Report
 ) -> dict[str, NDArray[np.bool_]]:
     """Count equal examples into the report.
 
@@ -308,77 +180,13 @@ def _duplicates(
     return leave_out
 
 
-def _plan(survey: _Survey, options: DataOptions, report: Report) -> None:
+def _settle(source: Source, survey: Survey, options: DataOptions, report: Report) -> None:
     """Decide on shape, number format and scaling, and say so in the report."""
+    task = find(source.kind)
     report.lowest, report.highest = survey.low, survey.high
     report.values = f"{', '.join(survey.dtypes)}, from {survey.low:g} to {survey.high:g}"
-    images = report.kind == "images"
-    scaling = options.scaling if options.scaling != "auto" else "unit" if images else "standard"
-    report.scaling = scaling
-    if not images:
-        require(options.size is None, "size", "left out for a table", options.size)
-        require(options.colour == "as it is", "colour", "left out for a table", options.colour)
-        # Large numbers that differ little, such as times, keep their digits until they are scaled.
-        report.shape = [len(report.feature_names)]
-        report.dtype = "float64" if "float64" in survey.dtypes else "float32"
-        return
-    require(scaling != "standard", "scaling", "unit or none for images", scaling)
-    report.sizes = {
-        f"{height} × {width}": count for (height, width), count in survey.sizes.most_common(8)
-    }
-    report.colours = {
-        {1: "grey", 3: "colour"}[channels]: count for channels, count in survey.channels.items()
-    }
-    (height, width), _ = survey.sizes.most_common(1)[0]
-    if options.size is not None:
-        height, width = options.size
-    elif max(height, width) > LARGEST_UNASKED_SIDE:
-        shrink = LARGEST_UNASKED_SIDE / max(height, width)
-        height, width = max(1, round(height * shrink)), max(1, round(width * shrink))
-        report.notes.append(
-            f"Images are shrunk to {height} × {width}: larger ones train slowly. Choose a size to change it."
-        )
-    channels = {"grey": 1, "colour": 3}.get(options.colour, max(survey.channels))
-    report.shape = [height, width, channels]
-    in_bytes_already = survey.whole and survey.low >= 0 and survey.high <= 255
-    # Between 0 and 1 there are no whole numbers: what is resized needs others.
-    resized = set(survey.sizes) != {(height, width)}
-    needs_more = resized and survey.high <= 1
-    report.dtype = "uint8" if in_bytes_already and not needs_more else "float32"
-    largest = _full_range(survey)
-    report.scale = 1 / largest if scaling == "unit" and largest > 0 else 1.0
-    if scaling == "unit":
-        report.notes.append(f"Values are divided by {largest:g}.")
-    _refuse_constant(survey, report)
-
-
-def _full_range(survey: _Survey) -> float:
-    """Return what the values of images are divided by so that white is 1.
-
-    Bytes by 255 even if no pixel is quite white; whole numbers of 12 and 16 bits by their largest;
-    0 and 1, a scale of 16 levels, and anything else by the largest value that there is.
-    """
-    largest = max(abs(survey.low), survey.high)
-    if not (survey.whole and survey.low >= 0):
-        return largest
-    bytes_alone = set(survey.dtypes) == {"uint8"}
-    if survey.high <= 255:
-        return 255.0 if (bytes_alone and survey.high > 1) or survey.high > 128 else largest
-    if set(survey.dtypes) <= {"uint16", "int32", "uint8"}:
-        return next((float(top) for top in (4095, 65535) if survey.high <= top), largest)
-    return largest
-
-
-def _refuse_constant(survey: _Survey, report: Report) -> None:
-    """Name images without any contrast: a problem where they are many, a warning else."""
-    total = sum(survey.sizes.values())
-    if not survey.constant:
-        return
-    said = f"{survey.constant:,} of {total:,} images have a single value everywhere"
-    if survey.constant * 2 >= total:
-        report.problems.append(("images", "pictures with more than one value", said))
-    else:
-        report.warnings.append(f"{said}: they show nothing.")
+    report.scaling = task.scaling if options.scaling == "auto" else options.scaling
+    task.settle(survey, options, report)
 
 
 def _divide(labels: dict[str, NDArray], report: Report) -> None:
@@ -447,7 +255,7 @@ def _warn(report: Report, options: DataOptions) -> None:
         report.warnings.append(f"{report.corrupt_count:,} files cannot be read and are left out.")
 
 
-def _preview(survey: _Survey, report: Report) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _preview(survey: Survey, report: Report) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return pictures of some examples of every class as they will be stored, with their labels."""
     classes = sorted(survey.preview)
     turns = [(number, label) for number in range(PREVIEWED_A_CLASS) for label in classes]
@@ -458,47 +266,5 @@ def _preview(survey: _Survey, report: Report) -> tuple[NDArray[np.uint8], NDArra
     ]
     chosen = sorted(chosen[:MOST_PREVIEWED], key=lambda pair: pair[0])
     labels = np.array([label for label, _ in chosen], np.int64)
-    if report.kind == "table":
-        rows = np.stack([row for _, row in chosen]).astype(np.float64)
-        return feature_glyphs(rows, rows.mean(axis=0), rows.std(axis=0)), labels
-    stored = fit_images([image for _, image in chosen], report)
-    full = (
-        255
-        if report.dtype == "uint8" and report.scale in (1.0, 1 / 255)
-        else max(survey.high, 1e-12)
-    )
-    return np.clip(np.rint(stored * (255 / full)), 0, 255).astype(np.uint8), labels
-
-
-def fit_images(images: Sequence[NDArray], report: Report) -> NDArray:
-    """Return images of any size as one array [n, height, width, channels] of the report's shape and
-    number format.
-    """
-    height, width, channels = report.shape
-    out = np.empty((len(images), height, width, channels), report.dtype)
-    for at, image in enumerate(images):
-        if image.shape[2] == 3 and channels == 1:
-            image = (image @ GREY)[..., np.newaxis]
-            if report.dtype == "uint8":
-                image = np.rint(image).astype(np.uint8)
-        elif image.shape[2] == 1 and channels == 3:
-            image = np.repeat(image, 3, axis=2)
-        if image.shape[:2] != (height, width):
-            image = _resize(image, height, width, np.dtype(report.dtype))
-        out[at] = np.rint(image) if report.dtype == "uint8" and image.dtype != np.uint8 else image
-    return out
-
-
-def _resize(image: NDArray, height: int, width: int, stored: np.dtype) -> NDArray:
-    """Resize by bilinear interpolation with antialiasing, channel by channel: it works for bytes
-    and floats alike.
-    """
-    kind = np.uint8 if image.dtype == stored == np.uint8 else np.float32
-    pictures = [
-        Image.fromarray(np.ascontiguousarray(image[..., at], kind)) for at in range(image.shape[2])
-    ]
-    channels = [
-        np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-        for picture in pictures
-    ]
-    return np.stack(channels, axis=2)
+    raw = [example for _, example in chosen]
+    return find(report.kind).preview(raw, survey, report), labels

@@ -106,9 +106,7 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     validation = _take(raw.inputs, raw.labels, order[: card.validation_examples])
     rest = order[card.validation_examples :]
     train = _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)])
-    centre, spread = (
-        _feature_scaling(train.inputs, raw.per_feature) if card.kind == "table" else (None, None)
-    )
+    centre, spread = card.task.learn(train.inputs, raw.per_feature)
     if centre is not None and spread is not None:
         train, validation, test = (
             Split(((split.inputs - centre) / spread).astype(np.float32), split.labels)
@@ -132,20 +130,6 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         centre,
         spread,
     )
-
-
-def _feature_scaling(inputs: NDArray, how: str) -> tuple[NDArray, NDArray]:
-    """Return what to subtract from each feature and what to divide it by, learnt from the training
-    part alone.
-    """
-    if how == "standard":
-        centre, spread = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
-    elif how == "unit":
-        centre = inputs.min(axis=0).astype(np.float64)
-        spread = inputs.max(axis=0) - centre
-    else:
-        centre, spread = np.zeros(inputs.shape[1:]), np.ones(inputs.shape[1:])
-    return centre, np.where(spread == 0, 1.0, spread)
 
 
 def stratified_order(labels: NDArray, seed: int) -> NDArray[np.int64]:
@@ -192,7 +176,7 @@ def load_stored(key: str) -> RawData:
             }
             inputs, labels = parts["all"] if "all" in parts else parts["train"]
             test_inputs, test_labels = parts.get("test", (None, None))
-            scaling = row.manifest["scaling"] if row.card["kind"] == "table" else "none"
+            scaling = row.manifest["scaling"]
             return RawData(inputs, labels, row.manifest["scale"], test_inputs, test_labels, scaling)
     raise DatasetError(
         f"the data of {key} has been removed from the store: add the same file again "

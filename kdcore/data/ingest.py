@@ -19,16 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.config.catalog import DatasetCard
-from kdcore.data.check import (
-    DEFAULTS,
-    Checked,
-    DataOptions,
-    Report,
-    Told,
-    check,
-    check_name,
-    fit_images,
-)
+from kdcore.data.check import Checked, Told, check, check_name
 from kdcore.data.readers.common import Source
 from kdcore.data.readers.opening import open_source
 from kdcore.errors import ConfigError, Problem, Words
@@ -36,6 +27,8 @@ from kdcore.storage import user_data
 from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.schema import Job, UserDataset
 from kdcore.storage.store import Store, new_id
+from kdcore.tasks import find
+from kdcore.tasks.report import DEFAULTS, DataOptions, Report
 
 SECONDS_BETWEEN_REPORTS = 0.25
 
@@ -111,7 +104,7 @@ def _write(
                     continue
                 chosen = [example for example, keep in zip(batch.inputs, kept, strict=True) if keep]
                 labels.append(batch.labels[kept])
-                data = np.ascontiguousarray(_fit(chosen, report))
+                data = np.ascontiguousarray(find(report.kind).fit(chosen, report))
                 digest.update(data.data)
                 yield pack(data)
 
@@ -138,9 +131,9 @@ def _write(
         validation_examples=report.division["validation"],
         test_examples=report.division["test"],
         key=key,
-        kind="images" if report.kind == "images" else "table",
+        kind=report.kind,
         feature_names=tuple(report.feature_names),
-        value_range=_value_range(report),
+        value_range=find(report.kind).value_range(report),
     )
     about = {"prefix": prefix, "parts": manifest, "scale": report.scale, "scaling": report.scaling}
     row = UserDataset(
@@ -153,28 +146,6 @@ def _write(
         size=size,
     )
     return user_data.add(store, row)
-
-
-def _value_range(report: Report) -> tuple[float, float]:
-    """The range of what models see: 0 to 1 for bytes divided by their largest, otherwise as far as
-    the values reach.
-    """
-    if report.kind == "table":
-        return (0.0, 1.0)
-    if report.dtype == "uint8":
-        bytes_as_they_are = report.scale == 1.0 and report.highest > 1
-        return (
-            (0.0, 255.0 if report.highest > 128 else report.highest)
-            if bytes_as_they_are
-            else (0.0, 1.0)
-        )
-    return (report.lowest * report.scale, report.highest * report.scale)
-
-
-def _fit(examples: list[NDArray], report: Report) -> NDArray:
-    if report.kind == "table":
-        return np.stack(examples).astype(report.dtype)
-    return fit_images(examples, report)
 
 
 # Jobs for workers

@@ -231,10 +231,12 @@ def from_image(card: DatasetCard, data: bytes) -> Images:
     cropped to the middle and resized. Raises ConfigError for what is no image, too large a file, or
     a dataset that is not of images.
     """
-    if card.kind != "images":
+    if not card.task.pictures:
         raise ConfigError(
             Problem(
-                "dataset", "images: what a table holds cannot be dropped as a picture", card.title
+                "dataset",
+                "images: an example of another kind cannot be dropped as a picture",
+                card.title,
             )
         )
     if len(data) > LARGEST_IMAGE:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kdcore.config.catalog import parse_model_name, resolve
+from kdcore.config.catalog import parse_model_name, residual_depth, resolve
 from kdcore.errors import ModelError, require
 
 RESNET_STAGES = 3
@@ -98,7 +98,7 @@ def build_resnet(input_shape: tuple[int, ...], classes: int, depth: int, width: 
         ConfigError: for a depth that is not 6n + 2.
         ModelError: where ``input_shape`` is not (height, width, channels).
     """
-    require(depth >= 8 and (depth - 2) % 6 == 0, "depth", "8, 14, 20, ... (6n+2)", depth)
+    require(residual_depth((depth, width)) is None, "depth", "8, 14, 20, ... (6n+2)", depth)
     name = f"resnet-{depth}-{width}"
     _check_fit(name, input_shape, classes, images=True)
     inputs = keras.Input(shape=input_shape)

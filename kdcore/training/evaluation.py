@@ -20,7 +20,6 @@ from kdcore.errors import ModelError
 from kdcore.models.families import multiply_accumulates
 from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.store import Store
-from kdcore.tasks.glyphs import feature_glyphs
 from kdcore.training.loop import Network
 from kdcore.version import __version__
 
@@ -97,13 +96,8 @@ def display_images(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
 
     Rows of a table as bars.
     """
-    if dataset.centre is not None:
-        centre, spread = dataset.train.inputs.mean(axis=0), dataset.train.inputs.std(axis=0)
-        return feature_glyphs(split.inputs, centre, spread)
-    low, high = dataset_card(dataset.name).value_range
-    return np.clip(
-        np.rint((split.inputs * dataset.scale - low) * (255 / (high - low))), 0, 255
-    ).astype(np.uint8)
+    card = dataset_card(dataset.name)
+    return card.task.show(split.inputs, dataset.train.inputs, dataset.scale, card.value_range)
 
 
 def features(dataset: Dataset, split: Split) -> dict[str, NDArray]:

@@ -372,7 +372,7 @@ class _Job:
         assert own is not None, "only a model of a user's own is looked at"
         assumed = own.inputs if own.inputs in RANGES else "0 to 1"
         answers = {assumed: network.logits(inputs)}
-        if self.card.kind != "table":
+        if self.card.task.pictures:
             for other in RANGES:
                 if other != assumed:
                     answers[other] = self.brought_network(config, other).logits(inputs)

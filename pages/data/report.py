@@ -8,10 +8,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kdcore import charts
-from kdcore.data.check import SCALING_WORDS, Report
 from kdcore.palette import TONES
 from kdcore.storage.arrays import unpack_many
 from kdcore.storage.store import Store
+from kdcore.tasks import find
+from kdcore.tasks.report import Report
 from kdcore.words import in_bytes
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
@@ -27,6 +28,7 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
     for warning in report.warnings:
         st.warning(as_text(warning), icon=":material/warning:")
     _figures(report)
+    task = find(report.kind)
     left, right = st.columns([1, 1.15], gap="large")
     with left:
         live_chart(class_counts(report), key="data_classes", description=_counts_in_words(report))
@@ -37,8 +39,8 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
             shown = unpack_many(data)
             st.markdown("**Some examples of every class**, as models will see them")
             tile = shown["images"].shape[1] * max(1, round(48 / shown["images"].shape[2])) + 34
-            if report.kind == "table":
-                st.caption("A bar a feature: up where it is above the mean, down where below.")
+            if task.preview_help:
+                st.caption(task.preview_help)
             gallery(
                 shown["images"],
                 captions=[report.class_names[label] for label in shown["labels"]],
@@ -58,7 +60,7 @@ def _figures(report: Report) -> None:
         ),
         ("Classes", f"{len(report.class_names)}", "Names as the file gives them."),
         (
-            "Features" if report.kind == "table" else "One example",
+            find(report.kind).size_label,
             " × ".join(map(str, report.shape)),
             f"Stored as {report.dtype}.",
         ),
@@ -75,23 +77,12 @@ def _figures(report: Report) -> None:
 
 
 def _details(report: Report) -> None:
-    scale = "" if report.scale == 1 else f", divided by {1 / report.scale:g}"
     lines = [
-        f"Values: {report.values}; models see them scaled to {SCALING_WORDS[report.scaling]}{scale}.",
+        f"Values: {report.values}; models see them scaled to {find(report.kind).scaling_in_words(report)}.",
         f"Copies: {report.leaked:,} test examples also in the training part, {report.repeated:,} repeats, "
         f"{report.conflicting:,} with another label.",
     ]
-    if report.kind == "images":
-        lines.append(
-            "Sizes: "
-            + ", ".join(f"{count:,} of {size}" for size, count in report.sizes.items())
-            + "."
-        )
-        lines.append(
-            "Colour: "
-            + ", ".join(f"{count:,} {name}" for name, count in report.colours.items())
-            + "."
-        )
+    lines += [f"{what.capitalize()}: {words}." for what, words in find(report.kind).about(report)]
     lines += report.notes
     if report.ignored_count:
         lines.append(

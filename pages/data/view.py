@@ -12,12 +12,14 @@ import streamlit as st
 
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import starting_config
-from kdcore.data.check import COLOURS, SCALING_WORDS, DataOptions, Report, check_name
+from kdcore.data.check import check_name
 from kdcore.data.ingest import data_payload, get_report
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
+from kdcore.tasks import find
+from kdcore.tasks.report import COLOURS, SCALING_WORDS, DataOptions, Report
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
 from pages.data.report import show_report
@@ -126,7 +128,7 @@ def _row(store: Store, row: UserDataset) -> None:
 
 
 def _icon(kind: str) -> str:
-    return ":material/table:" if kind == "table" else ":material/image:"
+    return find(kind).icon
 
 
 def _remove(store: Store, key: str) -> None:
@@ -333,7 +335,7 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
     None while one of them is refused.
     """
     table = job.payload["file_name"].lower().endswith(TABLES) or (
-        report is not None and report.kind == "table"
+        report is not None and not find(report.kind).pictures
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if job.payload["file_name"].lower().endswith(TABLES):

@@ -176,7 +176,7 @@ def choices(name: str, value: str, dataset: str) -> dict[str, str]:
     datasets.
     """
     if name != "dataset":
-        return {model: short_name(model) for model in models_of(dataset_card(dataset).kind)}
+        return {model: short_name(model) for model in models_of(dataset_card(dataset).task)}
     titles = {key: card.title for key, card in datasets().items()}
     if value not in titles:  # an older or removed version, which an experiment was made with
         titles[value] = f"{dataset_card(value).title} (not the latest version)"

@@ -72,7 +72,7 @@ def _choices(store: Store) -> dict[str, Experiment]:
         experiment.id: experiment
         for experiment, job in store.experiments()
         if job.status == JobStatus.FINISHED.value
-        and dataset_card(experiment.config["dataset"]).kind == "images"
+        and dataset_card(experiment.config["dataset"]).task.pictures
     }
 
 

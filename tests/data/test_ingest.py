@@ -19,7 +19,7 @@ from kdcore.cli.program import main
 from kdcore.config.catalog import dataset_card, dataset_key
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets, ingest
-from kdcore.data.check import DataOptions, check
+from kdcore.data.check import check
 from kdcore.data.readers import common as source_common
 from kdcore.data.readers import images as source_images
 from kdcore.engine.jobs import run_job
@@ -27,6 +27,7 @@ from kdcore.errors import ConfigError, DatasetError, StopRequested, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Artifact, Base
 from kdcore.storage.store import Store
+from kdcore.tasks.report import DataOptions
 
 REAL_DATA = Path(os.environ.get("KD_DATA_DIR", "no such folder"))
 RANDOM = np.random.default_rng(0)

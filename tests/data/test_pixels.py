@@ -13,9 +13,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kdcore.data import datasets, ingest
-from kdcore.data.check import DataOptions, check
+from kdcore.data.check import check
 from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
 from kdcore.storage.store import Store
+from kdcore.tasks.report import DataOptions
 
 DIGITS = load_digits()
 

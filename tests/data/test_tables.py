@@ -10,9 +10,11 @@ import pytest
 from sklearn.datasets import load_iris
 
 from kdcore.data import datasets, ingest
-from kdcore.data.check import DataOptions, Report, check
+from kdcore.data.check import check
 from kdcore.errors import ConfigError
 from kdcore.storage.store import Store
+from kdcore.tasks import find
+from kdcore.tasks.report import DataOptions, Report
 
 ROWS = range(60)
 IRIS = load_iris(as_frame=True).frame
@@ -160,7 +162,7 @@ def test_large_numbers_that_differ_little_keep_their_digits(
     raw = datasets.load_stored(row.key)
     values = np.asarray(raw.inputs)
     assert values.dtype == np.float64
-    centre, spread = datasets._feature_scaling(values, "standard")
+    centre, spread = find("table").learn(values, "standard")
     scaled = ((values - centre) / spread).astype(np.float32)[:, 0]
     expected = (column - column.mean()) / column.std()
     assert len(np.unique(scaled)) == len(np.unique(column))

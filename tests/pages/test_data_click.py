@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kdcore.data.check import DataOptions
 from kdcore.data.ingest import data_payload
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
+from kdcore.tasks.report import DataOptions
 
 
 def choices(url: str, job_id: str) -> None:

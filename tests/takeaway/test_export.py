@@ -24,7 +24,6 @@ from kdcore import models
 from kdcore.analysis.results import examples, gain, load_results, logits
 from kdcore.cli.program import main
 from kdcore.data import ingest
-from kdcore.data.check import DataOptions
 from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, StopRequested, StoreError
 from kdcore.models.families import all_layers
@@ -44,6 +43,7 @@ from kdcore.takeaway.downloads import (
 from kdcore.takeaway.model_card import _code, model_card
 from kdcore.takeaway.reproduce import script
 from kdcore.takeaway.snippets import input_words
+from kdcore.tasks.report import DataOptions
 from kdcore.work import export
 from tests.support.browser import REPOSITORY
 

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from kdcore.data.readers.common import (
     BATCH_BYTES,
     MOST_BYTES,
     MOST_EXAMPLES,
-    MOST_FEATURES,
     Batch,
     number_labels,
 )
 from kdcore.errors import Words, require
+from kdcore.tasks import find, task_of_shape
 from kdcore.words import in_bytes
 
 
@@ -82,14 +82,10 @@ class NamedArrays:
             )
             numeric = member.dtype.kind in "buif"
             require(numeric, member.name, "of numbers", Words(member.dtype))
-        self.kind: Literal["images", "table"] = "table" if len(first) == 1 else "images"
-        if self.kind == "table":
-            require(first[0] <= MOST_FEATURES, "features", f"at most {MOST_FEATURES:,}", first[0])
-            self.feature_names = tuple(f"feature {number}" for number in range(1, first[0] + 1))
-        else:
-            looks_right = len(first) in (2, 3) and min(first) > 0 and first[2:] in ((), (1,), (3,))
-            rule = "of shape [n, height, width], [n, height, width, 1] or [n, height, width, 3] (channels last), or [n, features]"
-            require(looks_right, next(iter(self._inputs.values())).name, rule, (None, *first))
+        task = task_of_shape(first)
+        self.kind = task.name
+        task.refuse_shape(next(iter(self._inputs.values())).name, first)
+        self.feature_names = task.feature_names(first)
         raw = {part: self._read(members[pair[1]]) for part, pair in pairs.items()}
         given = self._read(members["class_names"]) if "class_names" in members else None
         names = None if given is None else [str(name) for name in given.reshape(-1)]
@@ -101,8 +97,7 @@ class NamedArrays:
         member, labels = self._inputs[part], self._labels[part]
         array_name = member.name
         for start, rows in self._rows(member):
-            if self.kind == "images" and rows.ndim == 3:
-                rows = rows[..., np.newaxis]
+            rows = find(self.kind).as_read(rows)
             names = [f"{array_name}[{start + at}]" for at in range(len(rows))]
             yield Batch(rows, labels[start : start + len(rows)], names, [])
 

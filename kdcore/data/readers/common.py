@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ MOST_BYTES_OF_AN_IMAGE = 128 * 2**20  # as a file
 MOST_PIXELS = 64_000_000
 MOST_EXAMPLES = 2_000_000
 MOST_CLASSES = 1000
-MOST_FEATURES = 10_000
 MOST_COMPRESSION = 1000  # a member of a zip over a megabyte that is packed tighter is no image
 BATCH_BYTES = 8 * 2**20
 IMAGES_A_BATCH = 256
@@ -55,7 +54,7 @@ class Source(Protocol):
     Parts are "train" and "test", or "all", which is then to be divided.
     """
 
-    kind: Literal["images", "table"]
+    kind: str
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     parts: dict[str, int]

@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -144,7 +143,7 @@ def _encoding(names: bytes) -> str:
 class ImageFiles:
     """Images in folders named by their class, with train/ and test/ above them or not."""
 
-    kind: Literal["images", "table"] = "images"
+    kind: str = "images"
     feature_names: tuple[str, ...] = ()
 
     def __init__(self, files: Folder | Zip) -> None:

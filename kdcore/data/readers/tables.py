@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,12 @@ from kdcore.data.readers.common import (
     LABEL_COLUMNS,
     MOST_BYTES_OF_A_TABLE,
     MOST_EXAMPLES,
-    MOST_FEATURES,
     Batch,
     number_labels,
     refuse_what_is_not_finite,
 )
 from kdcore.errors import Words, require
+from kdcore.tasks.table import MOST_FEATURES
 from kdcore.words import first_line, in_bytes
 
 
@@ -180,7 +179,7 @@ class Table:
     drop: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-    kind: Literal["images", "table"] = "table"
+    kind: str = "table"
 
     def __post_init__(self) -> None:
         self.notes += self.frame.attrs.get("notes", [])

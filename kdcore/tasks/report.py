@@ -1,0 +1,131 @@
+"""How data is to be read, and what is found in it: plain values that can be written as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.errors import require
+
+Colour = Literal["as it is", "grey", "colour"]
+Scaling = Literal["auto", "unit", "standard", "none"]
+COLOURS = ("as it is", "grey", "colour")
+SCALINGS = ("auto", "unit", "standard", "none")
+SCALING_WORDS = {
+    "unit": "0 to 1",
+    "standard": "mean 0, deviation 1 for each feature",
+    "none": "as they are",
+}
+LARGEST_SIDE = 512
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How data is to be read. Raises ConfigError, as a config does.
+
+    Args:
+        label: the column of a table that holds the classes; found by its name if left out.
+        keep: columns of a table that are features although they look like row numbers, names or a
+            second answer.
+        drop: columns of a table to leave out.
+        size: height and width of images; None: the most frequent, at most 64 a side.
+        colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
+            any image has it.
+        scaling: "unit": 0 to 1; "standard": mean 0, deviation 1 for each feature of a table;
+            "none"; "auto": unit for images, standard for tables. What scaling learns from data, it
+            learns from the training part.
+        skip_corrupt: leave out files that cannot be read, instead of refusing.
+        drop_duplicates: leave out training examples that are in the test part too, and all but the
+            first of equal ones.
+    """
+
+    label: str | None = None
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    colour: Colour = "as it is"
+    scaling: Scaling = "auto"
+    skip_corrupt: bool = False
+    drop_duplicates: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", tuple(self.keep))
+        object.__setattr__(self, "drop", tuple(self.drop))
+        if self.size is not None:
+            object.__setattr__(self, "size", tuple(self.size))
+            fits = len(self.size) == 2 and all(
+                isinstance(side, int) and 4 <= side <= LARGEST_SIDE for side in self.size
+            )
+            require(fits, "size", f"height and width from 4 to {LARGEST_SIDE} pixels", self.size)
+        require(self.colour in COLOURS, "colour", f"one of {', '.join(COLOURS)}", self.colour)
+        require(self.scaling in SCALINGS, "scaling", f"one of {', '.join(SCALINGS)}", self.scaling)
+
+
+DEFAULTS = DataOptions()
+
+
+@dataclass
+class Report:
+    """What was found, and what will be stored. All of it can be written as JSON.
+
+    ``counts`` are examples a class of each part; ``sizes`` how many images have which height and
+    width; ``leaked``, ``repeated`` and ``conflicting`` count test examples that are in the training
+    part, further copies within a part, and copies with another label; ``problems`` (field, rule,
+    received) must be mended before the data can be stored.
+    """
+
+    source: str
+    kind: str
+    parts: dict[str, int]
+    class_names: list[str]
+    counts: dict[str, list[int]]
+    feature_names: list[str] = field(default_factory=list)
+    values: str = ""
+    lowest: float = 0.0
+    highest: float = 0.0
+    sizes: dict[str, int] = field(default_factory=dict)
+    colours: dict[str, int] = field(default_factory=dict)
+    leaked: int = 0
+    repeated: int = 0
+    conflicting: int = 0
+    examples_of_leaks: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)
+    corrupt_count: int = 0
+    ignored: list[str] = field(default_factory=list)
+    ignored_count: int = 0
+    shape: list[int] = field(default_factory=list)
+    dtype: str = ""
+    scaling: str = ""
+    scale: float = 1.0
+    stored: dict[str, int] = field(default_factory=dict)
+    stored_bytes: int = 0
+    division: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
+
+
+@dataclass
+class Survey:
+    """What a first reading of a source gathers."""
+
+    low: float = np.inf
+    high: float = -np.inf
+    whole: bool = True
+    dtypes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    channels: Counter[int] = field(default_factory=Counter)
+    labels: dict[str, list[NDArray]] = field(default_factory=dict)
+    digests: dict[str, list[bytes]] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    corrupt: list[str] = field(default_factory=list)
+    constant: int = 0  # images of a single value
+    preview: dict[int, list[NDArray]] = field(default_factory=dict)
