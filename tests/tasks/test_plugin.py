@@ -68,9 +68,10 @@ def test_a_file_of_it_is_added_trained_on_and_shown(store: Store, volumes: Path)
     assert candidate_names(config) == ["mlp-8", "mlp-4"]
     smaller = {"student": "mlp-4", "labels": 20, "epochs": 8, "teacher_epochs": 8, "seeds": 1}
     trained = ExperimentConfig(dataset=card.key, teacher="mlp-16", **smaller)
-    results = load_results(store, run(trained, store).id)
+    run(trained, store=store, progress=False)
+    results = load_results(store, store.experiments()[0][0].id)
     answers = logits(store, results.runs("student")[0], "test")
-    test_examples = examples(store, results.runs("student")[0].dataset_key, "test")
+    test_examples = examples(store, results.runs("student")[0].summary["dataset"], "test")
     assert np.mean(answers.argmax(axis=1) == test_examples["labels"]) > 0.9
     listed = json.loads(kdlab(store, "data", "list", "--json").output)
     assert listed[0]["kind"] == "volumes"
