@@ -23,6 +23,9 @@ from kdcore.storage.arrays import unpack_many
 from kdcore.storage.store import Store
 from tests.support import toy_task
 
+# Keras 3.15 converts variables in a way that NumPy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 tasks.TASKS.pop("volumes")  # others collect the registry's kinds when they are imported
 
 
