@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from kdcore.errors import require
-from kdcore.tasks import Task
+from kdcore.tasks import TASKS, Task
 from kdcore.tasks import find as find_task
 
 
@@ -319,7 +319,7 @@ def dataset_key(name: str) -> str:
 
 def datasets() -> dict[str, DatasetCard]:
     """Return the cards of all datasets that can be chosen, by key: those built in, then the users'
-    latest versions.
+    latest versions, without those of a kind that only a plugin knows which is not there.
     """
     return {
         **DATASETS,
@@ -327,6 +327,7 @@ def datasets() -> dict[str, DatasetCard]:
             key: card
             for source in reversed(sources())
             for key, card in source.user_datasets().items()
+            if card.kind in TASKS
         },
     }
 

@@ -88,13 +88,27 @@ class Images(Task):
 
     def fit(self, examples: Sequence[NDArray], report: Report) -> NDArray:
         """Return images of any size as one array [n, height, width, channels]."""
-        return fit_images(examples, report)
+        height, width, channels = report.shape
+        out = np.empty((len(examples), height, width, channels), report.dtype)
+        for at, image in enumerate(examples):
+            if image.shape[2] == 3 and channels == 1:
+                image = (image @ GREY)[..., np.newaxis]
+                if report.dtype == "uint8":
+                    image = np.rint(image).astype(np.uint8)
+            elif image.shape[2] == 1 and channels == 3:
+                image = np.repeat(image, 3, axis=2)
+            if image.shape[:2] != (height, width):
+                image = _resize(image, height, width, np.dtype(report.dtype))
+            out[at] = (
+                np.rint(image) if report.dtype == "uint8" and image.dtype != np.uint8 else image
+            )
+        return out
 
     def preview(
         self, examples: Sequence[NDArray], survey: Survey, report: Report
     ) -> NDArray[np.uint8]:
         """Return images as they will be stored, as bytes."""
-        stored = fit_images(examples, report)
+        stored = self.fit(examples, report)
         in_bytes_already = report.dtype == "uint8" and report.scale in (1.0, 1 / 255)
         full = 255 if in_bytes_already else max(survey.high, 1e-12)
         return np.clip(np.rint(stored * (255 / full)), 0, 255).astype(np.uint8)
@@ -177,25 +191,6 @@ def _refuse_constant(survey: Survey, report: Report) -> None:
         report.problems.append(("images", "pictures with more than one value", said))
     else:
         report.warnings.append(f"{said}: they show nothing.")
-
-
-def fit_images(images: Sequence[NDArray], report: Report) -> NDArray:
-    """Return images of any size as one array [n, height, width, channels] of the report's shape and
-    number format.
-    """
-    height, width, channels = report.shape
-    out = np.empty((len(images), height, width, channels), report.dtype)
-    for at, image in enumerate(images):
-        if image.shape[2] == 3 and channels == 1:
-            image = (image @ GREY)[..., np.newaxis]
-            if report.dtype == "uint8":
-                image = np.rint(image).astype(np.uint8)
-        elif image.shape[2] == 1 and channels == 3:
-            image = np.repeat(image, 3, axis=2)
-        if image.shape[:2] != (height, width):
-            image = _resize(image, height, width, np.dtype(report.dtype))
-        out[at] = np.rint(image) if report.dtype == "uint8" and image.dtype != np.uint8 else image
-    return out
 
 
 def _resize(image: NDArray, height: int, width: int, stored: np.dtype) -> NDArray:

@@ -51,7 +51,7 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
 
 
 def _figures(report: Report) -> None:
-    division = report.division
+    division, task = report.division, find(report.kind)
     numbers = [
         (
             "Examples",
@@ -60,7 +60,7 @@ def _figures(report: Report) -> None:
         ),
         ("Classes", f"{len(report.class_names)}", "Names as the file gives them."),
         (
-            find(report.kind).size_label,
+            task.size_label,
             " × ".join(map(str, report.shape)),
             f"Stored as {report.dtype}.",
         ),
@@ -77,12 +77,13 @@ def _figures(report: Report) -> None:
 
 
 def _details(report: Report) -> None:
+    task = find(report.kind)
     lines = [
-        f"Values: {report.values}; models see them scaled to {find(report.kind).scaling_in_words(report)}.",
+        f"Values: {report.values}; models see them scaled to {task.scaling_in_words(report)}.",
         f"Copies: {report.leaked:,} test examples also in the training part, {report.repeated:,} repeats, "
         f"{report.conflicting:,} with another label.",
     ]
-    lines += [f"{what.capitalize()}: {words}." for what, words in find(report.kind).about(report)]
+    lines += [f"{what.capitalize()}: {words}." for what, words in task.about(report)]
     lines += report.notes
     if report.ignored_count:
         lines.append(

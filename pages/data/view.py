@@ -18,7 +18,7 @@ from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
-from kdcore.tasks import find
+from kdcore.tasks import TASKS, find
 from kdcore.tasks.report import COLOURS, SCALING_WORDS, DataOptions, Report
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
@@ -47,7 +47,7 @@ def draw(store: Store) -> None:
                 _begin(store)
             with models:
                 draw_models(store)
-    except StoreError as error:
+    except (StoreError, ConfigError) as error:
         show_error(error)
         st.button("Back to all data", icon=":material/arrow_back:", on_click=st.query_params.clear)
 
@@ -128,7 +128,7 @@ def _row(store: Store, row: UserDataset) -> None:
 
 
 def _icon(kind: str) -> str:
-    return find(kind).icon
+    return TASKS[kind].icon if kind in TASKS else ":material/extension_off:"
 
 
 def _remove(store: Store, key: str) -> None:

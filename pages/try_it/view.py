@@ -32,6 +32,7 @@ from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Experiment, JobStatus, Run
 from kdcore.storage.store import Store
+from kdcore.tasks import TASKS
 from pages.shared.following import follow
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import Card, live_chart
@@ -71,9 +72,13 @@ def _choices(store: Store) -> dict[str, Experiment]:
     return {
         experiment.id: experiment
         for experiment, job in store.experiments()
-        if job.status == JobStatus.FINISHED.value
-        and dataset_card(experiment.config["dataset"]).task.pictures
+        if job.status == JobStatus.FINISHED.value and _is_pictures(experiment.config["dataset"])
     }
+
+
+def _is_pictures(dataset: str) -> bool:
+    card = dataset_card(dataset)
+    return card.kind in TASKS and card.task.pictures
 
 
 def _choose(store: Store, choices: dict[str, Experiment]) -> Results:

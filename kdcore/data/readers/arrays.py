@@ -20,7 +20,7 @@ from kdcore.data.readers.common import (
     number_labels,
 )
 from kdcore.errors import Words, require
-from kdcore.tasks import find, task_of_shape
+from kdcore.tasks import task_of_shape
 from kdcore.words import in_bytes
 
 
@@ -82,10 +82,10 @@ class NamedArrays:
             )
             numeric = member.dtype.kind in "buif"
             require(numeric, member.name, "of numbers", Words(member.dtype))
-        task = task_of_shape(first)
-        self.kind = task.name
-        task.refuse_shape(next(iter(self._inputs.values())).name, first)
-        self.feature_names = task.feature_names(first)
+        self._task = task_of_shape(first)
+        self.kind = self._task.name
+        self._task.refuse_shape(next(iter(self._inputs.values())).name, first)
+        self.feature_names = self._task.feature_names(first)
         raw = {part: self._read(members[pair[1]]) for part, pair in pairs.items()}
         given = self._read(members["class_names"]) if "class_names" in members else None
         names = None if given is None else [str(name) for name in given.reshape(-1)]
@@ -97,7 +97,7 @@ class NamedArrays:
         member, labels = self._inputs[part], self._labels[part]
         array_name = member.name
         for start, rows in self._rows(member):
-            rows = find(self.kind).as_read(rows)
+            rows = self._task.as_read(rows)
             names = [f"{array_name}[{start + at}]" for at in range(len(rows))]
             yield Batch(rows, labels[start : start + len(rows)], names, [])
 

@@ -14,7 +14,7 @@ from kdcore import run, tasks
 from kdcore.analysis.candidates import candidate_names
 from kdcore.analysis.results import examples, load_results, logits
 from kdcore.cli.program import main
-from kdcore.config.catalog import dataset_card, load_plugins, models_of
+from kdcore.config.catalog import dataset_card, datasets, load_plugins, models_of
 from kdcore.config.experiment import ExperimentConfig, starting_config
 from kdcore.engine import predictions
 from kdcore.errors import ConfigError
@@ -109,5 +109,18 @@ def test_its_shape_rule_is_asked_and_a_taken_name_is_refused(store: Store, tmp_p
     class Other(toy_task.Volumes):
         name = "table"
 
-    with pytest.raises(ConfigError, match="a name that is not taken"):
+    with pytest.raises(ConfigError, match="one that is not taken, got 'table'"):
         tasks.register(Other)
+
+
+def test_without_the_plugin_its_data_is_named_and_not_offered(store: Store, volumes: Path) -> None:
+    kdlab(store, "data", "add", "brains", volumes)
+    key = user_data.versions(store)[0].key
+    known = tasks.TASKS.pop("volumes")
+    try:
+        assert key not in datasets()
+        with pytest.raises(ConfigError, match="KD_PLUGINS names, got 'volumes'"):
+            ExperimentConfig(dataset=key, teacher="mlp-8", student="mlp-4", augmentation="flips")
+        assert "brains" in kdlab(store, "data", "list").output
+    finally:
+        tasks.TASKS["volumes"] = known
