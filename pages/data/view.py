@@ -6,7 +6,7 @@ All state is in the address and in the store's jobs.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -106,14 +106,7 @@ def _row(store: Store, row: UserDataset) -> None:
             f"{in_bytes(row.size)} · {ago(row.created_at)}",
             width="content",
         )
-        st.button(
-            "Train on it",
-            key=f"data_train_{row.key}",
-            icon=":material/model_training:",
-            type="tertiary",
-            on_click=_train_on,
-            args=(row.key,),
-        )
+        _train_button(row, f"data_train_{row.key}", "tertiary")
         st.button(
             "Remove",
             key=f"data_remove_{row.key}",
@@ -125,6 +118,21 @@ def _row(store: Store, row: UserDataset) -> None:
         )
     if st.session_state.pop("data_go", None) == row.key:
         st.switch_page("pages/views/train.py")
+
+
+def _train_button(row: UserDataset, key: str, look: Literal["primary", "tertiary"]) -> None:
+    known = row.card["kind"] in TASKS
+    missing = "Its kind of data comes from a module that KD_PLUGINS names, which is not there."
+    st.button(
+        "Train on it",
+        key=key,
+        icon=":material/model_training:",
+        type=look,
+        on_click=_train_on,
+        args=(row.key,),
+        disabled=not known,
+        help=None if known else missing,
+    )
 
 
 def _icon(kind: str) -> str:
@@ -453,14 +461,7 @@ def _show_dataset(store: Store, key: str) -> None:
                 on_click=st.query_params.clear,
             )
             if row.removed_at is None:
-                st.button(
-                    "Train on it",
-                    type="primary",
-                    icon=":material/model_training:",
-                    key="data_train",
-                    on_click=_train_on,
-                    args=(row.key,),
-                )
+                _train_button(row, "data_train", "primary")
     if st.session_state.pop("data_go", None) == row.key:
         st.switch_page("pages/views/train.py")
     if row.removed_at is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from streamlit.testing.v1 import AppTest
 
 from kdcore import run, tasks
 from kdcore.analysis.candidates import candidate_names
@@ -113,6 +114,13 @@ def test_its_shape_rule_is_asked_and_a_taken_name_is_refused(store: Store, tmp_p
         tasks.register(Other)
 
 
+def data_page(url: str) -> None:
+    from kdcore.storage.store import Store
+    from pages.data.view import draw
+
+    draw(Store(url))
+
+
 def test_without_the_plugin_its_data_is_named_and_not_offered(store: Store, volumes: Path) -> None:
     kdlab(store, "data", "add", "brains", volumes)
     key = user_data.versions(store)[0].key
@@ -122,5 +130,12 @@ def test_without_the_plugin_its_data_is_named_and_not_offered(store: Store, volu
         with pytest.raises(ConfigError, match="KD_PLUGINS names, got 'volumes'"):
             ExperimentConfig(dataset=key, teacher="mlp-8", student="mlp-4", augmentation="flips")
         assert "brains" in kdlab(store, "data", "list").output
+        page = AppTest.from_function(data_page, args=(store.url,), default_timeout=30).run()
+        assert not page.exception
+        assert page.button(key=f"data_train_{key}").disabled
+        page.query_params["dataset"] = key
+        page.run()
+        assert not page.exception
+        assert "names, got 'volumes'" in page.error[0].value
     finally:
         tasks.TASKS["volumes"] = known
