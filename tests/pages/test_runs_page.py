@@ -138,6 +138,8 @@ def test_the_report_and_the_curves_are_downloaded_and_the_report_opens_offline(
     opened(page, url)
     tick(page, 1)
     tick(page, 2)
+    expect(page.get_by_role("heading", name="2 experiments")).to_be_visible()
+    settle(page)
     chosen = both(store)
     files = {}
     for name in ("Report", "CSV", "Parquet"):
