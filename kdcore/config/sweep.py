@@ -9,7 +9,7 @@ import itertools
 import json
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -107,6 +107,7 @@ class SweepConfig:
     strategy: Strategy = "grid"
     trials: int = 25
     prune: bool = False
+    _cells: dict[str, ExperimentConfig] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require(
@@ -133,10 +134,10 @@ class SweepConfig:
             )
         if problems:
             raise ConfigError(*problems)
-        for (
-            values
-        ) in self.combinations():  # what a value is refused for may depend on another one's
-            self.cell(values)
+        # What a value is refused for may depend on another one's. Each cell is checked here, once:
+        # whoever asks for it later gets the config that passed.
+        cells = {key_of(values): self.base.replace(**values) for values in self.combinations()}
+        object.__setattr__(self, "_cells", cells)
 
     def _problems_of(self, axis: Axis) -> Iterator[Problem]:
         if axis.field not in variable_fields():
@@ -183,11 +184,18 @@ class SweepConfig:
 
         Raises ConfigError where its values do not fit together.
         """
-        return self.base.replace(**values)
+        found = self._cells.get(key_of(values))
+        return found if found is not None else self.base.replace(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config for JSON; ``from_dict`` of it gives an equal config."""
-        return {**asdict(self), "base": self.base.model_dump(mode="json")}
+        return {
+            "base": self.base.model_dump(mode="json"),
+            "axes": tuple(asdict(axis) for axis in self.axes),
+            "strategy": self.strategy,
+            "trials": self.trials,
+            "prune": self.prune,
+        }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> SweepConfig:

@@ -1,19 +1,19 @@
-"""How named pieces of data lie in the database: in one field, or in numbered parts where they are
-large.
-"""
+"""Named pieces of data: in one field of the database, or in numbered parts where they are large."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import time
+from collections.abc import Mapping
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from kdcore.errors import StoreError
-from kdcore.storage.database import upsert
-from kdcore.storage.schema import Artifact, ArtifactPart
+from kdcore.storage.connection import Connection
+from kdcore.storage.database import ride_out_outages, upsert
+from kdcore.storage.schema import Artifact, ArtifactPart, ArtifactUse
 
 # PostgreSQL takes up to 1 GB in a field and needs several times that in memory, SQLite up to 1 GB:
 # parts have no such end.
@@ -59,3 +59,65 @@ def read(session: Session, key: str) -> bytes | None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(f"artifact {key!r} is damaged: its checksum does not match")
     return bytes(data)
+
+
+@ride_out_outages
+class ArtifactStore(Connection):
+    """The store's pieces of data: answers, checkpoints, weights, uploads, users' files."""
+
+    def put_artifacts(self, data: Mapping[str, bytes]) -> None:
+        """Store named pieces of data in one commit, replacing what has the same name.
+
+        Raises StoreError for one of 2 GiB or more.
+        """
+        with self.writing() as session:
+            for key, piece in data.items():
+                write(session, key, piece)
+
+    def put_artifact(self, key: str, data: bytes) -> None:
+        """Store one named piece of data, replacing what has the same name."""
+        self.put_artifacts({key: data})
+
+    def use_artifact(self, key: str, run_id: str) -> None:
+        """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it
+        is.
+        """
+        with self.writing() as session:
+            upsert(session, ArtifactUse, [{"key": key, "run_id": run_id}])
+
+    def artifact_used_by(self, run_id: str, prefix: str) -> str | None:
+        """Return the key of an artifact that is there and that a run has said it needs, by the
+        key's beginning.
+        """
+        query = select(ArtifactUse.key).join(Artifact, Artifact.key == ArtifactUse.key)
+        with self.reading() as session:
+            return session.scalar(
+                query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(
+                    1
+                )
+            )
+
+    def artifact(self, key: str) -> bytes | None:
+        """Return the data stored under ``key``, None if there is none.
+
+        Raises StoreError if it is damaged.
+        """
+        with self.reading() as session:
+            return read(session, key)
+
+    def has_artifact(self, key: str) -> bool:
+        """Return whether something is stored under ``key``, without reading it."""
+        return self.artifact_size(key) is not None
+
+    def artifact_size(self, key: str) -> int | None:
+        """Return how many bytes are stored under ``key``, without reading them.
+
+        None if there is nothing.
+        """
+        with self.reading() as session:
+            return session.scalar(select(Artifact.size).where(Artifact.key == key))
+
+    def delete_artifacts(self, *keys: str) -> None:
+        """Forget the data stored under ``keys``."""
+        with self.writing() as session:
+            session.execute(delete(Artifact).where(Artifact.key.in_(keys)))

@@ -7,61 +7,43 @@ killing any process afterwards loses nothing.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import time
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from kdcore import plans
 from kdcore.config import catalog
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.errors import ClaimLost, StoreError, StoreUnreachable, TransitionError
+from kdcore.errors import StoreError
 from kdcore.installation import data_folder
-from kdcore.storage import artifacts, migrations, queueing, user_data, user_models
+from kdcore.settings import listed
+from kdcore.storage import user_data, user_models
 from kdcore.storage.arrays import unpack
 from kdcore.storage.cursors import Cursor, newer
 from kdcore.storage.cursors import current_points as current_points
 from kdcore.storage.database import (
-    FILE_IS_GONE,
-    SCHEMA_LOCK,
-    database_words,
-    inode,
     lock_until_commit,
-    open_database,
-    outage,
     ride_out_outages,
-    riding_out,
-    try_lock,
-    upsert,
-    without_password,
 )
+from kdcore.storage.jobs import JobStore
+from kdcore.storage.jobs import new_id as new_id
 from kdcore.storage.schema import (
     MEASURES,
-    TRANSITIONS,
-    Artifact,
-    ArtifactUse,
     Experiment,
     ExperimentRun,
     Job,
     JobStatus,
     Metric,
-    Pool,
     Probe,
     Run,
     SweepCell,
     Tag,
-    Worker,
     is_deleted,
     run_is_kept,
 )
@@ -75,11 +57,6 @@ def default_url() -> str:
     if url := os.environ.get("KD_STORE"):
         return url
     return f"sqlite:///{data_folder() / 'store.db'}"
-
-
-def new_id() -> str:
-    """Return a fresh short id, safe in URLs and file names."""
-    return secrets.token_hex(5)
 
 
 def add_experiment(
@@ -113,7 +90,7 @@ def _metric_row(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @ride_out_outages
-class Store:
+class Store(JobStore):
     """A connection to the database at ``url``; cheap to make, safe to share between threads.
 
     While a database server is out of reach, every method tries again for ``patience`` seconds:
@@ -123,115 +100,8 @@ class Store:
     """
 
     def __init__(self, url: str | None = None, *, patience: float = 0.0) -> None:
-        self.url = url or default_url()
-        self.name = without_password(self.url)
-        self.patience = patience
-        try:
-            parsed = make_url(self.url)
-            if parsed.get_backend_name() == "sqlite" and parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._url, self._inode = parsed, None
-            self._engine, self._writing_engine = open_database(parsed)
-            weakref.finalize(
-                self, self._engine.dispose
-            )  # a store that nobody holds any more leaves no connection open
-            self._prepare()
-            self._inode = inode(parsed)
-        except (SQLAlchemyError, OSError) as error:
-            raise StoreError(
-                f"the store {self.name} cannot be opened: {database_words(error)}"
-            ) from error
+        super().__init__(url or default_url(), patience=patience)
         catalog.add_source(self)
-
-    @riding_out
-    def _prepare(self) -> None:
-        with self.writing() as session:
-            lock_until_commit(session, SCHEMA_LOCK)  # several may find a new database at once
-            migrations.prepare(session.connection(), self.name)
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Give a session whose queries all see one moment of the database."""
-        with self._in_words(), Session(self._engine, expire_on_commit=False) as session:
-            yield session
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Give a session that is committed whole at the end of the block, or not at all."""
-        with (
-            self._in_words(),
-            Session(self._writing_engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
-
-    @contextlib.contextmanager
-    def _in_words(self) -> Iterator[None]:
-        self._notice_another_file()
-        try:
-            yield
-        except SQLAlchemyError as error:
-            if (trouble := outage(error)) is None:
-                raise
-            raise StoreUnreachable(f"the store {self.name} cannot be reached: {trouble}") from error
-
-    def _notice_another_file(self) -> None:
-        """Follow the name of a SQLite file, not the file: what is written to a deleted one would be
-        lost unheard.
-        """
-        if self._inode is None:
-            return
-        try:
-            found = inode(self._url)
-        except OSError as error:
-            raise StoreUnreachable(
-                f"the store {self.name} cannot be reached: {FILE_IS_GONE}"
-            ) from error
-        if found != self._inode:
-            self._engine.dispose()
-            self._inode = None  # until it has proved to be a store
-            try:
-                self._prepare()
-            except BaseException:
-                self._inode = -1
-                raise
-            self._inode = found
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the database is a SQLite file, not a server."""
-        return self._engine.dialect.name == "sqlite"
-
-    @contextlib.contextmanager
-    def maintaining(self) -> Iterator[Any]:
-        """Give a cursor outside of any transaction, for what a database does to its own file.
-
-        The connection is not used again: settings made here end with the block.
-        """
-        connection = self._engine.raw_connection()
-        try:
-            yield connection.cursor()
-        finally:
-            connection.invalidate()
-
-    def reachable_since(self) -> float:
-        """Return when the database server was started, in Unix seconds; 0 for a file."""
-        if self._engine.dialect.name != "postgresql":
-            return 0.0
-        with self.reading() as session:
-            return float(
-                session.scalar(select(func.extract("epoch", func.pg_postmaster_start_time())))
-                or 0.0
-            )
-
-    @contextlib.contextmanager
-    def alone(self, number: int) -> Iterator[bool]:
-        """For the length of the block, let one process at a time have ``number``.
-
-        Gives whether this one has it.
-        """
-        with self.writing() as session:
-            yield try_lock(session, number)
 
     def close(self) -> None:
         """Release the connections.
@@ -239,7 +109,7 @@ class Store:
         The store can be used again afterwards, its users' datasets are no longer known.
         """
         catalog.remove_source(self)
-        self._engine.dispose()
+        super().close()
 
     # Users' own data and models, for the catalog
 
@@ -264,203 +134,24 @@ class Store:
         """Return the cards of the latest versions of the users' models, by key."""
         return {row.key: user_models.to_card(row) for row in user_models.latest(self)}
 
-    # Jobs and their life
-
-    def add_job(self, kind: str, payload: dict[str, Any], job_id: str | None = None) -> str:
-        """Accept a job of ``kind``; returns its id."""
-        job_id = job_id or new_id()
-        with self.writing() as session:
-            session.add(Job(id=job_id, kind=kind, payload=payload, created_at=time.time()))
-        return job_id
-
-    def job(self, job_id: str) -> Job:
-        """Return the job as it stands; raises StoreError for an unknown id."""
-        with self.reading() as session:
-            job = session.get(Job, job_id)
-        if job is None:
-            raise StoreError(f"there is no experiment or job {job_id!r} in {self.name}")
-        return job
-
-    def jobs(self, *statuses: JobStatus) -> list[Job]:
-        """Return the jobs in any of ``statuses``, oldest first."""
-        query = (
-            select(Job)
-            .where(Job.status.in_([status.value for status in statuses]))
-            .order_by(Job.created_at, Job.id)
-        )
-        with self.reading() as session:
-            return list(session.scalars(query))
-
-    def queue_position(self, job_id: str) -> int:
-        """Return how many queued jobs come before this one."""
-        job = self.job(job_id)
-        query = select(func.count()).where(
-            Job.status == JobStatus.QUEUED.value, Job.created_at < job.created_at
-        )
-        with self.reading() as session:
-            return session.scalar(query) or 0
-
-    def claim(
-        self, worker_id: str, job_id: str | None = None, *, pool: Pool | None = None
-    ) -> Job | None:
-        """Give the next ready job (or ``job_id``, if it is ready) to a worker: one atomic UPDATE.
-
-        ``pool`` asks for jobs for that kind of worker alone.
-        """
-        oldest = queueing.next_ready(pool)
-        # On PostgreSQL two workers may poll at the same moment: each takes the oldest that nobody
-        # is taking.
-        oldest = oldest.with_for_update(skip_locked=True, of=Job)
-        if job_id is not None:
-            oldest = oldest.where(Job.id == job_id)
-        now = time.time()
-        statement = (
-            update(Job)
-            .where(Job.id == oldest.scalar_subquery(), Job.status == JobStatus.QUEUED.value)
-            .values(
-                status=JobStatus.RUNNING.value,
-                worker_id=worker_id,
-                heartbeat_at=now,
-                started_at=func.coalesce(Job.started_at, now),
-                finished_at=None,
-                stop_requested_at=None,
-                error=None,
-                traceback=None,
-                phase="starting",
-                attempts=Job.attempts + 1,
-            )
-            .returning(Job)
-        )
-        with self.writing() as session:
-            return session.scalars(statement).one_or_none()
-
-    def waiting(self) -> dict[Pool, int]:
-        """Return how many jobs wait for each kind of worker, held and hopeless ones left out."""
-        with self.reading() as session:
-            return {Pool(pool): count for pool, count in session.execute(queueing.waiting())}
-
-    def finish(
-        self,
-        job_id: str,
-        status: JobStatus,
-        *,
-        worker_id: str | None = None,
-        error: str | None = None,
-        traceback: str | None = None,
-    ) -> None:
-        """Move a job to ``status``; raises TransitionError where its life does not allow that.
-
-        With ``worker_id``, only while that worker still holds the job; raises ClaimLost otherwise.
-        """
-        allowed = [before.value for before, after in TRANSITIONS.items() if status in after]
-        statement = update(Job).where(Job.id == job_id, Job.status.in_(allowed))
-        if worker_id is not None:
-            statement = statement.where(
-                Job.worker_id == worker_id, Job.status == JobStatus.RUNNING.value
-            )
-        values: dict[str, Any] = {
-            "status": status.value,
-            "error": error,
-            "traceback": traceback,
-            "seconds_left": None,
-        }
-        if status is JobStatus.QUEUED:
-            values |= {
-                "worker_id": None,
-                "stop_requested_at": None,
-                "phase": "waiting for a worker",
-            }
-        else:
-            values |= {"finished_at": time.time(), "phase": status.value}
-        if status is JobStatus.FINISHED:
-            values["progress"] = 1.0
-        with self.writing() as session:
-            moved = session.execute(statement.values(**values)).rowcount  # type: ignore[attr-defined]
-        if not moved:
-            if worker_id is not None:
-                raise ClaimLost(f"job {job_id} is no longer this worker's")
-            raise TransitionError(
-                f"job {job_id} is {self.job(job_id).status} and cannot become {status}"
-            )
-
-    def requeue(self, job_id: str) -> None:
-        """Queue a stopped, failed or interrupted job again; it goes on from its last checkpoint.
-
-        Raises StoreError for an experiment in the trash.
-        """
-        self.refuse_deleted(job_id)
-        self.finish(job_id, JobStatus.QUEUED)
-
-    def request_stop(self, job_id: str) -> None:
-        """Ask for a stop: a queued job stops here, a running one at its next batch; others stay as
-        they are.
-
-        Raises StoreError for an unknown id.
-        """
-        self.job(job_id)
-        now, this = time.time(), update(Job).where(Job.id == job_id)
-        stopped = {"status": JobStatus.STOPPED.value, "phase": "stopped", "finished_at": now}
-        requested = {"stop_requested_at": func.coalesce(Job.stop_requested_at, now)}
-        with self.writing() as session:
-            session.execute(this.where(Job.status == JobStatus.QUEUED.value).values(**stopped))
-            session.execute(this.where(Job.status == JobStatus.RUNNING.value).values(**requested))
-
-    def heartbeat(self, job_id: str, worker_id: str) -> bool:
-        """Say that the worker still has the job; returns whether a stop is asked for.
-
-        Raises ClaimLost.
-        """
-        statement = (
-            update(Job)
-            .where(
-                Job.id == job_id, Job.worker_id == worker_id, Job.status == JobStatus.RUNNING.value
-            )
-            .values(heartbeat_at=time.time())
-            .returning(Job.id, Job.stop_requested_at)
-        )
-        with self.writing() as session:
-            row = session.execute(statement).one_or_none()
-        if row is None:
-            raise ClaimLost(f"job {job_id} is no longer this worker's")
-        return row[1] is not None
-
-    def report(
-        self, job_id: str, phase: str, progress: float, seconds_left: float | None = None
-    ) -> None:
-        """Say in words what a running job does, how far it is (0 to 1) and how long it will
-        take.
-        """
-        values = {"phase": phase, "progress": progress, "seconds_left": seconds_left}
-        with self.writing() as session:
-            session.execute(
-                update(Job)
-                .where(Job.id == job_id, Job.status == JobStatus.RUNNING.value)
-                .values(**values)
-            )
-
-    def wait_for(self, words: str) -> None:
-        """Say in words what all queued jobs wait for."""
-        waiting = update(Job).where(Job.status == JobStatus.QUEUED.value, Job.phase != words)
-        with self.writing() as session:
-            session.execute(waiting.values(phase=words))
-
-    # Workers
-
-    def put_worker(self, worker: Worker) -> None:
-        """Add or refresh a worker's row."""
-        row = {column.name: getattr(worker, column.name) for column in Worker.__table__.columns}
-        with self.writing() as session:
-            upsert(session, Worker, [row])
-
-    def remove_worker(self, worker_id: str) -> None:
-        """Forget a worker that left."""
-        with self.writing() as session:
-            session.execute(delete(Worker).where(Worker.id == worker_id))
-
-    def workers(self) -> list[Worker]:
-        """Return all workers that have not said goodbye, dead ones among them."""
-        with self.reading() as session:
-            return list(session.scalars(select(Worker).order_by(Worker.created_at)))
+    def refuse_foreign(self, config: ExperimentConfig) -> None:
+        """Raise StoreError where a config names data or a model that is in another store."""
+        data = catalog.dataset_card(config.dataset)
+        named: list[tuple[str, object]] = []
+        if data.key:
+            named.append(("dataset", self.user_dataset(data.key)))
+        networks = {"teacher": config.teacher, "student": config.student, **config.plan.networks()}
+        for setting, names in networks.items():
+            for name in listed(names):
+                own = catalog.own_model(name)
+                if own is not None and own.kind == "file":
+                    named.append((setting, self.user_model(own.key)))
+        for setting, card in named:
+            if not card:
+                raise StoreError(
+                    f"{setting} must be in the store {self.name}, got {config.get(setting)}, "
+                    "which is in another one: add the file to this one too"
+                )
 
     # Experiments and runs
 
@@ -468,7 +159,9 @@ class Store:
         """Accept an experiment and queue its job; returns the id of both.
 
         ``reuse`` says which already trained runs may serve again: "none", "teacher", or "all".
+        Raises StoreError where the data or a model is in another store, as no worker would find it.
         """
+        self.refuse_foreign(config)
         user_models.remember_functions(self, config.teacher, config.student)
         with self.writing() as session:
             job = Job(
@@ -486,15 +179,6 @@ class Store:
             raise StoreError(f"there is no experiment {experiment_id!r} in {self.name}")
         self.refuse_deleted(experiment_id)
         return experiment
-
-    def refuse_deleted(self, experiment_id: str) -> None:
-        """Raise StoreError if the experiment is in the trash."""
-        with self.reading() as session:
-            experiment = session.get(Experiment, experiment_id)
-            if experiment is not None and experiment.deleted_at is not None:
-                raise StoreError(
-                    f"experiment {experiment_id} is in the trash: python -m kdcore restore {experiment_id} brings it back"
-                )
 
     def experiments(
         self, limit: int = 1000, *, of_sweeps: bool = True
@@ -610,7 +294,7 @@ class Store:
         with self.writing() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
-    # Curves
+    # Metrics and probes
 
     def append_metrics(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Append points of one or several runs in one commit.
@@ -658,62 +342,3 @@ class Store:
             rows = list(newer(session, select(Probe), Probe, run_ids, after).scalars())
         cursor = {**(after or {}), **{row.run_id: row.id for row in rows}}
         return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], cursor
-
-    # Artifacts
-
-    def put_artifacts(self, data: Mapping[str, bytes]) -> None:
-        """Store named pieces of data in one commit, replacing what has the same name.
-
-        Raises StoreError for one of 2 GiB or more.
-        """
-        with self.writing() as session:
-            for key, piece in data.items():
-                artifacts.write(session, key, piece)
-
-    def put_artifact(self, key: str, data: bytes) -> None:
-        """Store one named piece of data, replacing what has the same name."""
-        self.put_artifacts({key: data})
-
-    def use_artifact(self, key: str, run_id: str) -> None:
-        """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it
-        is.
-        """
-        with self.writing() as session:
-            upsert(session, ArtifactUse, [{"key": key, "run_id": run_id}])
-
-    def artifact_used_by(self, run_id: str, prefix: str) -> str | None:
-        """Return the key of an artifact that is there and that a run has said it needs, by the
-        key's beginning.
-        """
-        query = select(ArtifactUse.key).join(Artifact, Artifact.key == ArtifactUse.key)
-        with self.reading() as session:
-            return session.scalar(
-                query.where(ArtifactUse.run_id == run_id, ArtifactUse.key.startswith(prefix)).limit(
-                    1
-                )
-            )
-
-    def artifact(self, key: str) -> bytes | None:
-        """Return the data stored under ``key``, None if there is none.
-
-        Raises StoreError if it is damaged.
-        """
-        with self.reading() as session:
-            return artifacts.read(session, key)
-
-    def has_artifact(self, key: str) -> bool:
-        """Return whether something is stored under ``key``, without reading it."""
-        return self.artifact_size(key) is not None
-
-    def artifact_size(self, key: str) -> int | None:
-        """Return how many bytes are stored under ``key``, without reading them.
-
-        None if there is nothing.
-        """
-        with self.reading() as session:
-            return session.scalar(select(Artifact.size).where(Artifact.key == key))
-
-    def delete_artifacts(self, *keys: str) -> None:
-        """Forget the data stored under ``keys``."""
-        with self.writing() as session:
-            session.execute(delete(Artifact).where(Artifact.key.in_(keys)))

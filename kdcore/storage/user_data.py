@@ -12,16 +12,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import ColumnElement, select, update
 
 from kdcore.config.catalog import DatasetCard
 from kdcore.errors import StoreError
+from kdcore.storage.artifacts import ArtifactStore
 from kdcore.storage.schema import Artifact, UserDataset, UserModel
-
-if TYPE_CHECKING:
-    from kdcore.storage.store import Store
 
 # Pieces are small enough for any database and any worker's memory.
 PIECE_BYTES = 8 * 2**20
@@ -31,7 +29,7 @@ SECONDS_UNTIL_ABANDONED = 86_400.0
 Row = TypeVar("Row", UserDataset, UserModel)
 
 
-def find(store: Store, name: str, table: type[Row] = UserDataset) -> Row | None:  # type: ignore[assignment]
+def find(store: ArtifactStore, name: str, table: type[Row] = UserDataset) -> Row | None:  # type: ignore[assignment]
     """Return a version by its key, removed or not, or the latest version of a bare name that is not
     removed.
     """
@@ -48,7 +46,12 @@ def find(store: Store, name: str, table: type[Row] = UserDataset) -> Row | None:
         return session.scalars(query).one_or_none()
 
 
-def versions(store: Store, *, removed: bool = False, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
+def versions(
+    store: ArtifactStore,
+    *,
+    removed: bool = False,
+    table: type[Row] = UserDataset,  # type: ignore[assignment]
+) -> list[Row]:
     """Return all versions of all names, the latest first; those removed only where asked for."""
     query = select(table).order_by(table.created_at.desc(), table.key)
     if not removed:
@@ -57,7 +60,7 @@ def versions(store: Store, *, removed: bool = False, table: type[Row] = UserData
         return list(session.scalars(query))
 
 
-def latest(store: Store, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
+def latest(store: ArtifactStore, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
     """Return the latest version of every name, by name."""
     found: dict[str, Row] = {}
     for row in versions(store, table=table):
@@ -80,7 +83,7 @@ def card_to_json(card: DatasetCard) -> dict[str, Any]:
     return {name: value for name, value in asdict(card).items() if name != "builder"}
 
 
-def add(store: Store, row: Row) -> Row:
+def add(store: ArtifactStore, row: Row) -> Row:
     """Store a version, its pieces being there already; the very same content again revives or
     renews its row.
 
@@ -98,7 +101,7 @@ def add(store: Store, row: Row) -> Row:
     return row
 
 
-def remove(store: Store, name: str, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
+def remove(store: ArtifactStore, name: str, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
     """Remove a version (by its key) or all versions of a name, with their data; returns what was
     removed.
 
@@ -125,7 +128,7 @@ def _nothing_called(name: str, table: type[Any]) -> str:
 # Pieces
 
 
-def write_pieces(store: Store, prefix: str, source: IO[bytes] | Iterable[bytes]) -> int:
+def write_pieces(store: ArtifactStore, prefix: str, source: IO[bytes] | Iterable[bytes]) -> int:
     """Put a file, or pieces that are made one by one, into the store under ``prefix/0``,
     ``prefix/1``, ...
 
@@ -138,7 +141,7 @@ def write_pieces(store: Store, prefix: str, source: IO[bytes] | Iterable[bytes])
     return count
 
 
-def read_pieces(store: Store, prefix: str, count: int) -> Iterator[bytes]:
+def read_pieces(store: ArtifactStore, prefix: str, count: int) -> Iterator[bytes]:
     """Return the pieces of ``write_pieces`` one by one.
 
     Raises StoreError where one is missing or damaged.
@@ -150,12 +153,12 @@ def read_pieces(store: Store, prefix: str, count: int) -> Iterator[bytes]:
         yield piece
 
 
-def drop_pieces(store: Store, prefix: str) -> None:
+def drop_pieces(store: ArtifactStore, prefix: str) -> None:
     """Forget everything under ``prefix/``."""
     _drop(store, Artifact.key.startswith(f"{prefix}/", autoescape=True))
 
 
-def _drop(store: Store, *which: ColumnElement[bool]) -> None:
+def _drop(store: ArtifactStore, *which: ColumnElement[bool]) -> None:
     with store.reading() as session:
         keys = list(session.scalars(select(Artifact.key).where(*which)))
     for start in range(0, len(keys), 500):  # databases take so many parameters at once
@@ -165,7 +168,7 @@ def _drop(store: Store, *which: ColumnElement[bool]) -> None:
 # Uploads: files of a browser's visitor, on their way to a worker
 
 
-def put_upload(store: Store, upload_id: str, file: IO[bytes]) -> dict[str, Any]:
+def put_upload(store: ArtifactStore, upload_id: str, file: IO[bytes]) -> dict[str, Any]:
     """Put a file into the store piece by piece, for a worker to fetch.
 
     Returns what ``fetch_upload`` wants to know.
@@ -174,19 +177,19 @@ def put_upload(store: Store, upload_id: str, file: IO[bytes]) -> dict[str, Any]:
     return {"upload": upload_id, "pieces": write_pieces(store, f"upload/{upload_id}", file)}
 
 
-def fetch_upload(store: Store, upload: dict[str, Any], path: Path) -> None:
+def fetch_upload(store: ArtifactStore, upload: dict[str, Any], path: Path) -> None:
     """Write an upload to ``path``; raises StoreError where it is gone."""
     with path.open("wb") as file:
         for piece in read_pieces(store, f"upload/{upload['upload']}", upload["pieces"]):
             file.write(piece)
 
 
-def drop_upload(store: Store, upload_id: str) -> None:
+def drop_upload(store: ArtifactStore, upload_id: str) -> None:
     """Forget an upload."""
     drop_pieces(store, f"upload/{upload_id}")
 
 
-def _drop_abandoned_uploads(store: Store) -> None:
+def _drop_abandoned_uploads(store: ArtifactStore) -> None:
     """Forget uploads of visitors who left without storing or discarding them."""
     old = Artifact.created_at < time.time() - SECONDS_UNTIL_ABANDONED
     _drop(store, Artifact.key.startswith("upload/"), old)

@@ -14,30 +14,28 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdcore.config.catalog import USER_NAME, DatasetCard, ModelCard, is_built_in, own_model
 from kdcore.errors import Words, require
 from kdcore.storage import user_data
+from kdcore.storage.artifacts import ArtifactStore
 from kdcore.storage.schema import UserModel
 from kdcore.words import in_bytes
-
-if TYPE_CHECKING:
-    from kdcore.storage.store import Store
 
 LARGEST_MODEL_BYTES = 500 * 10**6
 LARGEST_ARCHITECTURE_BYTES = 50 * 10**6
 INPUTS = ("auto", "0 to 1", "0 to 255", "-1 to 1", "as they are")
 
 
-def find(store: Store, name: str) -> UserModel | None:
+def find(store: ArtifactStore, name: str) -> UserModel | None:
     """Return a version by its key, removed or not, or the latest version of a bare name that is not
     removed.
     """
     return user_data.find(store, name, UserModel)
 
 
-def latest(store: Store) -> list[UserModel]:
+def latest(store: ArtifactStore) -> list[UserModel]:
     """Return the latest version of every name, by name."""
     return user_data.latest(store, UserModel)
 
@@ -56,7 +54,7 @@ def card_to_json(card: ModelCard) -> dict[str, Any]:
     return asdict(card)
 
 
-def remember_functions(store: Store, *names: str) -> None:
+def remember_functions(store: ArtifactStore, *names: str) -> None:
     """Note the registered functions among ``names``, so that processes without them still know what
     was trained.
     """

@@ -47,6 +47,7 @@ def create(store: Store, config: SweepConfig, *, name: str = "") -> str:
     """Accept a sweep and queue its jobs; returns its id. Then ``submit`` it to an engine."""
     from kdcore.sweeps.study import Study
 
+    store.refuse_foreign(config.base)
     sweep_id, now = new_id(), time.time()
     Study(store.url, sweep_id, config)  # its tables must exist before several workers open it
     with store.writing() as session:

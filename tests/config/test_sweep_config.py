@@ -21,16 +21,22 @@ def test_a_stored_sweep_is_checked_once_however_often_it_is_polled(
     )
     stored = asked.to_dict()
     checked: list[dict[str, Any]] = []
-    original = SweepConfig.cell
+    original = ExperimentConfig.replace
 
-    def remember(self: SweepConfig, values: Any) -> ExperimentConfig:
+    def remember(self: ExperimentConfig, **values: Any) -> ExperimentConfig:
         checked.append(values)
-        return original(self, values)
+        return original(self, **values)
 
-    monkeypatch.setattr(SweepConfig, "cell", remember)
+    monkeypatch.setattr(ExperimentConfig, "replace", remember)
     for _ in range(3):
-        assert SweepConfig.from_dict(json.loads(json.dumps(stored))) == asked
-    assert len(checked) == 6, "each cell once, not at each reading"
+        read = SweepConfig.from_dict(json.loads(json.dumps(stored)))
+        assert read == asked
+        cells = [read.cell(values) for values in read.combinations()]
+        assert [(cell.alpha, cell.temperature) for cell in cells] == [
+            (alpha, temperature) for alpha in (0.1, 0.5, 0.9) for temperature in (1.0, 4.0)
+        ]
+    of_cells = [values for values in checked if len(values) == 2]
+    assert len(of_cells) == 6, "each cell once, not at each reading, nor when it is asked for"
     other = {**stored, "axes": [{**stored["axes"][0], "values": [0.2]}]}
     assert SweepConfig.from_dict(other).axes[0].values == (0.2,)
 

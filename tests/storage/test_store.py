@@ -14,15 +14,19 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_wine
 from sqlalchemy import delete, select, update
 
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
+from kdcore.data import ingest
 from kdcore.errors import ClaimLost, StoreError, TransitionError
 from kdcore.storage import artifacts
 from kdcore.storage.arrays import pack, unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
 from kdcore.storage.schema import TRANSITIONS, Artifact, ArtifactPart, JobStatus, Run
 from kdcore.storage.store import Store, current_points
+from kdcore.sweeps import planning
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -352,3 +356,18 @@ def test_unknown_ids_are_refused_in_words(store: Store) -> None:
     for look in (store.job, store.experiment, store.run, store.request_stop):
         with pytest.raises(StoreError, match="there is no"):
             look("../../etc/passwd")
+
+
+def test_a_store_refuses_an_experiment_on_data_of_another_store(tmp_path: Path) -> None:
+    here, there = Store(f"sqlite:///{tmp_path}/here.db"), Store(f"sqlite:///{tmp_path}/there.db")
+    load_wine(as_frame=True).frame.to_csv(tmp_path / "wine.csv", index=False)
+    ingest.add(there, "wine", tmp_path / "wine.csv")
+    config = ExperimentConfig(dataset="wine", labels=20, teacher="mlp-16", student="mlp-8")
+    with pytest.raises(StoreError, match=r"dataset must be in the store .*here\.db, got wine@"):
+        here.create(config)
+    sweep = SweepConfig(config, (Axis("temperature", (1.0, 2.0)),))
+    with pytest.raises(StoreError, match="dataset must be in the store"):
+        planning.create(here, sweep)
+    assert here.jobs(*JobStatus) == []
+    ingest.add(here, "wine", tmp_path / "wine.csv")
+    assert here.create(config)
