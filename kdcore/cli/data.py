@@ -21,6 +21,7 @@ from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.storage import user_data
 from kdcore.storage.store import Store
 from kdcore.tasks import find
+from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
 from kdcore.tasks.report import COLOURS, SCALINGS, DataOptions, Report
 from kdcore.words import in_bytes
 
@@ -46,6 +47,20 @@ def data() -> None:
 )
 @click.option(
     "--drop", multiple=True, metavar="COLUMN", help="A column to leave out; also several times."
+)
+@click.option(
+    "--text",
+    type=click.Choice(TEXT_WAYS),
+    default="refuse",
+    show_default=True,
+    help="Columns of text: encode makes a feature of each category.",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(MISSING_WAYS),
+    default="refuse",
+    show_default=True,
+    help="Missing values of a table. What fills them is learnt from the training part; own category adds a feature that says where.",
 )
 @click.option(
     "--size",
@@ -85,6 +100,8 @@ def add(
     label: str | None,
     keep: tuple[str, ...],
     drop: tuple[str, ...],
+    text: Any,
+    missing: Any,
     size: str | None,
     colour: Any,
     scaling: Any,
@@ -103,6 +120,8 @@ def add(
         label=label,
         keep=keep,
         drop=drop,
+        text=text,
+        missing=missing,
         size=read_size(size),
         colour=colour,
         scaling=scaling,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: N
     ``tell(fraction, words)`` is called on the way and may raise to end the work. Raises ConfigError
     for what cannot be read at all; what can be mended by an option is in the report's ``problems``.
     """
-    source = open_source(path, options.label, options.keep, options.drop)
+    source = open_source(path, options)
     survey = _survey(source, tell)
     return _judge(source, survey, options, path.name)
 
@@ -68,7 +68,7 @@ def _survey(source: Source, tell: Told) -> Survey:
         survey.labels[part], survey.digests[part], survey.names[part] = [], [], []
         for batch in source.batches(part):
             if len(batch.inputs):
-                _examine(survey, source.kind, batch.inputs)
+                _examine(survey, source, batch.inputs)
             survey.labels[part].append(batch.labels)
             survey.names[part] += batch.names
             survey.digests[part] += [_digest(example) for example in batch.inputs]
@@ -82,18 +82,19 @@ def _survey(source: Source, tell: Told) -> Survey:
     return survey
 
 
-def _examine(survey: Survey, kind: str, inputs: Sequence[NDArray] | NDArray) -> None:
+def _examine(survey: Survey, source: Source, inputs: Sequence[NDArray] | NDArray) -> None:
     for array in [inputs] if isinstance(inputs, np.ndarray) else inputs:
         survey.dtypes[str(array.dtype)] += 1
+        known = array
         if array.dtype.kind == "f":
-            refuse_what_is_not_finite(array, "values")
-            survey.whole = survey.whole and bool(np.all(array == np.rint(array)))
-        survey.low, survey.high = (
-            min(survey.low, float(array.min())),
-            max(survey.high, float(array.max())),
-        )
+            known = array if source.missing == "refuse" else array[~np.isnan(array)]
+            refuse_what_is_not_finite(known, "values")
+            survey.whole = survey.whole and bool(np.all(known == np.rint(known)))
+        if known.size:  # where values may be missing, all may be
+            survey.low = min(survey.low, float(known.min()))
+            survey.high = max(survey.high, float(known.max()))
         count = len(array) if isinstance(inputs, np.ndarray) else 1
-        find(kind).examine(survey, array, count)
+        find(source.kind).examine(survey, array, count)
 
 
 def _digest(example: NDArray) -> bytes:
@@ -122,6 +123,8 @@ def _judge(source: Source, survey: Survey, options: DataOptions, file_name: str)
             part: np.bincount(found, minlength=classes).tolist() for part, found in labels.items()
         },
         feature_names=list(source.feature_names),
+        columns=[asdict(column) for column in source.columns],
+        missing=source.missing,
         corrupt=survey.corrupt[:MOST_NAMED],
         corrupt_count=len(survey.corrupt),
         ignored=source.ignored[:MOST_NAMED],

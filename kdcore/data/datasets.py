@@ -25,6 +25,7 @@ from kdcore.errors import DatasetError
 from kdcore.storage import user_data
 from kdcore.storage.arrays import unpack
 from kdcore.storage.store import Store
+from kdcore.tasks.columns import Column, Missing, columns_from_json, filled, learn_fill
 
 PROBE_EXAMPLES = 64
 
@@ -35,7 +36,8 @@ class RawData:
     part: it is drawn.
 
     ``per_feature`` says how the features of a table are scaled by what the training part shows:
-    "unit" to 0 to 1, "standard" to mean 0 and deviation 1, "none" not at all.
+    "unit" to 0 to 1, "standard" to mean 0 and deviation 1, "none" not at all. ``columns`` are those
+    that a table's features come from, ``missing`` says what fills gaps (NaN) in them.
     """
 
     inputs: NDArray
@@ -44,6 +46,8 @@ class RawData:
     test_inputs: NDArray | None = None
     test_labels: NDArray | None = None
     per_feature: str = "none"
+    columns: tuple[Column, ...] = ()
+    missing: Missing = "refuse"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Split:
 class Dataset:
     """A dataset split three ways. Models see ``inputs * scale`` as float32.
 
-    The features of a table are ``inputs * spread + centre`` in their own units.
+    The features of a table are ``inputs * spread + centre`` in their own units; they come from
+    ``columns``, and ``fill`` [features] is what a missing one is given.
     """
 
     name: str
@@ -76,6 +81,8 @@ class Dataset:
     fingerprint: str
     centre: NDArray | None = None
     spread: NDArray | None = None
+    fill: NDArray[np.float64] | None = None
+    columns: tuple[Column, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -106,6 +113,11 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     validation = _take(raw.inputs, raw.labels, order[: card.validation_examples])
     rest = order[card.validation_examples :]
     train = _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)])
+    fill = learn_fill(train.inputs, raw.columns, raw.missing)
+    if fill is not None:
+        train, validation, test = (
+            Split(filled(split.inputs, fill), split.labels) for split in (train, validation, test)
+        )
     centre, spread = card.task.learn(train.inputs, raw.per_feature)
     if centre is not None and spread is not None:
         train, validation, test = (
@@ -129,6 +141,8 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         fingerprint.hexdigest()[:32],
         centre,
         spread,
+        fill,
+        raw.columns,
     )
 
 
@@ -177,7 +191,16 @@ def load_stored(key: str) -> RawData:
             inputs, labels = parts["all"] if "all" in parts else parts["train"]
             test_inputs, test_labels = parts.get("test", (None, None))
             scaling = row.manifest["scaling"]
-            return RawData(inputs, labels, row.manifest["scale"], test_inputs, test_labels, scaling)
+            return RawData(
+                inputs,
+                labels,
+                row.manifest["scale"],
+                test_inputs,
+                test_labels,
+                scaling,
+                columns_from_json(row.manifest.get("columns", [])),
+                row.manifest.get("missing", "refuse"),
+            )
     raise DatasetError(
         f"the data of {key} has been removed from the store: add the same file again "
         f"(python -m kdcore data add {short_name(key)} FILE), and resume"

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from kdcore.config.catalog import DatasetCard
 from kdcore.data.check import Checked, Told, check, check_name
 from kdcore.data.readers.common import Source
-from kdcore.data.readers.opening import open_source
+from kdcore.data.readers.opening import TABLES, open_source
+from kdcore.data.readers.tables import peek
 from kdcore.errors import ConfigError, Problem, Words
 from kdcore.storage import user_data
 from kdcore.storage.arrays import pack, pack_many
@@ -50,7 +51,7 @@ def add(
         raise ConfigError(
             *(Problem(what, rule, Words(got)) for what, rule, got in checked.report.problems)
         )
-    source = open_source(path, options.label, options.keep, options.drop)
+    source = open_source(path, options)
     prefix = f"dataset/{new_id()}"
     try:
         return _write(
@@ -87,6 +88,8 @@ def _write(
             ]
         ).encode()
     )
+    if report.missing != "refuse" or any(column["categories"] for column in report.columns):
+        digest.update(json.dumps([report.columns, report.missing]).encode())
     done, total = 0, sum(report.parts.values())
     labels_to_store: dict[str, bytes] = {}
     for part in source.parts:
@@ -135,7 +138,14 @@ def _write(
         feature_names=tuple(report.feature_names),
         value_range=find(report.kind).value_range(report),
     )
-    about = {"prefix": prefix, "parts": manifest, "scale": report.scale, "scaling": report.scaling}
+    about = {
+        "prefix": prefix,
+        "parts": manifest,
+        "scale": report.scale,
+        "scaling": report.scaling,
+        "columns": report.columns,
+        "missing": report.missing,
+    }
     row = UserDataset(
         key=key,
         name=name,
@@ -173,6 +183,8 @@ def data_job(store: Store, job: Job, check_stop: Callable[[], None]) -> None:
         tell(0.0, "fetching the upload")
         user_data.fetch_upload(store, upload, path)
         if name is None:
+            if path.suffix.lower() in TABLES:
+                store.put_artifact(f"data_report/{job.id}/peek", json.dumps(peek(path)).encode())
             put_report(store, job.id, check(path, options, tell))
         else:
             row = add(store, name, path, options, tell)
@@ -198,6 +210,15 @@ def put_report(store: Store, job_id: str, found: Checked) -> None:
             ),
         }
     )
+
+
+def get_peek(store: Store, job_id: str) -> dict[str, Any] | None:
+    """Return what :func:`kdcore.data.readers.tables.peek` saw of an uploaded table.
+
+    None where it is no table, or not read yet.
+    """
+    data = store.artifact(f"data_report/{job_id}/peek")
+    return None if data is None else json.loads(data)
 
 
 def get_report(store: Store, job_id: str) -> Report | None:

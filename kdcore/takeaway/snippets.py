@@ -15,27 +15,65 @@ _SCRIPT = '''"""Runs {file} on the examples that come with it: pip install numpy
 One example is {input}.
 """
 
-import numpy as np
+{standard}import numpy as np
 {imports}
 
 LABELS = {labels}
 
 {body}
 
-
+{row}
 def probabilities(answer):
     """Turn logits [classes] into probabilities that sum to 1."""
     exponentials = np.exp(answer - answer.max())
     return exponentials / exponentials.sum()
 
 
-if __name__ == "__main__":
+def told(example):
+    """Return what the model says to one example, in words."""
+    answer = probabilities(logits(example))
+    best = int(answer.argmax())
+    return f"{{LABELS[best]}} ({{answer[best]:.1%}})"
+
+
+if __name__ == "__main__":{rows}
     with np.load("examples.npz") as examples:
         for example, label in zip(examples["inputs"], examples["labels"]):
-            answer = probabilities(logits(example))
-            best = int(answer.argmax())
-            print(f"{{LABELS[best]}} ({{answer[best]:.1%}}), the true label is {{LABELS[label]}}")
+            print(f"{{told(example)}}, the true label is {{LABELS[label]}}")
 '''
+
+# For a table: from a row as it was in the file to what the model takes.
+_ROW = '''
+with np.load("examples.npz") as learnt:
+    COLUMNS = json.loads(str(learnt["columns"]))
+    FILL, CENTRE, SPREAD = learnt["fill"], learnt["centre"], learnt["spread"]
+
+
+def example_of(row):
+    """Return the example [features] of a row: a dict of column and value, "" or None where missing."""
+    features = []
+    for column in COLUMNS:
+        value = str("" if row.get(column["name"]) is None else row[column["name"]]).strip()
+        missing = value in ("", "nan", "NaN", "?")
+        if column["categories"]:
+            gap = 0.0 if column["flagged"] else np.nan
+            features += [gap if missing else float(value == name) for name in column["categories"]]
+        else:
+            features.append(np.nan if missing else float(value))
+        if column["flagged"]:
+            features.append(float(missing))
+    features = np.array(features, np.float64)
+    features = np.where(np.isnan(features), FILL, features)
+    return ((features - CENTRE) / SPREAD).astype(np.float32)
+
+'''
+
+_ROWS = """
+    if len(sys.argv) > 1:  # a .csv with the columns of the table, divided by commas
+        with open(sys.argv[1], newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                print(told(example_of(row)))
+        sys.exit()"""
 
 _KERAS = '''
 model = keras.saving.load_model("model.keras", compile=False)
@@ -101,12 +139,16 @@ _LITERT_IMPORT = "from ai_edge_litert.interpreter import Interpreter"
 # By format: what to install, what to import, and the code.
 _PARTS = {
     "keras": ("keras tensorflow", "import keras", _KERAS),
-    "saved-model": ("tensorflow", "import zipfile\n\nimport tensorflow as tf", _SAVED_MODEL),
+    "saved-model": ("tensorflow", "import tensorflow as tf", _SAVED_MODEL),
     "litert-float32": ("ai-edge-litert", _LITERT_IMPORT, _LITERT),
     "litert-float16": ("ai-edge-litert", _LITERT_IMPORT, _LITERT),
     "litert-int8": ("ai-edge-litert", _LITERT_IMPORT, _LITERT_INT8),
     "onnx": ("onnxruntime", "import onnxruntime", _ONNX),
 }
+
+
+# What a format's code needs of Python itself.
+_STANDARD = {"saved-model": ("zipfile",)}
 
 
 def input_words(report: Mapping[str, Any]) -> str:
@@ -115,7 +157,10 @@ def input_words(report: Mapping[str, Any]) -> str:
     """
     words, scale = f"float32 of shape {tuple(report['input_shape'])}", report["input_scale"]
     if report["features_scaled"]:
-        return f"{words}: each feature less its centre, divided by its spread (both are in examples.npz)"
+        return (
+            f"{words}: each feature less its centre, divided by its spread (both are in examples.npz); "
+            "example_of(row) makes it of a row of the table, and python run.py FILE.csv reads rows"
+        )
     if scale == 1:
         return f"{words}, the values as they are"
     return f"{words}, from 0 to 1: pixel values (0 to {1 / scale:g}) divided by {1 / scale:g}"
@@ -127,11 +172,16 @@ def snippet(format_name: str, file: str, report: Mapping[str, Any]) -> str:
     ``report`` is what was measured.
     """
     packages, imports, body = _PARTS[format_name]
+    table = bool(report["features_scaled"])
+    standard = [*_STANDARD.get(format_name, ()), *(("csv", "json", "sys") if table else ())]
     return _SCRIPT.format(
         file=file,
         packages=packages,
         input=input_words(report),
+        standard="".join(f"import {name}\n" for name in sorted(standard)) + "\n" * bool(standard),
         imports=imports,
+        row=_ROW if table else "",
+        rows=_ROWS if table else "",
         labels=repr(list(report["labels"])),
         body=body.strip(),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.errors import require
+from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS, Missing, Text
 
 Colour = Literal["as it is", "grey", "colour"]
 Scaling = Literal["auto", "unit", "standard", "none"]
@@ -32,6 +33,12 @@ class DataOptions:
         keep: columns of a table that are features although they look like row numbers, names or a
             second answer.
         drop: columns of a table to leave out.
+        text: what becomes of columns of text: "encode": a feature for each category; "leave out";
+            "refuse": asked about.
+        missing: what becomes of missing values of a table: "median": numbers take the median, text
+            its most frequent category; "most frequent": both take the most frequent value; "own
+            category": a feature says where one is missing, and numbers take the median; "refuse":
+            asked about. What fills them is learnt from the training part.
         size: height and width of images; None: the most frequent, at most 64 a side.
         colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
             any image has it.
@@ -46,6 +53,8 @@ class DataOptions:
     label: str | None = None
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    text: Text = "refuse"
+    missing: Missing = "refuse"
     size: tuple[int, int] | None = None
     colour: Colour = "as it is"
     scaling: Scaling = "auto"
@@ -62,6 +71,9 @@ class DataOptions:
             )
             require(fits, "size", f"height and width from 4 to {LARGEST_SIDE} pixels", self.size)
         require(self.colour in COLOURS, "colour", f"one of {', '.join(COLOURS)}", self.colour)
+        require(self.text in TEXT_WAYS, "text", f"one of {', '.join(TEXT_WAYS)}", self.text)
+        ways = f"one of {', '.join(MISSING_WAYS)}"
+        require(self.missing in MISSING_WAYS, "missing", ways, self.missing)
         require(self.scaling in SCALINGS, "scaling", f"one of {', '.join(SCALINGS)}", self.scaling)
 
 
@@ -84,6 +96,8 @@ class Report:
     class_names: list[str]
     counts: dict[str, list[int]]
     feature_names: list[str] = field(default_factory=list)
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    missing: Missing = "refuse"
     values: str = ""
     lowest: float = 0.0
     highest: float = 0.0

@@ -67,7 +67,11 @@ class Table(Task):
     ) -> NDArray[np.uint8]:
         """Return rows as bars."""
         rows = np.stack(list(examples)).astype(np.float64)
-        return feature_glyphs(rows, rows.mean(axis=0), rows.std(axis=0))
+        known = ~np.isnan(rows)
+        rows = np.where(known, rows, 0.0)
+        centre = rows.sum(axis=0) / np.maximum(1, known.sum(axis=0))
+        rows = np.where(known, rows, centre)  # a missing value has no bar
+        return feature_glyphs(rows, centre, rows.std(axis=0))
 
     def learn(self, inputs: NDArray, how: str) -> tuple[NDArray | None, NDArray | None]:
         """Learn centre and spread of each feature: "standard", "unit" or "none"."""

@@ -15,7 +15,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
@@ -40,6 +41,7 @@ from kdcore.takeaway.downloads import (
     file_key,
     put_report,
 )
+from kdcore.tasks.columns import Column
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.version import __version__
 from kdcore.words import first_line
@@ -111,7 +113,7 @@ def run_export(
         "labels": subject.labels[:TRAVELLING_EXAMPLES],
     }
     if dataset.centre is not None and dataset.spread is not None:
-        travelling |= {"centre": dataset.centre, "spread": dataset.spread}
+        travelling |= preprocessing(dataset, dataset.centre, dataset.spread)
     store.put_artifact(examples_key(run.id), pack_many(travelling))
     about = {
         "input_shape": list(dataset.input_shape),
@@ -128,6 +130,21 @@ def run_export(
         else:
             store.delete_artifacts(file_key(run.id, name))
         put_report(store, run.id, name, about | report)
+
+
+def preprocessing(dataset: Dataset, centre: NDArray, spread: NDArray) -> dict[str, NDArray]:
+    """Return what makes an example of a row of a table, as it travels with an export: ``columns``
+    (JSON), ``fill`` of missing values, ``centre`` and ``spread`` of each feature.
+    """
+    names = dataset_card(dataset.name).feature_names
+    columns = dataset.columns or [Column(name) for name in names]
+    fill = np.zeros(len(centre)) if dataset.fill is None else dataset.fill
+    return {
+        "columns": np.array(json.dumps([asdict(column) for column in columns])),
+        "fill": fill,
+        "centre": centre,
+        "spread": spread,
+    }
 
 
 def subject_of(model: keras.Model, dataset: Dataset) -> Subject:

@@ -8,17 +8,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Literal
 
+import pandas as pd
 import streamlit as st
 
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import starting_config
 from kdcore.data.check import check_name
-from kdcore.data.ingest import data_payload, get_report
+from kdcore.data.ingest import data_payload, get_peek, get_report
+from kdcore.data.readers.opening import TABLES
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
 from kdcore.tasks import TASKS, find
+from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
 from kdcore.tasks.report import COLOURS, SCALING_WORDS, DataOptions, Report
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
@@ -29,7 +32,6 @@ from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_POLLS = 0.4
 KINDS = ["npz", "zip", "csv", "tsv", "txt", "parquet"]
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
 def draw(store: Store) -> None:
@@ -232,7 +234,7 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
     """Draw how the data is to be read, and the button that goes on: check again, or store."""
     before = DataOptions(**job.payload["options"])
     with st.container(border=True):
-        options = _options(job, before, report)
+        options = _options(store, job, before, report)
         if options is None:
             return
         if options != before or report is None:
@@ -285,7 +287,7 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
 
 def _check_again(store: Store, job: Job, report: Report | None) -> None:
     try:
-        options = _options_now(job, report)
+        options = _options_now(store, job, report)
     except ConfigError:  # the page says what is wrong with them
         return
     _start_check(store, job.payload["upload"], job.payload["file_name"], options)
@@ -293,7 +295,7 @@ def _check_again(store: Store, job: Job, report: Report | None) -> None:
 
 def _keep(store: Store, job: Job, report: Report) -> None:
     try:
-        options = _options_now(job, report)
+        options = _options_now(store, job, report)
         name = check_name(st.session_state[f"data_name_{job.id}"])
     except ConfigError:  # the page says what is wrong with them
         return
@@ -304,7 +306,7 @@ def _keep(store: Store, job: Job, report: Report) -> None:
     _submit(store, data_payload(upload, file_name, options, name))
 
 
-def _options_now(job: Job, report: Report | None) -> DataOptions:
+def _options_now(store: Store, job: Job, report: Report | None) -> DataOptions:
     """Return what stands in the fields of :func:`_options`.
 
     Raises ConfigError where that is refused.
@@ -315,7 +317,12 @@ def _options_now(job: Job, report: Report | None) -> DataOptions:
         return st.session_state.get(f"data_{name}_{job.id}")
 
     if f"data_label_{job.id}" in st.session_state:
-        values["label"] = field("label") or None
+        chosen = field("label") or None
+        told = values["label"] is None and chosen == (get_peek(store, job.id) or {}).get("label")
+        values["label"] = None if told else chosen  # what its name tells need not be said
+    for name in ("text", "missing"):
+        if f"data_{name}_{job.id}" in st.session_state:
+            values[name] = field(name)
     for name in ("keep", "drop"):
         if f"data_columns_to_{name}_{job.id}" in st.session_state:
             values[name] = tuple(field(f"columns_to_{name}"))
@@ -337,7 +344,9 @@ def _options_now(job: Job, report: Report | None) -> DataOptions:
     return DataOptions(**values)
 
 
-def _options(job: Job, before: DataOptions, report: Report | None) -> DataOptions | None:
+def _options(
+    store: Store, job: Job, before: DataOptions, report: Report | None
+) -> DataOptions | None:
     """Draw the widgets of :class:`DataOptions` that fit the file.
 
     None while one of them is refused.
@@ -345,8 +354,13 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
     table = job.payload["file_name"].lower().endswith(TABLES) or (
         report is not None and not find(report.kind).pictures
     )
+    peek = get_peek(store, job.id)
+    if peek is not None:
+        _show_peek(peek, before)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        if job.payload["file_name"].lower().endswith(TABLES):
+        if peek is not None:
+            _table_choices(job, before, peek)
+        elif job.payload["file_name"].lower().endswith(TABLES):
             st.text_input(
                 "Column of classes",
                 before.label or "",
@@ -392,7 +406,7 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
             scalings,
             scalings.index(before.scaling),
             key=f"data_scaling_{job.id}",
-            width=260,
+            width=330,
             format_func=lambda name: names[name],
             help="What models see. What it learns, it learns from training data.",
         )
@@ -409,10 +423,10 @@ def _options(job: Job, before: DataOptions, report: Report | None) -> DataOption
             key=f"data_drop_{job.id}",
             help="Leave out training examples that are in the test part too, and repeats.",
         )
-    if table and report is not None:
-        _column_choices(job, before, report)
+    if table and (report is not None or peek is not None):
+        _column_choices(job, before, report, peek)
     try:
-        return _options_now(job, report)
+        return _options_now(store, job, report)
     except ConfigError as error:
         show_error(error)
         return None
@@ -473,9 +487,60 @@ def _show_dataset(store: Store, key: str) -> None:
     show_report(store, Report(**row.report), f"{row.manifest['prefix']}/preview")
 
 
-def _column_choices(job: Job, before: DataOptions, report: Report) -> None:
+def _show_peek(peek: dict[str, Any], before: DataOptions) -> None:
+    """Draw the first rows of a table, so that its columns can be told."""
+    label = before.label or peek["label"]
+    names = [
+        f"{name} (classes)" if name == label else name if kind == "numbers" else f"{name} (text)"
+        for name, kind in zip(peek["columns"], peek["kinds"], strict=True)
+    ]
+    st.caption("The first rows of the table, as they are read")
+    st.dataframe(pd.DataFrame(peek["rows"], columns=names), hide_index=True, height="content")
+
+
+def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any]) -> None:
+    """Draw which column holds the classes, and what becomes of text and of missing values."""
+    columns = peek["columns"]
+    label = before.label or peek["label"]
+    st.selectbox(
+        "Column of classes",
+        columns,
+        columns.index(label) if label in columns else None,
+        key=f"data_label_{job.id}",
+        width=220,
+        placeholder="Pick it",
+        help="What the models will learn to tell.",
+    )
+    st.selectbox(
+        "Columns of text",
+        TEXT_WAYS,
+        TEXT_WAYS.index(before.text),
+        key=f"data_text_{job.id}",
+        width=210,
+        format_func=lambda way: "not allowed" if way == "refuse" else way,
+        help="encode: a feature for each category. leave out: they are no features. not allowed: the check says where there are any.",
+    )
+    st.selectbox(
+        "Missing values",
+        MISSING_WAYS,
+        MISSING_WAYS.index(before.missing),
+        key=f"data_missing_{job.id}",
+        width=210,
+        format_func=lambda way: "not allowed" if way == "refuse" else way,
+        help="What they are filled with, learnt from training data. own category: a feature says where one is missing, and numbers take the median.",
+    )
+
+
+def _column_choices(
+    job: Job, before: DataOptions, report: Report | None, peek: dict[str, Any] | None
+) -> None:
     """Draw which columns of a table are features: those left out can be kept, others left out."""
-    features = [name for name in report.feature_names if name not in before.keep]
+    if report is not None:
+        known = [column["name"] for column in report.columns] or report.feature_names
+    else:
+        label = before.label or (peek["label"] if peek else None)
+        known = [name for name in peek["columns"] if name != label] if peek else []
+    features = [name for name in known if name not in before.keep]
     left, right = st.columns(2)
     with left:
         st.multiselect(
@@ -485,7 +550,8 @@ def _column_choices(job: Job, before: DataOptions, report: Report) -> None:
             key=f"data_columns_to_drop_{job.id}",
             help="What is known only once the answer is known must not be a feature.",
         )
-    doubtful = [*before.keep, *(name for name in report.ignored if name not in before.keep)]
+    ignored = report.ignored if report is not None else []
+    doubtful = [*before.keep, *(name for name in ignored if name not in before.keep)]
     if doubtful:
         with right:
             st.multiselect(

@@ -394,12 +394,12 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.csv",
             "a,b\n1,2\n",
-            "label must be the name of the column that holds the classes, one of a, b, got None",
+            "label must be the name of the column that holds the classes, one of a, b, got none",
         ),
         (
             "t.csv",
             "a,label\n1,x\n,y\n",
-            "column 'a' must be without NaN or infinity, got 1 such values",
+            "column must be without missing values, unless missing is median, most frequent, own category, got 1 in a",
         ),
         (
             "t.csv",
@@ -409,7 +409,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.csv",
             "a,label\nred,x\n2,y\n",
-            "column must be numbers (encode categories as numbers, or leave the column out: drop), got a",
+            "column must be numbers, unless text is encode (a feature for each category) or leave out, got text in a",
         ),
         (
             "t.csv",

@@ -97,20 +97,32 @@ def test_a_file_is_checked_stored_and_trained_on(
     assert complaints.messages == []
 
 
+def pick(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label).first.click()
+    page.get_by_role("option", name=option, exact=True).click()
+    settle(page)
+
+
 def test_what_is_refused_is_said_and_a_table_asks_for_its_column(page: Page, url: str) -> None:
     page.goto(f"{url}/data")
     settle(page)
-    upload(page, "<b>table</b>.csv", b"colour,kind\n" + b"1,cat\n2,dog\n3,cat\n4,dog\n" * 12)
+    rows = b"1,red,cat\n2,blue,dog\n3,blue,cat\n,red,dog\n" * 12
+    upload(page, "<b>table</b>.csv", b"size,colour,kind\n" + rows)
     expect(
         page.get_by_text("label must be the name of the column that holds the classes")
     ).to_be_visible(timeout=90_000)
     expect(page.get_by_text("<b>table</b>.csv")).to_be_visible()
-    page.get_by_role("textbox", name="Column of classes").fill("kind")
-    page.get_by_role("textbox", name="Column of classes").press("Enter")
+    pick(page, "Column of classes", "kind")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("got text in colour")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("got 12 in size")).to_be_visible()
+    pick(page, "Columns of text", "encode")
+    pick(page, "Missing values", "own category")
     page.get_by_role("button", name="Check again").click()
     expect(
-        page.get_by_text("Classes are read from the column 'kind', features from the other 1.")
+        page.get_by_text("Classes are read from the column 'kind', features from the other 2.")
     ).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("a feature for each category: colour (2)")).to_be_visible()
     expect(page.get_by_text("48", exact=True)).to_be_visible()
     page.get_by_role("button", name="Discard").click()
     expect(page.get_by_role("tabpanel", name="Data").get_by_text("In the store")).to_be_visible()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sklearn.datasets import load_wine
@@ -386,6 +387,45 @@ def test_a_table_of_ones_own_leaves_with_the_scaling_of_its_features(
     names: dict = {}
     exec(script(store, outcome.experiment_id), names)
     assert names["outcome"].accuracies("student") == outcome.accuracies("student")
+
+
+def test_rows_as_they_were_in_the_table_are_answered_by_what_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = load_wine(as_frame=True).frame[["alcohol", "hue", "proline", "target"]]
+    table.insert(0, "sweet", pd.Series(np.where(table.proline > 900, "yes", "no")))
+    table["sweet"] = table["sweet"].mask(table.index % 8 == 1)
+    table.loc[table.index % 5 == 2, "alcohol"] = np.nan
+    table["depth"] = table.index + 0.5  # another in each row
+    table.to_csv(tmp_path / "wine.csv", index=False)
+    url = f"sqlite:///{tmp_path}/store.db"
+    monkeypatch.setenv("KD_STORE", url)
+    store = kdcore.Store(url)
+    options = DataOptions("target", text="encode", missing="own category")
+    ingest.add(store, "wine", tmp_path / "wine.csv", options)
+    tiny = {"labels": None, "teacher_epochs": 2, "epochs": 2, "seeds": 1}
+    config = kdcore.ExperimentConfig(dataset="wine", teacher="mlp-16", student="mlp-8", **tiny)
+    outcome = kdcore.run(config, store=store, progress=False)
+    run = find_run(store, outcome.experiment_id)
+    assert run_job(url, request(store, run.id, ["litert-float32"])) == "finished"
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    for name, data in bundle(store, run.id, "litert-float32").items():
+        (folder / name).write_bytes(data)
+    with np.load(folder / "examples.npz") as travelling:
+        features = travelling["inputs"] * travelling["spread"] + travelling["centre"]
+    rows = table.iloc[[round(float(at) - 0.5) for at in features[:, -1]]]
+    assert rows.alcohol.isna().any()
+    assert rows.sweet.isna().any()
+    rows.drop(columns="target").to_csv(folder / "rows.csv", index=False)
+
+    def told(*arguments: str) -> list[str]:
+        command = [sys.executable, "run.py", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        return [line.partition(",")[0] for line in done.stdout.splitlines()]
+
+    assert told("rows.csv") == told()
+    assert len(set(told())) > 1
 
 
 def test_a_teacher_of_ones_own_leaves_too_and_its_card_does_not_claim_its_training(

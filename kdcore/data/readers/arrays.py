@@ -21,6 +21,8 @@ from kdcore.data.readers.common import (
 )
 from kdcore.errors import Words, require
 from kdcore.tasks import task_of_shape
+from kdcore.tasks.columns import Column, Missing
+from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
 
@@ -36,8 +38,9 @@ class NamedArrays:
     """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names."""
 
     feature_names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: DataOptions = DEFAULTS) -> None:
         self.path = path
         self.notes: list[str] = []
         self.ignored: list[str] = []
@@ -86,6 +89,9 @@ class NamedArrays:
         self.kind = self._task.name
         self._task.refuse_shape(next(iter(self._inputs.values())).name, first)
         self.feature_names = self._task.feature_names(first)
+        self.missing: Missing = "refuse" if self._task.pictures else options.missing
+        flags = self.missing != "own category"
+        require(flags, "missing", "median, most frequent or refuse for arrays", self.missing)
         raw = {part: self._read(members[pair[1]]) for part, pair in pairs.items()}
         given = self._read(members["class_names"]) if "class_names" in members else None
         names = None if given is None else [str(name) for name in given.reshape(-1)]

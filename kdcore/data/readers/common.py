@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.errors import Words, require
+from kdcore.tasks.columns import Column, Missing
 
 MOST_BYTES = 8 * 2**30  # unpacked
 MOST_BYTES_OF_A_TABLE = 2 * 2**30  # in memory
@@ -51,12 +52,16 @@ class Batch(NamedTuple):
 class Source(Protocol):
     """A dataset as it lies on the user's disk.
 
-    Parts are "train" and "test", or "all", which is then to be divided.
+    Parts are "train" and "test", or "all", which is then to be divided. ``columns`` are those that
+    the features of a table come from; gaps (NaN) in features are allowed unless ``missing`` is
+    "refuse".
     """
 
     kind: str
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    missing: Missing
     parts: dict[str, int]
     notes: list[str]
     ignored: list[str]

@@ -23,6 +23,7 @@ from kdcore.data.readers.common import (
 from kdcore.data.readers.layout import understand
 from kdcore.data.readers.pixels import read_pixels
 from kdcore.errors import Words, require
+from kdcore.tasks.columns import Column, Missing
 from kdcore.words import first_line, in_bytes
 
 
@@ -145,6 +146,8 @@ class ImageFiles:
 
     kind: str = "images"
     feature_names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    missing: Missing = "refuse"
 
     def __init__(self, files: Folder | Zip) -> None:
         self.files = files

@@ -8,7 +8,6 @@ is refused in the one form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kdcore.data.readers.arrays import NamedArrays
@@ -16,17 +15,17 @@ from kdcore.data.readers.common import MOST_BYTES, Source
 from kdcore.data.readers.images import Folder, ImageFiles, Zip
 from kdcore.data.readers.tables import Table, read_table
 from kdcore.errors import Words, require
+from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
-def open_source(
-    path: Path, label: str | None = None, keep: Sequence[str] = (), drop: Sequence[str] = ()
-) -> Source:
+
+def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
     """Open what ``path`` is: ``.npz``, ``.zip`` or a folder of images, ``.csv`` or ``.parquet``.
 
-    ``label`` names the column of a table that holds the classes, ``keep`` and ``drop`` name columns
-    that are features or not, whatever they look like. Raises ConfigError, which says
-    what is not as it must be.
+    ``options`` say how a table is read: its column of classes, which columns are features, what
+    becomes of text and of missing values. Raises ConfigError, which says what is not as it must be.
     """
     require(path.exists(), "path", "a file or folder that exists", str(path))
     if path.is_dir():
@@ -40,11 +39,11 @@ def open_source(
         Words(in_bytes(path.stat().st_size)),
     )
     if kind == ".npz":
-        return NamedArrays(path)
+        return NamedArrays(path, options)
     if kind == ".zip":
         return ImageFiles(Zip(path))
-    if kind in (".csv", ".tsv", ".txt", ".parquet"):
-        return Table(read_table(path), label, tuple(keep), tuple(drop))
+    if kind in TABLES:
+        return Table(read_table(path), options)
     require(
         False,
         "file",

@@ -1,11 +1,12 @@
-"""Tables of numbers with a column of classes."""
+"""Tables with a column of classes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,16 @@ from kdcore.data.readers.common import (
     number_labels,
     refuse_what_is_not_finite,
 )
-from kdcore.errors import Words, require
+from kdcore.errors import ConfigError, Problem, Words, require
+from kdcore.tasks.columns import (
+    MISSING_WAYS,
+    MISSING_WORDS,
+    Column,
+    Missing,
+    columns_of,
+    encode,
+)
+from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.tasks.table import MOST_FEATURES
 from kdcore.words import first_line, in_bytes
 
@@ -81,12 +91,52 @@ MISSING = (
     "#N/A",
     "?",
 )
+# In text, NA and None may well be categories.
+MISSING_IN_TEXT = tuple(word for word in MISSING if word not in ("NA", "None"))
 # In a table of fewer rows a measurement may well differ in each.
 LEAST_ROWS_TO_TELL = 10
 SEPARATORS = ",;\t|"
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+ROWS_PEEKED = 200
+ROWS_SHOWN = 6
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """Return what the first rows of a table show, as plain values: ``columns``, their ``kinds``
+    ("numbers" or "text"), some ``rows`` as text, and the column of classes where it is told by its
+    name (else None).
+
+    Raises ConfigError as reading it all does.
+    """
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet
+
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                frame = next(file.iter_batches(ROWS_PEEKED)).to_pandas()
+        except (ValueError, OSError, StopIteration) as error:
+            require(False, "file", f"a readable table ({first_line(error)})", path.name)
+    else:
+        try:
+            frame = _read_text(path, ROWS_PEEKED)
+        except (ValueError, OSError, pd.errors.ParserError) as error:
+            require(False, "file", f"a readable table ({first_line(error)})", path.name)
+    frame = _tidy(frame, [])
+    columns = [str(name) for name in frame.columns]
+    try:
+        label = label_column(columns)
+    except ConfigError:  # it is asked for
+        label = None
+    kinds = ["numbers" if pd.api.types.is_numeric_dtype(frame[name]) else "text" for name in frame]
+    rows = [
+        ["" if pd.isna(cell) else str(cell) for cell in row]
+        for row in frame.head(ROWS_SHOWN).values
+    ]
+    return {"columns": columns, "kinds": kinds, "rows": rows, "label": label}
+
+
+def _read_text(path: Path, rows: int | None = None) -> pd.DataFrame:
     """Read a table of text: its encoding, separator, decimal sign and header are told from it."""
     encoding = _encoding(path)
     with path.open(encoding=encoding, errors="replace", newline="") as file:
@@ -107,6 +157,7 @@ def _read_text(path: Path) -> pd.DataFrame:
         skipinitialspace=True,
         keep_default_na=False,
         na_values=[""],
+        nrows=rows,
         low_memory=False,
     )
     if headless:
@@ -171,12 +222,10 @@ def _how_it_was_read(encoding: str, separator: str, decimal: str, headless: bool
 
 @dataclass
 class Table:
-    """A table of numbers with one column of classes."""
+    """A table of numbers and text with one column of classes."""
 
     frame: pd.DataFrame
-    label: str | None = None
-    keep: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    options: DataOptions = DEFAULTS
     notes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     kind: str = "table"
@@ -186,32 +235,32 @@ class Table:
         frame = _tidy(self.frame, self.notes)
         columns = list(frame.columns)
         self._refuse_impossible(frame)
-        self.label = label = self._label_column(columns)
-        for name in (*self.keep, *self.drop):
+        self.label = label = label_column(columns, self.options.label)
+        for name in (*self.options.keep, *self.options.drop):
             require(name in columns, "column", f"one of {_shown(columns)}", name)
         column = _classes_of(frame[label])
-        frame = frame.drop(columns=[name for name in self.drop if name != label])
+        frame = frame.drop(columns=[name for name in self.options.drop if name != label])
         frame = self._without_leaks(frame, column)
-        features = frame.drop(columns=label)
-        texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
-        require(
-            not texts,
-            "column",
-            "numbers (encode categories as numbers, or leave the column out: drop)",
-            Words(", ".join(texts[:5])),
-        )
+        features = self._without_texts(frame.drop(columns=label))
         require(len(features.columns) > 0, "features", "at least one column of numbers", 0)
-        values = features.to_numpy(np.float64, na_value=np.nan)
-        refuse_what_is_not_finite(values, "column", list(features.columns))
-        self.feature_names = tuple(features.columns)
+        if unsaid := [*self._texts_unsaid(features), *self._gaps_unsaid(features)]:
+            raise ConfigError(*unsaid)
+        self.columns = columns_of(features, self.options.missing)
+        gaps = any(column.missing for column in self.columns)
+        self.missing: Missing = self.options.missing if gaps else "refuse"
+        self.feature_names = tuple(name for column in self.columns for name in column.features)
+        most = f"at most {MOST_FEATURES:,}"
+        require(len(self.feature_names) <= MOST_FEATURES, "features", most, len(self.feature_names))
+        values = encode(features, self.columns)
         self._values = values if _loses_digits(values) else values.astype(np.float32)
         labels, self.class_names = number_labels({"all": column}, None, self.notes)
         self._labels = labels["all"]
         self.parts = {"all": len(frame)}
         self.notes.append(
             f"Classes are read from the column {label!r}, features from the other "
-            f"{len(self.feature_names)}."
+            f"{len(self.columns)}."
         )
+        self.notes += _how_it_was_encoded(features, self.columns, self.missing)
         del self.frame
 
     def _refuse_impossible(self, frame: pd.DataFrame) -> None:
@@ -230,17 +279,35 @@ class Table:
         ):
             require(count <= most, "table", f"at most {most:,} {what}", Words(f"{count:,}"))
 
-    def _label_column(self, columns: list[str]) -> str:
-        """Return the column of classes: the one that was named, or the only one called so."""
-        found = [name for name in columns if name.lower() in LABEL_COLUMNS]
-        rule = f"the name of the column that holds the classes, one of {_shown(columns)}"
-        if self.label is None and len(found) > 1:
-            several = Words(f"none, and {', '.join(found)} could be it")
-            require(False, "label", rule, several)
-        label = self.label.strip() if self.label is not None else next(iter(found), None)
-        require(label in columns, "label", rule, label)
-        assert label is not None
-        return label
+    def _without_texts(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Leave out columns of text where that is asked for."""
+        texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
+        for name in texts:
+            features[name] = features[name].mask(features[name].isin(MISSING_IN_TEXT))
+        if texts and self.options.text == "leave out":
+            self.notes.append(f"Columns of text are left out: {_shown(texts)}.")
+            return features.drop(columns=texts)
+        return features
+
+    def _texts_unsaid(self, features: pd.DataFrame) -> Iterator[Problem]:
+        """Ask what becomes of text where nothing is said of it."""
+        texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
+        if texts and self.options.text == "refuse":
+            rule = "numbers, unless text is encode (a feature for each category) or leave out"
+            yield Problem("column", rule, Words(f"text in {_shown(texts)}"))
+
+    def _gaps_unsaid(self, features: pd.DataFrame) -> Iterator[Problem]:
+        """Refuse infinite numbers, and ask about missing values where nothing is said of them."""
+        for name in features:
+            if pd.api.types.is_numeric_dtype(features[name]):
+                values = features[name].to_numpy(np.float64, na_value=np.nan)
+                refuse_what_is_not_finite(values[~np.isnan(values)], f"column {name!r}")
+        counts = {str(name): int(features[name].isna().sum()) for name in features}
+        gaps = {name: count for name, count in counts.items() if count}
+        if gaps and self.options.missing == "refuse":
+            rule = f"without missing values, unless missing is {', '.join(MISSING_WAYS[1:])}"
+            named = "; ".join(f"{count:,} in {name}" for name, count in list(gaps.items())[:5])
+            yield Problem("column", rule, Words(named))
 
     def _without_leaks(self, frame: pd.DataFrame, labels: NDArray) -> pd.DataFrame:
         """Leave out columns that number or name the rows, or hold the answer a second time.
@@ -252,7 +319,7 @@ class Table:
         if len(frame) < LEAST_ROWS_TO_TELL:
             return frame
         for name in frame.columns:
-            if name == self.label or name in self.keep:
+            if name == self.label or name in self.options.keep:
                 continue
             column = frame[name]
             if not _is_whole_or_text(column) or column.isna().any():
@@ -280,6 +347,39 @@ class Table:
             rows = self._values[start : start + step]
             names = [f"row {start + at + 1}" for at in range(len(rows))]
             yield Batch(rows, self._labels[start : start + step], names, [])
+
+
+def label_column(columns: list[str], asked: str | None = None) -> str:
+    """Return the column of classes: the one that was named, or the only one called so.
+
+    Raises ConfigError where there is none, or more than one.
+    """
+    found = [name for name in columns if name.lower() in LABEL_COLUMNS]
+    rule = f"the name of the column that holds the classes, one of {_shown(columns)}"
+    if asked is None and len(found) > 1:
+        several = Words(f"none, and {', '.join(found)} could be it")
+        require(False, "label", rule, several)
+    label = asked.strip() if asked is not None else next(iter(found), None)
+    require(label in columns, "label", rule, Words("none") if label is None else label)
+    assert label is not None
+    return label
+
+
+def _how_it_was_encoded(
+    features: pd.DataFrame, columns: Sequence[Column], missing: Missing
+) -> list[str]:
+    notes = []
+    texts = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
+    if texts:
+        notes.append(f"Text is encoded, a feature for each category: {_shown(texts)}.")
+    gaps = [
+        f"{column.name} ({int(features[column.name].isna().sum()):,})"
+        for column in columns
+        if column.missing
+    ]
+    if gaps:
+        notes.append(f"Missing values in {_shown(gaps)}: {MISSING_WORDS[missing]}.")
+    return notes
 
 
 def _tidy(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -336,8 +436,9 @@ def _says_the_same(column: pd.Series, labels: NDArray) -> bool:
 
 def _loses_digits(values: NDArray[np.float64]) -> bool:
     """Whether float32 rounds a column by more than a thousandth of its spread."""
-    spread = values.std(axis=0)
-    rounded = np.abs(values - values.astype(np.float32)).max(axis=0)
+    known = np.where(np.isnan(values), 0.0, values)
+    spread = known.std(axis=0, where=~np.isnan(values))
+    rounded = np.abs(known - known.astype(np.float32)).max(axis=0)
     return bool(np.any(rounded > 1e-3 * spread))
 
 
