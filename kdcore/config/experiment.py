@@ -52,6 +52,8 @@ from kdcore.settings import ALWAYS_THERE, FROZEN, Part, listed, setting, words_o
 
 Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
 StudentStart = Literal["fresh", "file"]
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
 LabelBudgetFor = Literal["student", "everyone"]
 TeacherInputs = Literal["checked", "as added", "0 to 1", "0 to 255", "-1 to 1"]
@@ -162,12 +164,61 @@ class ExperimentConfig(BaseModel):
     learning_rate: float = setting(
         3e-3,
         "Learning rate",
-        "Adam's step size for student and baseline.",
+        "Step size of student and baseline; the highest, where it changes.",
         "training",
         log=True,
         step=1e-3,
         gt=0,
         le=1,
+    )
+    optimizer: Optimizer = setting(
+        "adam",
+        "Optimizer",
+        "How student and baseline take their steps: adam; adamw, with weight decay; sgd, with Nesterov momentum 0.9, "
+        "whose learning rate is some ten times larger. The teacher has Adam.",
+        "rare",
+        older="adam",
+    )
+    learning_rate_schedule: Schedule = setting(
+        "constant",
+        "Learning rate schedule",
+        "cosine: it falls to zero until the last step, for student and baseline.",
+        "rare",
+        short="schedule",
+        older="constant",
+    )
+    learning_rate_warm_up: float = setting(
+        0,
+        "Epochs of warm-up",
+        "The learning rate rises over so many epochs first. Transformers and large batches want some.",
+        "rare",
+        short="warm-up of the learning rate",
+        step=1,
+        older=0,
+        ge=0,
+        le=10_000,
+    )
+    weight_decay: float = setting(
+        0,
+        "Weight decay",
+        "Draws the weights of student and baseline to zero at each step, but for biases and what scales normalised "
+        "values. For adamw and sgd; 0: none.",
+        "rare",
+        step=0.01,
+        older=0,
+        ge=0,
+        le=1,
+    )
+    clip_norm: float = setting(
+        0,
+        "Largest norm of gradients",
+        "Gradients of student and baseline that are longer, all together, are shortened to it. 0: as they are.",
+        "rare",
+        short="clipped at norm",
+        step=1,
+        older=0,
+        ge=0,
+        le=1_000_000,
     )
     seed: int = setting(
         0,
@@ -312,6 +363,7 @@ class ExperimentConfig(BaseModel):
             )
             if broken:
                 problems.append(Problem("augmentation", broken, self.augmentation))
+        problems += self._step_problems()
         problems += self._plan_problems()
         problems += self.method.problems(
             short_name(self.dataset),
@@ -335,6 +387,30 @@ class ExperimentConfig(BaseModel):
                 )
             )
         return problems
+
+    def _step_problems(self) -> list[Problem]:
+        problems = []
+        if self.weight_decay and self.optimizer == "adam":
+            rule = "0 with the optimizer adam, which has none: take adamw or sgd"
+            problems.append(Problem("weight_decay", rule, self.weight_decay))
+        if self.learning_rate_warm_up >= self.epochs:
+            rule = f"below {self.epochs}, the epochs"
+            problems.append(Problem("learning_rate_warm_up", rule, self.learning_rate_warm_up))
+        return problems
+
+    def optimizer_in_words(self) -> str:
+        """Return how student and baseline take their steps, in words."""
+        name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with momentum"}[self.optimizer]
+        words = [f"{name} with learning rate {self.learning_rate:g}"]
+        if self.learning_rate_warm_up:
+            words.append(f"{self.learning_rate_warm_up:g} epochs of warm-up")
+        if self.learning_rate_schedule == "cosine":
+            words.append("a cosine schedule")
+        if self.weight_decay:
+            words.append(f"weight decay {self.weight_decay:g}")
+        if self.clip_norm:
+            words.append(f"gradients clipped at norm {self.clip_norm:g}")
+        return ", ".join(words)
 
     def _plan_problems(self) -> list[Problem]:
         problems = self.plan.problems(self)

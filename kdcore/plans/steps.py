@@ -34,6 +34,11 @@ OF_LEARNER = (
     "seed",
     "augmentation",
     "student_start",
+    "optimizer",
+    "learning_rate_schedule",
+    "learning_rate_warm_up",
+    "weight_decay",
+    "clip_norm",
 )
 STARTS = ("fresh", "file")
 

@@ -97,7 +97,7 @@ def _training(store: Store, run: Run) -> str:
             f"rate {config.teacher_learning_rate:g}, seed {config.teacher_seed}, computed in {precision}."
         )
     lines = [
-        f"{config.epochs} epochs, batches of {config.batch_size}, Adam with learning rate {config.learning_rate:g}, "
+        f"{config.epochs} epochs, batches of {config.batch_size}, {config.optimizer_in_words()}, "
         f"seed {run.seed}."
     ]
     if run.role == "student":

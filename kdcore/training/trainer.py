@@ -19,6 +19,13 @@ from kdcore.methods import Method
 from kdcore.methods.logits import Logits
 from kdcore.training.distiller import Distiller
 from kdcore.training.method_loss import MethodLoss, method_losses
+from kdcore.training.optimizers import (
+    WarmUpThenSchedule,
+    course,
+    make_optimizer,
+    optimizer_form,
+    schedule_of,
+)
 
 
 class Trainer:
@@ -27,11 +34,18 @@ class Trainer:
     Args:
         model: has the training step, an optimizer and metrics.
         network: what is trained and kept of it; by default the model itself.
+        schedule: of a learning rate that changes; None where it is constant.
     """
 
-    def __init__(self, model: keras.Model, network: keras.Model | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        network: keras.Model | None = None,
+        schedule: WarmUpThenSchedule | None = None,
+    ) -> None:
         self.model = model
         self.network = model if network is None else network
+        self.schedule = schedule
 
     @property
     def own_variables(self) -> list[Any]:
@@ -61,17 +75,21 @@ class Trainer:
         self.model.optimizer.build(self.trained_variables)
         self.model.reset_metrics()
 
-    def restart(self, start: keras.Model, config: ExperimentConfig) -> None:
+    def restart(self, start: keras.Model, config: ExperimentConfig, *, steps: int = 1) -> None:
         """Begin another run of the same compiled form, exactly as a new trainer would.
 
-        ``start`` is the network at its start, ``config`` that of the other run.
+        ``start`` is the network at its start, ``config`` that of the other run, ``steps`` those of
+        its whole training.
         """
         for variable, value in zip(self.network.variables, start.variables, strict=True):
             variable.assign(value)
-        optimizer = self.model.optimizer  # Adam: all that it keeps begins at zero
+        optimizer = self.model.optimizer  # all that Keras' optimizers keep begins at zero
         for variable in optimizer.variables:
             variable.assign(ops.zeros_like(variable))
-        optimizer.learning_rate = config.learning_rate
+        if self.schedule is not None:
+            self.schedule.tune(*course(config, steps))
+        else:
+            optimizer.learning_rate = config.learning_rate
         self.model.reset_metrics()
 
     def at_epoch(self, epoch: int) -> None:
@@ -81,8 +99,8 @@ class Trainer:
 class DistillationTrainer(Trainer):
     """A :class:`~kdcore.Distiller`, driven by the loop."""
 
-    def __init__(self, distiller: Distiller) -> None:
-        super().__init__(distiller, distiller.student)
+    def __init__(self, distiller: Distiller, schedule: WarmUpThenSchedule | None = None) -> None:
+        super().__init__(distiller, distiller.student, schedule)
         self.distiller = distiller
 
     @property
@@ -95,11 +113,11 @@ class DistillationTrainer(Trainer):
         """The student's, then those of the losses' own layers."""
         return self.distiller.trained_variables
 
-    def restart(self, start: keras.Model, config: ExperimentConfig) -> None:
+    def restart(self, start: keras.Model, config: ExperimentConfig, *, steps: int = 1) -> None:
         """Begin another run: also the losses' own layers and their settings are those of a new
         one.
         """
-        super().restart(start, config)
+        super().restart(start, config, steps=steps)
         self.tune(config.method)
         for loss in self.losses:
             loss.restart(config.seed)
@@ -128,20 +146,26 @@ class DistillationTrainer(Trainer):
 
 
 def make_trainer(
-    role: str, config: ExperimentConfig, network: keras.Model, teacher: keras.Model | None = None
+    role: str,
+    config: ExperimentConfig,
+    network: keras.Model,
+    teacher: keras.Model | None = None,
+    *,
+    steps: int = 1,
 ) -> Trainer:
     """Compile ``network`` for a role of an experiment: "teacher", "student" or "baseline".
 
     A ``teacher`` is given where the student asks it at every step; otherwise its answers come with
-    the targets.
+    the targets. ``steps`` are those of the whole training: where the learning rate changes, it ends
+    with them.
     """
-    rate = config.teacher_learning_rate if role == "teacher" else config.learning_rate
-    optimizer = keras.optimizers.Adam(rate)
+    schedule = None if role == "teacher" else schedule_of(config, steps)
+    optimizer = make_optimizer(role, config, schedule)
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     if role != "student":
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         network.compile(optimizer=optimizer, loss=loss, metrics=metrics)
-        return Trainer(network)
+        return Trainer(network, schedule=schedule)
     distiller = Distiller(student=network, teacher=teacher)
     plain = isinstance(config.method, Logits)
     distiller.compile(
@@ -154,14 +178,15 @@ def make_trainer(
         if plain
         else method_losses(config.method, teacher, network, config.seed),
     )
-    return DistillationTrainer(distiller)
+    return DistillationTrainer(distiller, schedule)
 
 
 def compiled_form(role: str, config: ExperimentConfig) -> Hashable:
     """Return what the compiled form of a role's training depends on besides the network and its
     data: a trainer may restart for any config of its form.
     """
-    return (role, config.method.form()) if role == "student" else (role,)
+    method = (config.method.form(),) if role == "student" else ()
+    return (role, *method, *optimizer_form(config))
 
 
 def make_targets(

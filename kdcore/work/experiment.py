@@ -551,14 +551,19 @@ class _Job:
         """
         kept = kept_loops.take(self.kind(step, config))
         if kept is not None:
-            kept.loop.trainer.restart(network.model, config)
+            kept.loop.trainer.restart(network.model, config, steps=self.steps_of(config))
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
         augment = self.augmentation(config.augmentation, config.seed)
         teacher = answers.model if isinstance(answers, Network) else None
-        trainer = make_trainer(step.role, config, network.model, teacher)
+        steps = self.steps_of(config)
+        trainer = make_trainer(step.role, config, network.model, teacher, steps=steps)
         return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
+
+    def steps_of(self, config: ExperimentConfig) -> int:
+        """Return the steps of the whole training of a student or baseline."""
+        return -(-len(self.dataset.train) // config.batch_size) * config.epochs
 
     def kind(self, step: Step, config: ExperimentConfig) -> tuple[object, ...] | None:
         """Return all that a compiled loop depends on; None where it must not serve another

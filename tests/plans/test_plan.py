@@ -129,8 +129,11 @@ def test_a_fingerprint_changes_with_what_it_depends_on_and_nothing_else(name: st
         "labels": 50,
         "teacher": "mlp-64",
         "student": "mlp-16",
+        "optimizer": "sgd",
+        "learning_rate_schedule": "cosine",
+        "weight_decay": 0.1,
     }
-    config = ExperimentConfig()
+    config = ExperimentConfig(optimizer="adamw" if name == "weight_decay" else "adam")
     value = other[name] if name in other else getattr(config, name) * 2 or 1
     changed = config.replace(**{name: value})
     plan = plans.plan_of(config)
