@@ -50,6 +50,7 @@ from kdcore.errors import ConfigError, require
 from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Style, dark_variants, style
 from kdcore.storage.schema import ROLES, Experiment, Job, JobStatus, Run
 from kdcore.storage.store import Store
+from kdcore.takeaway.figures import curve_figures
 from kdcore.version import __version__
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -152,7 +153,10 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
         "counted": _counted(found) if found else None,
         "who": who_saw_what(config) if _card(config) else "",
         "models": [_model(results, step, role) for step, role in results.steps.items()],
-        "charts": _curves(config, results, curves.metrics),
+        "charts": [
+            _chart(each.figure, each.description)
+            for each in curve_figures(config, results, curves.metrics)
+        ],
         "example": _example(store, config, results),
         "settings": settings_in_words(
             [(name, [_value(config, name)]) for name in config.model_dump()]
@@ -217,33 +221,6 @@ def _model(results: Results, step: str, role: str) -> dict[str, Any]:
         "reused": results.reused(step),
         "of": f"{len(trained)} of {len(runs)} trained" if len(trained) < len(runs) else "",
     }
-
-
-def _curves(config: ExperimentConfig, results: Results, metrics: pd.DataFrame) -> list[Chart]:
-    if not len(metrics):
-        return []
-    learners = metrics[metrics["role"] != "teacher"]
-    shown = learners if len(learners) else metrics
-    teacher = results.validation_accuracy("teacher") if len(learners) else None
-    found = [
-        _chart(
-            charts.learning_curves(shown, measure="accuracy", teacher=teacher),
-            "Accuracy on validation data over epochs",
-        )
-    ]
-    for measure, about in (
-        ("hard_loss", "Loss on the true labels"),
-        ("soft_loss", "Distance from the teacher"),
-        *((curve.name, curve.title) for curve in config.method.curves),
-    ):
-        if measure in shown and shown[measure].notna().any():
-            found.append(
-                _chart(
-                    charts.learning_curves(shown, measure=measure, method=config.method.name),
-                    f"{about} over epochs",
-                )
-            )
-    return found
 
 
 def _chart(figure: go.Figure, description: str) -> Chart:

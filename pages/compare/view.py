@@ -5,6 +5,7 @@ while it is open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -22,6 +23,7 @@ from kdcore.analysis.statistics import PairedGain
 from kdcore.errors import ConfigError, KDLabError, Problem, StoreError
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
+from kdcore.takeaway.tables import comparison_table
 from pages.compare import choose as compare_choose
 from pages.compare import tables as compare_figures
 from pages.compare.gallery import where_they_differ
@@ -37,6 +39,7 @@ from pages.compare.state import (
     page_state,
 )
 from pages.shared.address import show_in_address
+from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
 from pages.shared.session import as_text, engine
 
@@ -171,6 +174,7 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
     _states(found)
     _verdicts(found)
     compare_figures.figures_table(found)
+    table_buttons(partial(comparison_table, found), "comparison", key="compare_table")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         _settings(state, found)
         _measure(store, found)

@@ -250,10 +250,10 @@ function draw(chart) {
   if (fixed || matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
   plot.setAttribute('aria-label', chart.data.description);
   // The very same button each time: Plotly takes another function for a new configuration, and starts afresh.
-  chart.save ??= saveButton(chart);
+  chart.save ??= [saveButton(chart, 'png', 'Download as PNG'), saveButton(chart, 'svg', 'Download as SVG')];
   Plotly.react(plot, data, layout, {
     displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
-    modeBarButtons: [[...(fixed ? [] : ['zoom2d', 'pan2d', 'resetScale2d']), chart.save]],
+    modeBarButtons: [[...(fixed ? [] : ['zoom2d', 'pan2d', 'resetScale2d']), ...chart.save]],
   });
   if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
   chart.listening = true;
@@ -261,14 +261,14 @@ function draw(chart) {
 }
 
 // The picture stands alone, so it has its title, legend and background again.
-const saveButton = (chart) => ({
-  name: 'save', title: 'Download as PNG', icon: chart.Plotly.Icons.camera,
+const saveButton = (chart, format, title) => ({
+  name: `save-${format}`, title, icon: chart.Plotly.Icons[format === 'png' ? 'camera' : 'disk'],
   click: () => {
     const { data, layout } = themed(chart);
     const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
     layout.margin.t = 100;
     Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
-    chart.Plotly.downloadImage({ data, layout }, { ...size, format: 'png', scale: 2, filename: 'kd-lab' });
+    chart.Plotly.downloadImage({ data, layout }, { ...size, format, scale: format === 'png' ? 2 : 1, filename: 'kd-lab' });
   },
 });
 

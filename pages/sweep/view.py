@@ -4,6 +4,7 @@ winner.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -18,7 +19,9 @@ from kdcore.sweeps import race as races
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps.results import SweepResults
 from kdcore.sweeps.study import Study
+from kdcore.takeaway.tables import sweep_table
 from kdcore.words import duration
+from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
 from pages.shared.live_chart import Click, live_chart
 from pages.shared.session import as_text, engine
@@ -246,10 +249,8 @@ def _figures(sweep: SweepResults) -> None:
 
 
 def _short(values: dict[str, Any] | None) -> str:
-    names = {"alpha": "α", "temperature": "T"}
     return ", ".join(
-        f"{names[name]} {value_text(value)}" if name in names else value_text(value)
-        for name, value in (values or {}).items()
+        f"{short_title_of(name)} {value_text(value)}" for name, value in (values or {}).items()
     )
 
 
@@ -281,6 +282,7 @@ def _map(sweep: SweepResults) -> str:
         figure = sweep_charts.margins(sweep, fields[0], None, str(measure))
         live_chart(figure, key=f"sweep_line_{sweep_id}", description=_described(sweep), height=430)
         _pick(sweep)
+        table_buttons(partial(sweep_table, sweep), f"sweep-{sweep_id}", key="sweep_table")
         return str(measure)
     x, y = _two_fields(fields)
     chosen = _chosen(sweep)
@@ -292,6 +294,7 @@ def _map(sweep: SweepResults) -> str:
         figure = sweep_charts.scattered(sweep, str(measure), x, y, frame)
     live_chart(figure, key=f"sweep_map_{sweep_id}", description=_described(sweep), on_click=clicked)
     st.caption("Click a cell to see its curves. All of this is validation data.")
+    table_buttons(partial(sweep_table, sweep), f"sweep-{sweep_id}", key="sweep_table")
     return str(measure)
 
 
