@@ -28,10 +28,12 @@ from kdcore.cli.sweep import sweep
 from kdcore.cli.takeaway import figure, log_to, table
 from kdcore.config.catalog import load_plugins
 from kdcore.config.experiment import ExperimentConfig, read_setting
+from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
 from kdcore.errors import require
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store, default_url
+from kdcore.sweeps import speed as sweep_speed
 
 
 @click.group(cls=Commands)
@@ -74,6 +76,9 @@ def main(ctx: click.Context, store_url: str) -> None:
     show_default=True,
     help="Which models that are trained already may serve again.",
 )
+@click.option(
+    "--how-long", is_flag=True, help="Say how long it will take on this machine, and train nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
 def train(
@@ -82,6 +87,7 @@ def train(
     like: str | None,
     name: str,
     reuse: str,
+    how_long: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -98,12 +104,23 @@ def train(
     config = ExperimentConfig(**settings) if base is None else base.replace(**settings)
     # The workers of a command leave when the command's work is done.
     engine = make_engine(store, idle_seconds=2.0)
+    if how_long:
+        _say_how_long(store, engine, config)
+        return
     experiment_id = store.create(config, name=name, reuse=reuse)
     engine.submit(experiment_id)
     status = follow(store, engine, experiment_id)
     result = summary(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+def _say_how_long(store: Store, engine: Engine, config: ExperimentConfig) -> None:
+    """Measure the speeds that are not known yet, and say what an experiment costs."""
+    for job_id in sweep_speed.measure(store, sweep_speed.training_time(store, config).unknown):
+        engine.submit(job_id)
+        follow(store, engine, job_id)
+    click.echo(f"{sweep_speed.training_time(store, config)} on this machine")
 
 
 @main.command()

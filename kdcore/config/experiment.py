@@ -52,6 +52,7 @@ from kdcore.settings import ALWAYS_THERE, FROZEN, Part, listed, setting, words_o
 
 Augmentation = Literal["none", "flips", "shifts", "flips and shifts", "randaugment"]
 StudentStart = Literal["fresh", "file"]
+Mixing = Literal["none", "mixup", "cutmix"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -293,6 +294,14 @@ class ExperimentConfig(BaseModel):
         "rare",
         older="none",
     )
+    mixing: Mixing = setting(
+        "none",
+        "Mixing",
+        "Student and baseline see mixtures of two examples: mixup adds them, cutmix lays a part of one over the other. "
+        "The teacher answers for the very mixture; of the true labels one is drawn in the mixture's proportion.",
+        "rare",
+        older="none",
+    )
     student_start: StudentStart = setting(
         "fresh",
         "Start of your own student",
@@ -363,6 +372,12 @@ class ExperimentConfig(BaseModel):
             )
             if broken:
                 problems.append(Problem("augmentation", broken, self.augmentation))
+        if self.mixing != "none" and self.plan.clean_answers:
+            rule = f"none with the plan {self.plan.name}, whose teachers answer for clean examples"
+            problems.append(Problem("mixing", rule, self.mixing))
+        if self.mixing == "cutmix" and not card.task.pictures:
+            rule = f"none or mixup: {short_name(self.dataset)} is {card.task.title}, not images"
+            problems.append(Problem("mixing", rule, self.mixing))
         problems += self._step_problems()
         problems += self._plan_problems()
         problems += self.method.problems(
@@ -470,7 +485,7 @@ class ExperimentConfig(BaseModel):
         if needed == "features":
             return True
         changed = self.augmentation != "none" and not self.plan.clean_answers
-        return needed == "logits" and changed
+        return needed == "logits" and (changed or self.mixing != "none")
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, checked like any other config.
@@ -811,6 +826,18 @@ PRESETS: dict[str, ExperimentConfig] = {
         teacher_says="distribution",
         student="deit-2-32",
         epochs=30,
+    ),
+    "A patient teacher": ExperimentConfig(
+        alpha=0,
+        temperature=1,
+        augmentation="shifts",
+        mixing="mixup",
+        epochs=100,
+        optimizer="adamw",
+        learning_rate_schedule="cosine",
+        learning_rate_warm_up=5,
+        weight_decay=0.01,
+        clip_norm=1,
     ),
     "The Keras example (MNIST)": ExperimentConfig(
         dataset="mnist",

@@ -33,6 +33,7 @@ OF_LEARNER = (
     "learning_rate",
     "seed",
     "augmentation",
+    "mixing",
     "student_start",
     "optimizer",
     "learning_rate_schedule",

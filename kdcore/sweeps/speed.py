@@ -1,5 +1,5 @@
-"""How many models a sweep trains and how long that takes, said before it starts: from what was
-measured, not guessed.
+"""How many models a sweep or an experiment trains and how long that takes, said before it starts:
+from what was measured, not guessed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import select
 
+from kdcore import plans
 from kdcore.config.experiment import ExperimentConfig, digest, stored_setting
 from kdcore.config.sweep import SweepConfig
 from kdcore.storage.schema import ROLES, JobStatus, Run
@@ -98,17 +99,63 @@ def estimate(store: Store, config: SweepConfig, workers: int | None = None) -> E
     )
 
 
+@dataclass(frozen=True)
+class TrainingTime:
+    """What an experiment costs: models to train and those that are there already, and seconds, None
+    where no speed has been measured yet; ``unknown`` as of :class:`Estimate`.
+    """
+
+    to_train: int
+    trained: int
+    seconds: float | None
+    unknown: list[tuple[str, ExperimentConfig]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        there = f" ({self.trained} more are trained already)" if self.trained else ""
+        words = f"{self.to_train} model{'s' if self.to_train > 1 else ''} to train{there}"
+        return words if self.seconds is None else f"{words}, about {duration(self.seconds)}"
+
+
+def training_time(store: Store, config: ExperimentConfig) -> TrainingTime:
+    """Return what an experiment would cost on this machine, round by round of its plan.
+
+    A teacher that is trained already serves again. Models of one round train side by side, as those
+    did whose speed is known.
+    """
+    plan, speeds = plans.plan_of(config), _Speeds(store)
+    once = [step for step in plan.steps if step.seed is not None]
+    seeds = [
+        config.model_copy(update={"seed": config.seed + n, "seeds": 1}) for n in range(config.seeds)
+    ]
+    asked: list[tuple[tuple[plans.Step, ...], ExperimentConfig]]
+    asked = [((step,), config) for step in once]
+    asked += [(steps, seed) for seed in seeds for steps in plan.rounds(plan.steps)]
+    teachers = [
+        plan.fingerprint(own, step.name)
+        for steps, own in asked
+        for step in steps
+        if step.role == "teacher"
+    ]
+    finished = _finished(store, teachers)
+    seconds, to_train, trained = 0.0, 0, 0
+    for steps, own in asked:
+        left = [step for step in steps if plan.fingerprint(own, step.name) not in finished]
+        to_train, trained = to_train + len(left), trained + len(steps) - len(left)
+        times = [
+            speeds.seconds(step.role, own.model_copy(update=step.settings(own))) for step in left
+        ]
+        seconds += max(times, default=0.0)
+    unknown = list(speeds.unknown.values())
+    return TrainingTime(to_train, trained, None if unknown else seconds, unknown)
+
+
 def measure(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> list[str]:
     """Queue short measurements of speed for what an estimate lacks.
 
     Returns their jobs' ids, none for those under way.
     """
-    live = {
-        job.payload.get("speed")
-        for job in store.jobs(JobStatus.QUEUED, JobStatus.RUNNING)
-        if job.kind == "speed"
-    }
-    jobs = []
+    live, jobs = _live(store), []
     for role, config in needed:
         key = _key(role, config)
         if key in live:
@@ -117,6 +164,17 @@ def measure(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> lis
         job_id = store.add_job("speed", payload)
         jobs.append(job_id)
     return jobs
+
+
+def is_measuring(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> bool:
+    """Return whether any speed that an estimate lacks is being measured."""
+    return bool(_live(store) & {_key(role, config) for role, config in needed})
+
+
+def _live(store: Store) -> set[str]:
+    """Return the keys of the speeds that are being measured."""
+    jobs = store.jobs(JobStatus.QUEUED, JobStatus.RUNNING)
+    return {job.payload["speed"] for job in jobs if job.kind == "speed"}
 
 
 def put_speed(store: Store, config: ExperimentConfig, role: str, seconds: float) -> None:
@@ -134,8 +192,8 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
     if role == "teacher":
         names = ("teacher", "teacher_batch_size", "precision")
         return {**data, **{name: getattr(config, name) for name in names}}
-    # Augmentation is work by itself, and makes the teacher answer live.
-    own = ["student", "batch_size", "augmentation"]
+    # Augmentation and mixing are work by themselves, and make the teacher answer live.
+    own = ["student", "batch_size", "augmentation", "mixing", "optimizer"]
     if role == "student" and config.answers_live:
         own.append("teacher")
     if role == "student" and config.method.needs.teacher == "features":

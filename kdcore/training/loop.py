@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kdcore.errors import StopRequested, StoreError
 from kdcore.models.augmentation import Augmentation
+from kdcore.models.mixing import Mixing
 from kdcore.models.strided_gradients import strided_gradients
 from kdcore.storage.arrays import pack_many, unpack_many
 from kdcore.training.trainer import Trainer
@@ -123,11 +124,18 @@ class Loop:
     first call.
 
     The data is an argument, so that one loop may serve one run after another. ``augment`` changes
-    each batch before the trainer sees it; a live teacher in the trainer then sees the same copies.
+    each batch before the trainer sees it, ``mix`` then mixes its examples with each other; a live
+    teacher in the trainer sees the same copies.
     """
 
-    def __init__(self, trainer: Trainer, scale: float, augment: Augmentation | None = None) -> None:
-        self.trainer, self.scale, self.augment = trainer, scale, augment
+    def __init__(
+        self,
+        trainer: Trainer,
+        scale: float,
+        augment: Augmentation | None = None,
+        mix: Mixing | None = None,
+    ) -> None:
+        self.trainer, self.scale, self.augment, self.mix = trainer, scale, augment, mix
         self._built = False
         self._compiled: Any = None
 
@@ -154,9 +162,11 @@ class Loop:
     def _run(self, batches: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tf.Tensor:
         def body(step: tf.Tensor) -> tf.Tensor:
             batch_inputs, batch_targets = self._batch(batches[step], inputs, targets)
-            self.trainer.model.train_step(
-                (self.augment(batch_inputs) if self.augment else batch_inputs, batch_targets)
-            )
+            if self.augment:
+                batch_inputs = self.augment(batch_inputs)
+            if self.mix:
+                batch_inputs, batch_targets = self.mix(batch_inputs, batch_targets)
+            self.trainer.model.train_step((batch_inputs, batch_targets))
             return step + 1
 
         steps = tf.shape(batches)[0]
@@ -256,8 +266,11 @@ class Learner:
         self.step = int(arrays["step"])
 
     def _state(self) -> list[Any]:
-        augment = self.loop.augment
-        return [*self.loop.trainer.state, *(augment.variables if augment else [])]
+        random = [each for each in (self.loop.augment, self.loop.mix) if each]
+        return [
+            *self.loop.trainer.state,
+            *(variable for each in random for variable in each.variables),
+        ]
 
 
 def train_together(

@@ -31,6 +31,7 @@ from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.dropout import with_dropout
+from kdcore.models.mixing import mixing
 from kdcore.models.own import RANGES, build_own
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
@@ -559,7 +560,8 @@ class _Job:
         teacher = answers.model if isinstance(answers, Network) else None
         steps = self.steps_of(config)
         trainer = make_trainer(step.role, config, network.model, teacher, steps=steps)
-        return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment))
+        mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
+        return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment, mix))
 
     def steps_of(self, config: ExperimentConfig) -> int:
         """Return the steps of the whole training of a student or baseline."""
@@ -569,12 +571,13 @@ class _Job:
         """Return all that a compiled loop depends on; None where it must not serve another
         run.
 
-        Not with augmentation or dropout, whose random numbers and live teacher are one run's own,
-        nor for a model of a user's own, whose name may come to mean another one.
+        Not with augmentation, mixing or dropout, whose random numbers and live teacher are one
+        run's own, nor for a model of a user's own, whose name may come to mean another one.
         """
         role = step.role
         if (
             config.augmentation != "none"
+            or config.mixing != "none"
             or step.dropout
             or (role == "student" and config.answers_live)
             or parse_model_name(config.student)[0].by_name

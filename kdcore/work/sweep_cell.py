@@ -22,6 +22,7 @@ from kdcore.data.datasets import Dataset
 from kdcore.engine.jobs import Interrupted
 from kdcore.errors import ClaimLost, StopRequested
 from kdcore.models.augmentation import augmentation
+from kdcore.models.mixing import mixing
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.storage.schema import Job, Sweep, SweepCell
 from kdcore.storage.store import Store, add_experiment
@@ -173,10 +174,11 @@ def _untrained(
             dataset.input_shape,
             dataset_card(config.dataset).value_range,
         )
+    mix = None if role == "teacher" else mixing(config.mixing, 0, dataset.input_shape)
     labelled = np.arange(len(dataset.train))
     return Learner(
         run_id,
-        Loop(make_trainer(role, config, network.model, teacher), network.scale, augment),
+        Loop(make_trainer(role, config, network.model, teacher), network.scale, augment, mix),
         network,
         dataset.train.inputs,
         make_targets(role, dataset.train.labels, labelled, answers),

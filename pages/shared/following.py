@@ -41,6 +41,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   document.addEventListener('visibilitychange', wake);
   follower.wake = wake;
   follower.asked = false;
+  if (data.title) document.title = data.title;
   wait();
   return () => {
     clearTimeout(follower.timer);
@@ -57,6 +58,7 @@ def follow(
     seconds: Callable[[], float | None] | float | None,
     *,
     key: str,
+    title: Callable[[], str] | None = None,
 ) -> Callable[Arguments, None]:
     """Return ``part`` as a fragment of the page that is drawn again so many seconds after it was
     drawn, and so on.
@@ -67,6 +69,7 @@ def follow(
             click inside the part starts something, give what tells it: a number was chosen before
             the click, and would not begin to follow.
         key: unique in the app.
+        title: what the browser's tab says from then on, told after each drawing.
     """
 
     def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
@@ -75,17 +78,19 @@ def follow(
         finally:  # whatever happened to this drawing, the next may succeed
             pause = seconds() if callable(seconds) else seconds
             if pause is not None:
-                _ask_again(pause, key)
+                _ask_again(pause, key, title() if title is not None else "")
 
     return st.fragment(drawn)
 
 
-def _ask_again(seconds: float, key: str) -> None:
+def _ask_again(seconds: float, key: str, title: str) -> None:
     pauses = {
         "shown": seconds,
         "hidden": max(seconds, SECONDS_WHEN_HIDDEN),
         "asked_again": SECONDS_UNTIL_ASKED_AGAIN,
     }
     # Another moment each time, so that the browser hears of every drawing.
-    data = {"drawn_at": time.time()} | {name: round(1000 * pause) for name, pause in pauses.items()}
+    data = {"drawn_at": time.time(), "title": title} | {
+        name: round(1000 * pause) for name, pause in pauses.items()
+    }
     _component(key=key, data=data, height=1, on_asked_change=lambda: None)

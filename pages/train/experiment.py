@@ -19,7 +19,7 @@ from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.config.catalog import dataset_card, own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
-from kdcore.storage.schema import JobStatus
+from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.storage.user_models import fit_in_words
 from kdcore.words import duration
@@ -39,7 +39,13 @@ def draw(store: Store, experiment_id: str) -> None:
     results = view.look(at_once=True).results
     _header(store, results)
     live = results.status.live
-    follow(_live_part, view.seconds_between_polls if live else None, key="train_follow")(view, live)
+    st.set_page_config(page_title=_tab_title(results.job))
+    follow(
+        _live_part,
+        view.seconds_between_polls if live else None,
+        key="train_follow",
+        title=lambda: _tab_title(store.job(experiment_id)),
+    )(view, live)
     if not live:
         take_away.draw(store, results)
 
@@ -95,6 +101,13 @@ def _header(store: Store, results: Results) -> None:
                 args=(config,),
             )
     st.caption(who_saw_what(config))
+
+
+def _tab_title(job: Job) -> str:
+    """Return how far it is, for the tab of a browser that shows something else."""
+    status = JobStatus(job.status)
+    far = f"{100 * job.progress:.0f} %" if status.live else status.value
+    return f"{'done' if status is JobStatus.FINISHED else far} · KD Lab"
 
 
 def _title(config: ExperimentConfig) -> str:

@@ -13,13 +13,16 @@ from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
+from kdcore.sweeps import speed as sweep_speed
 from kdcore.words import ago
+from pages.shared.following import follow
 from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
 
 NEW_TEACHER = "new"
+SECONDS_BETWEEN_POLLS = 1.0
 
 
 def draw(store: Store) -> None:
@@ -56,7 +59,7 @@ def draw(store: Store) -> None:
     rare = [*form.group("training"), *form.group("rare")]
     troubled = any(name in form.problems for name in rare)
     with st.expander(
-        "More settings: batch size, learning rate, seeds, augmentation, precision",
+        "More settings: batch size, learning rate, optimizer, seeds, augmentation, precision",
         expanded=troubled,
     ):
         columns = st.columns(4, gap="small")
@@ -75,9 +78,45 @@ def draw(store: Store) -> None:
         )
         if form.config is not None:
             st.caption(form.config.describe())
+    if form.config is not None:
+        config = form.config
+
+        def pause() -> float | None:
+            unknown = sweep_speed.training_time(store, config).unknown
+            return SECONDS_BETWEEN_POLLS if sweep_speed.is_measuring(store, unknown) else None
+
+        follow(_how_long, pause, key="train_how_long")(store, config)
     if pressed and form.config is not None:
         start(store, form.config)
     _latest(store)
+
+
+def _how_long(store: Store, config: ExperimentConfig) -> None:
+    """Say how long it will take on this machine; where nothing like it was trained, offer to
+    measure.
+    """
+    cost = sweep_speed.training_time(store, config)
+    measuring = sweep_speed.is_measuring(store, cost.unknown)
+    if measuring:
+        engine().tend()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        more = ". Measuring how fast these networks train here…" if measuring else ""
+        here = "" if cost.seconds is None else " on this machine"
+        st.caption(f":material/schedule: {cost}{here}{more}", width="content")
+        if cost.unknown and not measuring:
+            st.button(
+                "How long will it take?",
+                key="train_measure",
+                type="tertiary",
+                on_click=_measure,
+                args=(store, config),
+                help="Trains each network for a moment. Nothing of it is kept but the time.",
+            )
+
+
+def _measure(store: Store, config: ExperimentConfig) -> None:
+    for job_id in sweep_speed.measure(store, sweep_speed.training_time(store, config).unknown):
+        engine().submit(job_id)
 
 
 def start(store: Store, config: ExperimentConfig) -> None:

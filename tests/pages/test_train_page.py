@@ -92,14 +92,18 @@ def test_train_with_the_defaults_shows_that_distillation_pays(
     button(page, "Train").click()
     page.wait_for_url(re.compile("experiment="))
     counts: list[int] = []
+    titles: set[str] = set()
     wait_for(page, lambda: shown_points(page, "train_accuracy") > 0)
     while store.job(page.url.split("=")[1]).status in ("queued", "running"):
         counts.append(shown_points(page, "train_accuracy"))
+        titles.add(page.title())
         page.wait_for_timeout(200)
     assert len(set(counts)) >= 5, "the curves grow before one's eyes"
     expect(page.get_by_text(re.compile(r"Distillation gained [\d.]+ points"))).to_be_visible(
         timeout=20_000
     )
+    assert any(re.fullmatch(r"\d+ % · KD Lab", title) for title in titles), titles
+    expect(page).to_have_title("done · KD Lab")
     names = page.evaluate(
         f"{chart(page, 'train_accuracy')}.data.filter(t => t.showlegend !== false).map(t => t.name)"
     )
@@ -111,6 +115,19 @@ def test_train_with_the_defaults_shows_that_distillation_pays(
     for words in ("teacher, T = 1", "teacher, T = 10", "student", "baseline"):
         assert words in rows
     assert complaints.messages == []
+
+
+def test_how_long_it_will_take_is_measured_before_it_starts(page: Page, url: str) -> None:
+    page.goto(url)
+    settle(page)
+    page.get_by_text("More settings").click()
+    batch_size = page.get_by_role("spinbutton", name="Batch size", exact=True)
+    batch_size.fill("48")
+    batch_size.press("Enter")
+    button(page, "How long will it take?").click(timeout=30_000)
+    expect(
+        page.get_by_text(re.compile(r"models? to train.*about .* on this machine"))
+    ).to_be_visible(timeout=90_000)
 
 
 def test_candidates_appear_after_the_click(page: Page, url: str) -> None:

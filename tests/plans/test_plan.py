@@ -130,6 +130,7 @@ def test_a_fingerprint_changes_with_what_it_depends_on_and_nothing_else(name: st
         "teacher": "mlp-64",
         "student": "mlp-16",
         "optimizer": "sgd",
+        "mixing": "cutmix",
         "learning_rate_schedule": "cosine",
         "weight_decay": 0.1,
     }

@@ -548,3 +548,32 @@ def test_a_live_teacher_is_measured_with_its_student(store: Store) -> None:
     assert keys["live"] != keys["cached"]
     assert all(store.artifact(key) is not None for key in keys.values())
     assert sweep_speed.estimate(store, live, workers=1).unknown == []
+
+
+def test_how_long_an_experiment_takes_is_measured_and_comes_near(store: Store) -> None:
+    config = ExperimentConfig(
+        training_examples=300,
+        labels=50,
+        teacher="mlp-32",
+        student="mlp-8",
+        teacher_epochs=3,
+        epochs=4,
+        seeds=2,
+    )
+    before = sweep_speed.training_time(store, config)
+    assert (before.to_train, before.trained, before.seconds) == (5, 0, None)
+    assert {role for role, _ in before.unknown} == {"teacher", "student"}
+    assert not sweep_speed.is_measuring(store, before.unknown)
+    jobs = sweep_speed.measure(store, before.unknown)
+    assert sweep_speed.is_measuring(store, before.unknown)
+    assert sweep_speed.measure(store, before.unknown) == [], "they are under way"
+    for job_id in jobs:
+        assert run_job(store.url, job_id) == "finished"
+    known = sweep_speed.training_time(store, config)
+    # A teacher, then two pairs one after the other.
+    assert known.seconds is not None
+    assert known.seconds > 3 * sweep_speed.SECONDS_BESIDES_TRAINING
+    assert "5 models to train, about" in str(known)
+    assert run_job(store.url, store.create(config)) == "finished"
+    after = sweep_speed.training_time(store, config.replace(seed=10))
+    assert (after.to_train, after.trained) == (4, 1), "its teacher serves again"
