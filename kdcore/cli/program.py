@@ -25,7 +25,7 @@ from kdcore.cli.race import race
 from kdcore.cli.report import report
 from kdcore.cli.reproduce import reproduce_command
 from kdcore.cli.sweep import sweep
-from kdcore.cli.takeaway import figure, log_to, table
+from kdcore.cli.takeaway import decide, figure, log_to, table
 from kdcore.config.catalog import load_plugins
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.base import Engine
@@ -239,7 +239,7 @@ main.add_command(candidates_command)
 main.add_command(model)
 main.add_command(sweep)
 main.add_command(report)
-for command in (figure, table, log_to):
+for command in (figure, table, decide, log_to):
     main.add_command(command)
 main.add_command(reproduce_command)
 main.add_command(predict_command)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +14,7 @@ from kdcore.errors import require
 from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
-from kdcore.takeaway import figures, tables, trackers
+from kdcore.takeaway import decision, figures, tables, trackers
 from kdcore.words import in_bytes
 
 
@@ -91,6 +93,53 @@ def table(store_url: str, ids: Sequence[str], form: str, file: Path | None) -> N
         return
     file.write_text(text, encoding="utf-8")
     click.echo(f"{file}: {len(made.words)} rows")
+
+
+@click.command()
+@click.argument("experiment_id")
+@click.option("--kilobytes", type=float, default=None, help="How large the file may be.")
+@click.option("--milliseconds", type=float, default=None, help="How long one answer may take.")
+@click.option(
+    "--points", type=float, default=None, help="How far accuracy may lie under the teacher's."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def decide(
+    store_url: str,
+    experiment_id: str,
+    kilobytes: float | None,
+    milliseconds: float | None,
+    points: float | None,
+    as_json: bool,
+) -> None:
+    """Say which exported file ships: all that were made, and the smallest that fits a budget."""
+    budget = decision.Budget(kilobytes, milliseconds, points)
+    store = Store(store_url)
+    found = decision.options(store, experiment_id)
+    chosen = decision.smallest(found, budget)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "files": [{**asdict(each), "fits": budget.allows(each)} for each in found],
+                    "smallest": None if chosen is None else asdict(chosen),
+                }
+            )
+        )
+        return
+    if not found:
+        click.echo(f"no file is made yet: python -m kdcore export {experiment_id} makes them")
+        return
+    for each in found:
+        mark = "*" if each == chosen else " " if budget.allows(each) else "-"
+        click.echo(
+            f"{mark} {each.title:<58} {each.kilobytes:>9,.1f} kB {each.milliseconds:>8.3f} ms "
+            f"{100 * each.accuracy:>6.2f} % {-each.points_under_teacher:>+6.1f} points"
+        )
+    if chosen is None:
+        click.echo("No file fits.")
+    else:
+        click.echo(decision.in_words(store, experiment_id, chosen))
 
 
 @click.command(name="log-to")

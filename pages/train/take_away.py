@@ -12,6 +12,7 @@ from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Export, Job, JobStatus, Run
 from kdcore.storage.store import Store
+from kdcore.takeaway import decision
 from kdcore.takeaway.downloads import (
     FORMATS,
     bundle,
@@ -42,7 +43,64 @@ def _draw_models(store: Store, results: Results) -> None:
     run = _choose_run(results)
     if run is None:
         return
-    follow(_models, lambda: _pause(store, run), key="take_follow")(store, run)
+    follow(_models, lambda: _pause(store, run), key="take_follow")(
+        store, run, results.experiment.id
+    )
+
+
+def _decide(store: Store, experiment_id: str) -> None:
+    """Say which of the files ships, within what a device allows."""
+    found = decision.options(store, experiment_id)
+    if not found:
+        return
+    with st.container(border=True):
+        st.markdown("##### :material/rule: Which one ships?")
+        st.caption("What the device allows; empty: it does not matter.")
+        with st.container(horizontal=True, gap="medium"):
+            limits = [
+                st.number_input(label, low, None, None, key=f"take_{name}", width=190, help=about)
+                for name, label, low, about in (
+                    ("kilobytes", "File, at most kB", 0.1, "Of the model's file on disk."),
+                    ("milliseconds", "One answer, at most ms", 0.001, "Median, on this machine."),
+                    ("points", "At most points under", 0.0, "Accuracy under the teacher's."),
+                )
+            ]
+        budget = decision.Budget(*limits)
+        chosen = decision.smallest(found, budget)
+        if chosen is None:
+            st.warning(
+                "No file fits. Make other formats, or a smaller student.", icon=":material/block:"
+            )
+        else:
+            st.success(
+                as_text(
+                    f"The smallest that fits: {decision.in_words(store, experiment_id, chosen)}"
+                ),
+                icon=":material/check_circle:",
+            )
+        st.dataframe(
+            [_option_row(option, budget) for option in found],
+            hide_index=True,
+            width="stretch",
+            column_config={
+                "File (kB)": st.column_config.NumberColumn(format="%.1f"),
+                "One answer (ms)": st.column_config.NumberColumn(format="%.3f"),
+                "Accuracy on test (%)": st.column_config.NumberColumn(format="%.2f"),
+                "Against the teacher (points)": st.column_config.NumberColumn(format="%+.1f"),
+            },
+        )
+
+
+def _option_row(option: decision.Option, budget: decision.Budget) -> dict[str, object]:
+    return {
+        "Fits": budget.allows(option),
+        "Model": f"{option.role} {option.model}, seed {option.seed}",
+        "Format": FORMATS[option.format].title,
+        "File (kB)": option.kilobytes,
+        "One answer (ms)": option.milliseconds,
+        "Accuracy on test (%)": 100 * option.accuracy,
+        "Against the teacher (points)": -option.points_under_teacher,
+    }
 
 
 def _pause(store: Store, run: Run) -> float | None:
@@ -93,7 +151,7 @@ def _choose_run(results: Results) -> Run | None:
     return run
 
 
-def _models(store: Store, run: Run) -> None:
+def _models(store: Store, run: Run, experiment_id: str) -> None:
     job, made = latest_job(store, run.id), exports(store, run.id)
     live = job is not None and JobStatus(job.status).live
     if live:
@@ -118,6 +176,8 @@ def _models(store: Store, run: Run) -> None:
     offered = [export for export in done if export.report["passed"]]
     if offered and not live:
         _take(store, run, offered, made)
+    if not live:
+        _decide(store, experiment_id)
 
 
 def _code(store: Store, results: Results) -> None:

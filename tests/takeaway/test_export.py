@@ -31,6 +31,7 @@ from kdcore.models.families import all_layers
 from kdcore.models.precision import policy_scope
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
+from kdcore.takeaway import decision
 from kdcore.takeaway.downloads import (
     FORMATS,
     bundle,
@@ -38,6 +39,7 @@ from kdcore.takeaway.downloads import (
     exports,
     find_run,
     latest_job,
+    put_report,
     request,
     zip_of,
 )
@@ -251,6 +253,62 @@ def test_what_is_not_the_model_is_not_offered(
         bundle(store, run.id, "litert-int8")
     card = model_card(store, run, exports(store, run.id))
     assert "| saved-model | – | – | – | – | – | no: it could not be made" in card
+
+
+def test_the_smallest_file_that_fits_ships(exported: dict, store: Store, student: Run) -> None:
+    experiment = store.experiments()[-1][0].id
+    found = [each for each in decision.options(store, experiment) if each.run_id == student.id]
+    made = {row["format"]: row for row in exported["exports"]}
+    assert [each.kilobytes for each in found] == sorted(each.kilobytes for each in found)
+    teacher = find_run(store, experiment, "teacher")
+    for each in found:
+        row = made[each.format]
+        assert each.kilobytes == row["size"] / 1000
+        assert each.milliseconds == row["latency_ms"]
+        assert each.points_under_teacher == pytest.approx(
+            100 * (teacher.summary["test_accuracy"] - row["accuracy"])
+        )
+    assert decision.smallest(found, decision.Budget()) == found[0]
+    exact = next(each for each in found if each.format == "litert-float32")
+    close = [each for each in found if each.points_under_teacher <= exact.points_under_teacher]
+    budget = decision.Budget(points=max(exact.points_under_teacher, 0))
+    assert decision.smallest(found, budget) == close[0]
+    assert decision.smallest(found, decision.Budget(kilobytes=0.1)) is None
+    words = decision.in_words(store, experiment, found[0])
+    assert f"{100 * found[0].accuracy:.1f} % right on test data" in words
+    assert "Make the teacher's files too" in words
+    with pytest.raises(ConfigError, match="kilobytes must be above 0, got -1"):
+        decision.Budget(kilobytes=-1)
+    command = [sys.executable, "-m", "kdcore", "--store", store.url, "decide", experiment]
+    said = subprocess.run(
+        [*command, "--kilobytes", "0.1"], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert said.stdout.splitlines()[-1] == "No file fits."
+    said = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert said.stdout.startswith("* ")
+
+
+def test_files_are_compared_with_the_teachers_of_the_same_format(
+    exported: dict, store: Store
+) -> None:
+    experiment = store.experiments()[-1][0].id
+    teacher = find_run(store, experiment, "teacher")
+    request(store, teacher.id, ["litert-int8", "onnx"])
+    for name, size, latency, machine in (
+        ("litert-int8", 50_000, 3.0, exported["exports"][0]["machine"]),
+        ("onnx", 60_000, 2.0, "another machine"),
+    ):
+        measured = {"passed": True, "accuracy": 0.9, "size": size, "latency_ms": latency}
+        put_report(store, teacher.id, name, {**measured, "machine": machine})
+    found = {
+        each.format: each for each in decision.options(store, experiment) if each.role == "student"
+    }
+    int8, onnx = found["litert-int8"], found["onnx"]
+    assert int8.times_smaller == pytest.approx(50 / int8.kilobytes)
+    assert int8.times_faster == pytest.approx(3 / int8.milliseconds)
+    assert onnx.times_smaller == pytest.approx(60 / onnx.kilobytes)
+    assert onnx.times_faster is None, "times of two machines are not compared"
+    assert "than the teacher's" in decision.in_words(store, experiment, int8)
 
 
 def test_a_stop_ends_it_between_formats(store: Store) -> None:
