@@ -148,6 +148,10 @@ def in_words(store: Store, experiment_id: str, option: Option) -> str:
 def _times(ratio: float | None, word: str) -> str:
     if ratio is None:
         return ""
+    if abs(ratio - 1) < 0.05:
+        return {"smaller": ", as large as the teacher's", "faster": ", as fast as the teacher's"}[
+            word
+        ]
     opposite = {"smaller": "larger", "faster": "slower"}
     shown, said = (ratio, word) if ratio >= 1 else (1 / ratio, opposite[word])
     return f", {shown:.1f} × {said} than the teacher's"
