@@ -420,6 +420,13 @@ def _interval(runs: Sequence[Run], accuracies: Sequence[float]) -> tuple[tuple[f
     return accuracy_interval(right, examples), f"Wilson, one run on {examples:,} test examples"
 
 
+def accuracy_with_interval(runs: Sequence[Run]) -> tuple[float, tuple[float, float], str]:
+    """Return the mean test accuracy of trained runs, its 95 % interval and the interval's kind."""
+    accuracies = [run.summary["test_accuracy"] for run in runs]
+    interval, kind = _interval(runs, accuracies)
+    return float(np.mean(accuracies)), interval, kind
+
+
 def latency(store: Store, runs: Sequence[Run]) -> dict[str, Any] | None:
     """Return the latest measurement of one of ``runs``, models of one architecture; None where
     there is none.

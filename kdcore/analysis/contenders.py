@@ -36,7 +36,9 @@ from kdcore.storage.schema import (
 )
 from kdcore.storage.store import Store
 
+# Side by side; more of them are ranked.
 FEWEST, MOST = 2, 6
+MOST_RANKED = 200
 # A run's own seed is told by its place, not by its settings.
 NOT_SETTINGS = {"seed"}
 SETTINGS_IN_A_NAME = 3
@@ -47,8 +49,8 @@ _SHORT = {
     "labels": lambda value: "all labels" if value is None else f"{value:,} labels",
     "method": lambda value: METHODS[value].title if value in METHODS else str(value),
     "epochs": lambda value: f"{value:,} epochs",
-    "teacher": lambda value: f"{value}",
-    "student": lambda value: f"{value}",
+    "teacher": short_name,
+    "student": short_name,
     "dataset": short_name,
 }
 
@@ -135,15 +137,15 @@ class Contender:
 # --- From ids to contenders ---
 
 
-def find_contenders(store: Store, ids: Iterable[str]) -> list[Contender]:
+def find_contenders(store: Store, ids: Iterable[str], *, most: int = MOST) -> list[Contender]:
     """Return what ``ids`` name, each once, in their order.
 
     An id is that of an experiment (all its roles), ``EXPERIMENT:ROLE``, or that of a run. Raises
-    StoreError for an unknown one, ConfigError unless there are 2 to 6 contenders with the same test
-    data.
+    StoreError for an unknown one, ConfigError unless there are 2 to ``most`` contenders with the
+    same test data.
     """
     contenders = once([each for name in ids for each in contenders_named(store, name)])
-    check_choice(contenders)
+    check_choice(contenders, most)
     return contenders
 
 
@@ -156,12 +158,12 @@ def once(contenders: Iterable[Contender]) -> list[Contender]:
     return list(different.values())
 
 
-def check_choice(contenders: Sequence[Contender]) -> None:
-    """Raise ConfigError unless these are 2 to 6 with the same test examples: only then can their
-    answers be compared.
+def check_choice(contenders: Sequence[Contender], most: int = MOST) -> None:
+    """Raise ConfigError unless these are 2 to ``most`` with the same test examples: only then can
+    their answers be compared.
     """
-    rule = f"from {FEWEST} to {MOST}, each another one"
-    require(FEWEST <= len(contenders) <= MOST, "models", rule, len(contenders))
+    rule = f"from {FEWEST} to {most}, each another one"
+    require(FEWEST <= len(contenders) <= most, "models", rule, len(contenders))
     first, *others = contenders
     for other in others:
         if test_data(other.config) != test_data(first.config):

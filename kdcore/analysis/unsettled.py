@@ -7,6 +7,8 @@ to its end, lists show validation data of its cells.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -34,6 +36,12 @@ def unsettled_cells(session: Session) -> set[str]:
         SweepCell.part == "cell", SweepCell.sweep_id.in_(open_sweeps)
     )
     return set(session.scalars(cells))
+
+
+def unsettled_among(store: Store, experiment_ids: Iterable[str]) -> set[str]:
+    """Return those experiments that are cells of a sweep without a winner yet."""
+    with store.reading() as session:
+        return unsettled_cells(session) & set(experiment_ids)
 
 
 def is_unsettled(store: Store, experiment_id: str) -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from kdcore.analysis.comparison import Comparison, Numbers, compare, settings_in_words
-from kdcore.analysis.contenders import Contender, find_contenders
+from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, find_contenders
+from kdcore.analysis.ranking import Ranking, rank
 from kdcore.analysis.temperature import format_percent
+from kdcore.analysis.unsettled import WHY, unsettled_among
 from kdcore.cli.common import follow
 from kdcore.engine.choice import make_engine
+from kdcore.errors import StoreError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
@@ -30,6 +35,11 @@ from kdcore.storage.store import Store
     help="Whose runs meet in McNemar's test. [default: the first that all share]",
 )
 @click.option(
+    "--test-anyway",
+    is_flag=True,
+    help="Show test data of cells of a sweep that has no winner yet; who chooses by it can no longer report it.",
+)
+@click.option(
     "--measure", is_flag=True, help="First measure on this machine how fast the models answer."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
@@ -39,19 +49,33 @@ def compare_command(
     ids: tuple[str, ...],
     temperature: float | None,
     seed: int | None,
+    test_anyway: bool,
     measure: bool,
     as_json: bool,
 ) -> None:
-    """Compare 2 to 6 models with the same test data.
+    """Compare 2 to 6 models with the same test data; up to 200 are ranked.
 
     ID is an experiment (all its roles, each over its seeds), EXPERIMENT:ROLE
     ("4f1c2a9e03:student"), or one run.
     """
     store = Store(store_url)
-    if measure and not _measure(store, find_contenders(store, ids)):
+    contenders = find_contenders(store, ids, most=MOST_RANKED)
+    if not test_anyway:
+        refuse_unsettled(store, contenders)
+    if len(contenders) > MOST:
+        ranked = rank(contenders)
+        click.echo(json.dumps(_ranking_dict(ranked)) if as_json else ranking_in_words(ranked))
+        return
+    if measure and not _measure(store, contenders):
         raise SystemExit(1)
     found = compare(store, ids, temperature=temperature, seed=seed)
     click.echo(json.dumps(found.to_dict()) if as_json else in_words(found))
+
+
+def refuse_unsettled(store: Store, contenders: Sequence[Contender]) -> None:
+    """Raise StoreError where one is a cell of a sweep without a winner yet."""
+    if cells := unsettled_among(store, [each.experiment.id for each in contenders]):
+        raise StoreError(f"{', '.join(sorted(cells))}: {WHY} --test-anyway shows it")
 
 
 def _measure(store: Store, contenders: list[Contender]) -> bool:
@@ -61,6 +85,30 @@ def _measure(store: Store, contenders: list[Contender]) -> bool:
     job_id = store.add_job("measure", {"run_ids": run_ids})
     engine.submit(job_id)
     return follow(store, engine, job_id) is JobStatus.FINISHED
+
+
+def ranking_in_words(ranked: Ranking) -> str:
+    """Return a ranking as text for a terminal: a line a model, those told from the best marked."""
+    lines = []
+    for place, each in enumerate(ranked.standings, start=1):
+        low, high = each.interval
+        behind = "" if each.behind is None else f"  {-each.behind.mean:+.1f} points"
+        told = " (told from the best)" if each.told_from_best else ""
+        lines.append(
+            f"{place:>3}  {100 * each.accuracy:>6.2f} % ({100 * low:.1f} to {100 * high:.1f})  "
+            f"{each.name}, {each.contender.model}{behind}{told}"
+        )
+    lines += [f"  –  {each.id}: {each.state}" for each in ranked.untrained]
+    return "\n".join([*lines, ranked.words])
+
+
+def _ranking_dict(ranked: Ranking) -> dict[str, Any]:
+    return {
+        "ranking": [each.to_dict() for each in ranked.standings],
+        "untrained": [each.id for each in ranked.untrained],
+        "test_examples": ranked.test_examples,
+        "words": ranked.words,
+    }
 
 
 def in_words(found: Comparison) -> str:

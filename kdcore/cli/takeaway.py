@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from kdcore.analysis.comparison import compare
+from kdcore.analysis.contenders import find_contenders
+from kdcore.cli.compare import refuse_unsettled
 from kdcore.errors import require
 from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
@@ -82,6 +84,8 @@ def table(store_url: str, ids: Sequence[str], form: str, file: Path | None) -> N
     store = Store(store_url)
     with store.reading() as session:
         is_sweep = len(ids) == 1 and session.get(Sweep, ids[0]) is not None
+    if not is_sweep:
+        refuse_unsettled(store, find_contenders(store, ids))
     made = (
         tables.sweep_table(sweep_results.load(store, ids[0]))
         if is_sweep

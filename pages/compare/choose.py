@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kdcore.analysis.contenders import MOST, Contender, differing_settings, run_table
+from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, differing_settings, run_table
 from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings
 from kdcore.errors import ConfigError
@@ -50,7 +50,7 @@ def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Sty
             args=(state,),
             icon=":material/expand_less:" if state.choosing else ":material/checklist:",
             type="tertiary",
-            help=f"Any 2 to {MOST} models that have the same test data",
+            help=f"Any models that have the same test data: 2 to {MOST} side by side, up to {MOST_RANKED} ranked",
         )
     st.html(f"<style>{''.join(rules)}</style>")
 
@@ -101,10 +101,10 @@ def choose(store: Store, state: PageState, chosen: Sequence[str]) -> None:
             column_config=columns,
             height=ROW_PIXELS * (min(len(frame), ROWS_IN_SIGHT) + 1) + 3,
             placeholder="–",
-            alt="All models in the store; tick two to six to compare them",
+            alt="All models in the store; tick two or more to compare them",
         )
         st.caption(
-            f"{_counted(shown, table)} Tick 2 to {MOST} of them. Click a column's name to sort by it."
+            f"{_counted(shown, table)} Tick 2 to {MOST} of them to see them side by side, or up to {MOST_RANKED} for a ranking. Click a column's name to sort by it."
         )
 
 

@@ -13,18 +13,23 @@ import streamlit as st
 from kdcore.analysis.comparison import Comparison, compare_contenders, latency, shared_seeds
 from kdcore.analysis.contenders import (
     FEWEST,
+    MOST,
+    MOST_RANKED,
     Contender,
     check_choice,
     contenders_named,
     once,
     styles,
 )
+from kdcore.analysis.ranking import rank
 from kdcore.analysis.statistics import PairedGain
+from kdcore.analysis.unsettled import WHY, unsettled_among
 from kdcore.errors import ConfigError, KDLabError, Problem, StoreError
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.takeaway.tables import comparison_table
 from pages.compare import choose as compare_choose
+from pages.compare import ranking as compare_ranking
 from pages.compare import tables as compare_figures
 from pages.compare.gallery import where_they_differ
 from pages.compare.sections import accuracy_against_cost, class_by_class, curves, what_changed
@@ -125,7 +130,7 @@ def _refusal(contenders: Sequence[Contender]) -> str | None:
         missing = "two models" if not contenders else "one more model"
         return f"Tick {missing} in the table above to compare."
     try:
-        check_choice(contenders)
+        check_choice(contenders, MOST_RANKED)
     except ConfigError as error:
         return as_text(f"These cannot be compared: {error}.")
     return None
@@ -166,6 +171,18 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
     live = _live(store, contenders)
     if live:
         engine().tend()
+    if unsettled_among(store, [each.experiment.id for each in contenders]) and not st.toggle(
+        "Show test data of sweeps without a winner", key="compare_unsettled"
+    ):
+        st.info(WHY, icon=":material/visibility_off:")
+        return
+    if len(contenders) > MOST:
+        compare_ranking.draw(rank(contenders))
+        show_in_address(state.write(), page="/compare", key="compare_address")
+        if live != state.live:
+            state.live = live
+            st.rerun()
+        return
     try:
         found = _compared(store, state, contenders)
     except KDLabError as error:

@@ -321,3 +321,16 @@ def test_filters(
     assert _filtered(table)["id"].tolist() == [f"{experiments[0]}:student"]
     chosen["compare_starred"] = True
     assert _filtered(table).empty
+
+
+def test_more_than_six_are_ranked(page: Page, url: str, store: Store) -> None:
+    trained = [experiment.id for experiment, _ in store.experiments()][-2:]
+    runs = {run.id for each in trained for _, run in store.runs_of(each) if run.finished_at}
+    visit(page, url, models=",".join([*trained, *sorted(runs)]))
+    expect(page.get_by_text(re.compile(r"Best of \d+ on 449 test examples"))).to_be_visible(
+        timeout=60_000
+    )
+    chart = page.get_by_role("img", name=re.compile("Test accuracy of .* models"))
+    expect(chart.locator(".scatterlayer .trace")).to_have_count(
+        int(re.search(r"Best of (\d+)", page.inner_text("body"))[1])  # type: ignore[index]
+    )
