@@ -34,6 +34,7 @@ class _Started(NamedTuple):
     process: subprocess.Popen[bytes]
     worker_id: str
     log: Path
+    pool: Pool
 
 
 class LocalEngine:
@@ -53,6 +54,7 @@ class LocalEngine:
         self.idle_seconds = idle_seconds
         self._started: list[_Started] = []
         self._failed_starts = 0
+        self._failed_pools: set[str] = set()
         self._one_has_started = False
         self._polled_at = float("-inf")
 
@@ -60,13 +62,16 @@ class LocalEngine:
         """See to it that a queued job gets a worker."""
         self._polled_at = float("-inf")
         self._failed_starts = 0
+        self._failed_pools.clear()
         self.tend()
 
     def warm(self) -> None:
         """Keep one worker ready, so that the next job starts without waiting for the import of
         Keras.
         """
-        if not any(worker.pool == Pool.MACHINE for worker in self._live_workers()):
+        if any(worker.pool == Pool.MACHINE for worker in self._live_workers()):
+            return
+        if self._failed_starts < MOST_FAILED_STARTS and self._starts_left():
             self._start_worker(Pool.MACHINE)
 
     def cancel(self, job_id: str) -> None:
@@ -114,6 +119,7 @@ class LocalEngine:
             started.process.poll()  # a killed child is a zombie until then
             if states.get(started.worker_id) in ("idle", "busy"):
                 self._failed_starts, self._one_has_started = 0, True
+                self._failed_pools.clear()
             if started.process.returncode is not None:
                 ended.append(started)
         self._started = [started for started in self._started if started not in ended]
@@ -121,19 +127,25 @@ class LocalEngine:
             code = started.process.returncode
             if code > 0 and states.get(started.worker_id, "starting") == "starting":
                 self._failed_starts += 1
+                self._failed_pools.add(started.pool)
                 self._one_has_started = False
                 if self._failed_starts == MOST_FAILED_STARTS:
                     self._give_up(started.log)
 
     def _give_up(self, log: Path) -> None:
-        """End the jobs that wait for a worker which cannot start, and say its last words."""
+        """End the jobs that wait for workers of the kinds that could not start, and say their last
+        words. Jobs for another kind may have workers elsewhere.
+        """
         words = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         error = (
             f"no worker could start, tried {MOST_FAILED_STARTS} times; its last words were: "
             f"{words[-1] if words else 'none'}. All of them are in {log.name}, in the folder "
             f"{log.parent.name} of KD Lab's data. Resume tries again"
         )
-        for job in self.store.jobs(JobStatus.QUEUED):
+        waiting = (
+            job for job in self.store.jobs(JobStatus.QUEUED) if job.pool in self._failed_pools
+        )
+        for job in waiting:
             with contextlib.suppress(TransitionError):  # somebody else was faster
                 self.store.finish(job.id, JobStatus.STOPPED, error=error)
 
@@ -162,7 +174,7 @@ class LocalEngine:
                     "KERAS_BACKEND": "tensorflow",
                 },
             )
-        self._started.append(_Started(process, worker_id, log))
+        self._started.append(_Started(process, worker_id, log, pool))
         # Registered here already: until the process registers itself, nobody must start another in
         # its place.
         now = time.time()

@@ -13,7 +13,7 @@ from kdcore.analysis.results import load_results
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.engine.local import MOST_FAILED_STARTS, LocalEngine
-from kdcore.storage.schema import JobStatus
+from kdcore.storage.schema import Job, JobStatus, Pool
 from kdcore.storage.store import Store
 
 TINY = ExperimentConfig(
@@ -78,6 +78,10 @@ def test_workers_that_cannot_start_are_few_and_say_why(
     monkeypatch.setattr(
         LocalEngine, "_start_worker", lambda self, pool: (started.append(pool), start(self, pool))
     )
+    elsewhere = engine.store.add_job("speed", {"speed": "of a sweep"})
+    with engine.store.writing() as session:  # for a kind of worker that only others have
+        session.get_one(Job, elsewhere).pool = Pool.THREAD.value
+        session.get_one(Job, elsewhere).held = True
     experiment = engine.store.create(TINY)
     engine.submit(experiment)
     assert finish(engine, experiment) is JobStatus.STOPPED
@@ -86,3 +90,6 @@ def test_workers_that_cannot_start_are_few_and_say_why(
     assert "no worker could start, tried 3 times" in (job.error or "")
     assert len(started) == MOST_FAILED_STARTS
     assert JobStatus(job.status).resumable
+    assert engine.store.job(elsewhere).status == JobStatus.QUEUED.value
+    engine.warm()
+    assert len(started) == MOST_FAILED_STARTS, "also to keep one warm"
