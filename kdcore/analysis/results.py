@@ -265,6 +265,9 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
         answer[step.name] = {
             "model": runs[0].model if runs else step.network,
             "accuracy": accuracies,
+            "validation_accuracy": [
+                run.summary["validation_accuracy"] for run in runs if run.finished_at is not None
+            ],
             "parameters": runs[0].parameters if runs else None,
             "reused": results.reused(step.name),
         }

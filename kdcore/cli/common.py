@@ -9,19 +9,27 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 from tqdm import tqdm
 
+from kdcore.analysis.unsettled import WHY, unsettled_among
 from kdcore.config.experiment import PARTS, all_settings
 from kdcore.engine.base import Engine
-from kdcore.errors import ConfigError, KDLabError
+from kdcore.errors import ConfigError, KDLabError, StoreError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 SECONDS_BETWEEN_POLLS = 0.2
+TEST_ANYWAY = "Show test data of cells of a sweep without a winner; who chooses by it can no longer report it."
+
+
+def refuse_unsettled(store: Store, experiment_ids: Iterable[str]) -> None:
+    """Raise StoreError where one is a cell of a sweep without a winner yet."""
+    if cells := unsettled_among(store, experiment_ids):
+        raise StoreError(f"{', '.join(sorted(cells))}: {WHY} --test-anyway shows it")
 
 
 class Commands(click.Group):

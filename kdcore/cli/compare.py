@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,10 +11,8 @@ from kdcore.analysis.comparison import Comparison, Numbers, compare, settings_in
 from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, find_contenders
 from kdcore.analysis.ranking import Ranking, rank
 from kdcore.analysis.temperature import format_percent
-from kdcore.analysis.unsettled import WHY, unsettled_among
-from kdcore.cli.common import follow
+from kdcore.cli.common import TEST_ANYWAY, follow, refuse_unsettled
 from kdcore.engine.choice import make_engine
-from kdcore.errors import StoreError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
@@ -34,11 +31,7 @@ from kdcore.storage.store import Store
     default=None,
     help="Whose runs meet in McNemar's test. [default: the first that all share]",
 )
-@click.option(
-    "--test-anyway",
-    is_flag=True,
-    help="Show test data of cells of a sweep that has no winner yet; who chooses by it can no longer report it.",
-)
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option(
     "--measure", is_flag=True, help="First measure on this machine how fast the models answer."
 )
@@ -61,7 +54,7 @@ def compare_command(
     store = Store(store_url)
     contenders = find_contenders(store, ids, most=MOST_RANKED)
     if not test_anyway:
-        refuse_unsettled(store, contenders)
+        refuse_unsettled(store, [each.experiment.id for each in contenders])
     if len(contenders) > MOST:
         ranked = rank(contenders)
         click.echo(json.dumps(_ranking_dict(ranked)) if as_json else ranking_in_words(ranked))
@@ -70,12 +63,6 @@ def compare_command(
         raise SystemExit(1)
     found = compare(store, ids, temperature=temperature, seed=seed)
     click.echo(json.dumps(found.to_dict()) if as_json else in_words(found))
-
-
-def refuse_unsettled(store: Store, contenders: Sequence[Contender]) -> None:
-    """Raise StoreError where one is a cell of a sweep without a winner yet."""
-    if cells := unsettled_among(store, [each.experiment.id for each in contenders]):
-        raise StoreError(f"{', '.join(sorted(cells))}: {WHY} --test-anyway shows it")
 
 
 def _measure(store: Store, contenders: list[Contender]) -> bool:

@@ -13,9 +13,10 @@ from kdcore.analysis.results import soften as soften_report
 from kdcore.analysis.results import summary
 from kdcore.analysis.statistics import gain_in_words
 from kdcore.analysis.temperature import format_percent
+from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.cli import library as cli_library
 from kdcore.cli.candidates import candidates_command
-from kdcore.cli.common import Commands, SettingsCommand, follow
+from kdcore.cli.common import TEST_ANYWAY, Commands, SettingsCommand, follow
 from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
@@ -125,11 +126,18 @@ def _say_how_long(store: Store, engine: Engine, config: ExperimentConfig) -> Non
 
 @main.command()
 @click.argument("experiment_id")
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def show(store_url: str, experiment_id: str, as_json: bool) -> None:
-    """Show an experiment's result, or how far it is."""
-    result = summary(Store(store_url), experiment_id)
+def show(store_url: str, experiment_id: str, test_anyway: bool, as_json: bool) -> None:
+    """Show an experiment's result, or how far it is.
+
+    Of a cell of a sweep that has no winner yet, validation data.
+    """
+    store = Store(store_url)
+    result = summary(store, experiment_id)
+    if not test_anyway and is_unsettled(store, experiment_id):
+        result = without_test_data(result)
     click.echo(json.dumps(result) if as_json else _in_words(result))
 
 
@@ -209,19 +217,30 @@ def _softened_in_words(numbers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def without_test_data(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary without what test data says, and why."""
+    hidden = {**result, "gain": None, "test_data": WHY}
+    hidden.pop("gains_over_teachers", None)
+    for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
+        hidden[step] = {**result[step], "accuracy": []}
+    return hidden
+
+
 def _in_words(result: dict[str, Any]) -> str:
     lines = [f"experiment {result['experiment']}: {result['status']}"]
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
         part = result[step]
-        accuracies = (
-            ", ".join(f"{100 * accuracy:.2f} %" for accuracy in part["accuracy"])
-            or "not trained yet"
-        )
+        hidden = "test_data" in result
+        known = part["validation_accuracy"] if hidden else part["accuracy"]
+        accuracies = ", ".join(f"{100 * accuracy:.2f} %" for accuracy in known)
+        accuracies = accuracies or "not trained yet"
         parameters = f"{part['parameters']:,} parameters" if part["parameters"] else ""
         reused = ", reused" if part["reused"] else ""
         lines.append(f"  {step:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
+    if hidden:
+        lines.append(f"Accuracies are on validation data. {WHY}")
     lines += [
         f"  {step} over its teacher: {gain_in_words(found)}"
         for step, found in result.get("gains_over_teachers", {}).items()

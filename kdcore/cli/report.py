@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from kdcore.cli.common import TEST_ANYWAY, refuse_unsettled
 from kdcore.storage.store import Store
 from kdcore.takeaway.report import html_report
 from kdcore.words import in_bytes
@@ -21,13 +22,17 @@ from kdcore.words import in_bytes
     required=True,
     help="Where to write it.",
 )
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.pass_obj
-def report(store_url: str, ids: Sequence[str], file: Path) -> None:
+def report(store_url: str, ids: Sequence[str], file: Path, test_anyway: bool) -> None:
     """Write experiments (or single runs, by id) as one HTML file with curves, table, verdict,
     settings and versions.
 
     It opens in any browser, without a network.
     """
-    text = html_report(Store(store_url), ids)
+    store = Store(store_url)
+    if not test_anyway:
+        refuse_unsettled(store, ids)
+    text = html_report(store, ids)
     file.write_text(text, encoding="utf-8")
     click.echo(f"{file}: {in_bytes(len(text.encode()))}, opens in any browser without a network")

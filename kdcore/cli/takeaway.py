@@ -11,7 +11,7 @@ import click
 
 from kdcore.analysis.comparison import compare
 from kdcore.analysis.contenders import find_contenders
-from kdcore.cli.compare import refuse_unsettled
+from kdcore.cli.common import TEST_ANYWAY, refuse_unsettled
 from kdcore.errors import require
 from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
@@ -75,8 +75,11 @@ def figure(
     default=None,
     help="Where to write it. [default: to the terminal]",
 )
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.pass_obj
-def table(store_url: str, ids: Sequence[str], form: str, file: Path | None) -> None:
+def table(
+    store_url: str, ids: Sequence[str], form: str, file: Path | None, test_anyway: bool
+) -> None:
     """Write models beside each other, or the cells of a sweep, as a table for a paper.
 
     ID is that of a sweep, or 2 to 6 models as the command compare takes them.
@@ -84,8 +87,8 @@ def table(store_url: str, ids: Sequence[str], form: str, file: Path | None) -> N
     store = Store(store_url)
     with store.reading() as session:
         is_sweep = len(ids) == 1 and session.get(Sweep, ids[0]) is not None
-    if not is_sweep:
-        refuse_unsettled(store, find_contenders(store, ids))
+    if not is_sweep and not test_anyway:
+        refuse_unsettled(store, [each.experiment.id for each in find_contenders(store, ids)])
     made = (
         tables.sweep_table(sweep_results.load(store, ids[0]))
         if is_sweep

@@ -44,7 +44,7 @@ def draw(store: Store, experiment_id: str) -> None:
         _live_part,
         view.seconds_between_polls if live else None,
         key="train_follow",
-        title=lambda: _tab_title(store.job(experiment_id)),
+        title=lambda: _tab_title_now(store, experiment_id),
     )(view, live)
     if not live:
         take_away.draw(store, results)
@@ -101,6 +101,13 @@ def _header(store: Store, results: Results) -> None:
                 args=(config,),
             )
     st.caption(who_saw_what(config))
+
+
+def _tab_title_now(store: Store, experiment_id: str) -> str:
+    try:
+        return _tab_title(store.job(experiment_id))
+    except StoreError:  # the page itself says so; the tab keeps what it said
+        return ""
 
 
 def _tab_title(job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,3 +107,16 @@ def test_the_command_ranks_many_and_keeps_test_data_of_an_open_sweep_back(
     assert "without a winner yet" in refused.output + refused.stderr
     shown = CliRunner().invoke(main, ["--store", store.url, "compare", *cells, "--test-anyway"])
     assert shown.exit_code == 0
+    cell = cells[-2]
+    hidden = CliRunner().invoke(main, ["--store", store.url, "show", cell, "--json"])
+    told = json.loads(hidden.output)
+    assert told["student"]["accuracy"] == []
+    assert told["gain"] is None
+    assert len(told["student"]["validation_accuracy"]) > 0
+    assert "validation data until then" in told["test_data"]
+    shown = CliRunner().invoke(
+        main, ["--store", store.url, "show", cell, "--test-anyway", "--json"]
+    )
+    assert len(json.loads(shown.output)["student"]["accuracy"]) > 0
+    refused = CliRunner().invoke(main, ["--store", store.url, "report", cell, "--html", "x.html"])
+    assert "--test-anyway shows it" in refused.output + refused.stderr
