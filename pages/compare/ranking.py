@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdcore import charts
 from kdcore.analysis.ranking import Ranking
+from kdcore.config.catalog import short_name
 from kdcore.palette import TONES, style
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
@@ -30,6 +31,7 @@ def draw(ranked: Ranking) -> None:
         pd.DataFrame([_row(place, ranked) for place in range(len(ranked.standings))]),
         hide_index=True,
         width="stretch",
+        placeholder="–",
         column_config={
             "Accuracy on test (%)": st.column_config.NumberColumn(format="%.2f"),
             "Behind the best (points)": st.column_config.NumberColumn(
@@ -97,7 +99,7 @@ def _row(place: int, ranked: Ranking) -> dict[str, object]:
     return {
         "Place": place + 1,
         "Model": each.name,
-        "Network": each.contender.model,
+        "Network": short_name(each.contender.model),
         "Seeds": each.seeds,
         "Accuracy on test (%)": 100 * each.accuracy,
         "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
