@@ -33,6 +33,16 @@ class Problem:
             received = received[:77] + "..."
         return f"{self.field} must be {self.rule}, got {received}"
 
+    @property
+    def on_a_page(self) -> str:
+        """The same for a person who reads labels, not names of settings: no underscores, and
+        "nothing" for an empty field.
+        """
+        field = self.field.replace("_", " ")
+        if self.received is None:
+            return f"{field} must be {self.rule}, got nothing"
+        return str(Problem(field, self.rule, self.received))
+
 
 class ConfigError(KDLabError):
     """One or more settings break their rule.

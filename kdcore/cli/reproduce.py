@@ -7,15 +7,18 @@ import json
 import click
 
 from kdcore.analysis.results import load_results
+from kdcore.config.sweep import SweepConfig
 from kdcore.errors import require
+from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
-from kdcore.takeaway.reproduce import notebook, script, settings
+from kdcore.takeaway.reproduce import command, notebook, script, settings, sweep_command
 
-KINDS = ("python", "notebook", "json")
+OF_SWEEPS = ("command", "json")
+KINDS = ("python", "notebook", "json", "command")
 
 
 @click.command("reproduce")
-@click.argument("experiment_id")
+@click.argument("subject", metavar="ID")
 @click.option(
     "--as",
     "kind",
@@ -25,14 +28,24 @@ KINDS = ("python", "notebook", "json")
     help=f"One of {', '.join(KINDS)}.",
 )
 @click.pass_obj
-def reproduce_command(store_url: str, experiment_id: str, kind: str) -> None:
-    """Print what trains an experiment again elsewhere: a script, a notebook, or settings for train
-    --config.
+def reproduce_command(store_url: str, subject: str, kind: str) -> None:
+    """Print what trains an experiment again elsewhere: a script, a notebook, settings for train
+    --config, or a command.
+
+    Of a sweep, the command or its settings.
     """
     require(kind in KINDS, "as", f"one of {', '.join(KINDS)}", kind)
     store = Store(store_url)
-    if kind == "json":
-        config = settings(load_results(store, experiment_id))
-        click.echo(json.dumps(config.model_dump(mode="json"), indent=2))
+    with store.reading() as session:
+        found = session.get(Sweep, subject)
+    if found is not None:
+        require(kind in OF_SWEEPS, "as", f"{' or '.join(OF_SWEEPS)} for a sweep", kind)
+        config = SweepConfig.from_dict(found.config)
+        as_json = json.dumps(config.to_dict(), indent=2)
+        click.echo(sweep_command(config) if kind == "command" else as_json)
+    elif kind in ("json", "command"):
+        again = settings(load_results(store, subject))
+        as_json = json.dumps(again.model_dump(mode="json"), indent=2)
+        click.echo(command(again) if kind == "command" else as_json)
     else:
-        click.echo({"python": script, "notebook": notebook}[kind](store, experiment_id), nl=False)
+        click.echo({"python": script, "notebook": notebook}[kind](store, subject), nl=False)

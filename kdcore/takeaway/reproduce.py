@@ -5,10 +5,13 @@ with the same numbers.
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from kdcore.analysis.results import Results, load_results
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import SweepConfig, value_text
 from kdcore.storage.schema import ROLES
 from kdcore.storage.store import Store
 
@@ -42,6 +45,42 @@ def script(store: Store, experiment_id: str) -> str:
     """
     results = load_results(store, experiment_id)
     return "\n\n".join([f'"""{_title(results)}\n\n{_WHERE}\n"""', *_parts(results)]) + "\n"
+
+
+def command(config: ExperimentConfig) -> str:
+    """Return the command line that trains an experiment: what differs from the defaults."""
+    return _command("train", _options(config))
+
+
+def sweep_command(config: SweepConfig) -> str:
+    """Return the command line that trains a sweep."""
+    # A comma says that a setting varies, also where it has one value.
+    varied = {
+        axis.field: f"{axis}," if len(axis.values) == 1 else str(axis) for axis in config.axes
+    }
+    options = {**_options(config.base), **varied}
+    extra = {"strategy": config.strategy, "trials": str(config.trials)}
+    more = [f"--{name} {value}" for name, value in extra.items() if config.strategy != "grid"]
+    return " ".join([_command("sweep", options), *more, *(["--prune"] if config.prune else [])])
+
+
+def _options(config: ExperimentConfig) -> dict[str, str]:
+    values = config.model_dump(mode="json")
+    kinds = {"dataset": config.dataset, "method": config.method.name, "plan": config.plan.name}
+    plain = ExperimentConfig(**kinds).model_dump(mode="json")
+    usual = ExperimentConfig().model_dump(mode="json")
+    return {
+        name: value_text(value)
+        for name, value in values.items()
+        if value != plain.get(name) or name == "labels" or (name in kinds and value != usual[name])
+    }
+
+
+def _command(name: str, options: Mapping[str, str]) -> str:
+    given = [
+        f"--{setting.replace('_', '-')} {shlex.quote(text)}" for setting, text in options.items()
+    ]
+    return " ".join(["python -m kdcore", name, *given])
 
 
 def notebook(store: Store, experiment_id: str) -> str:

@@ -48,7 +48,7 @@ def figures_table(found: Comparison) -> None:
     )
     rows = "".join(_row(title, about, cell, found.numbers) for title, about, cell in _rows(found))
     table(
-        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody>",
+        f"<thead><tr><td><small>On {found.examples:,} test examples</small></td>{head}</tr></thead><tbody>{rows}</tbody>",
         "Numbers of each model",
         "kd-numbers",
     )

@@ -48,7 +48,7 @@ class ConfigForm:
         for name in names:
             self._widget(name)
             for problem in self.problems.get(name, []):
-                st.markdown(f":red[:material/error: {as_text(str(problem))}]")
+                st.markdown(f":red[:material/error: {as_text(problem.on_a_page)}]")
 
     def kind(self, part: str) -> type[Part]:
         """The kind of a part that is chosen, the plain one where the name is unknown."""

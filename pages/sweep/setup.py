@@ -73,7 +73,7 @@ def draw(store: Store) -> None:
         except ConfigError as error:
             problems = list(error.problems)
     for problem in problems:
-        st.markdown(f":red[:material/error: {as_text(str(problem))}]")
+        st.markdown(f":red[:material/error: {as_text(problem.on_a_page)}]")
     _start(store, config)
     _list(store)
 
@@ -116,7 +116,7 @@ def _axes(varied: list[str]) -> tuple[list[Axis], list[Problem]]:
             st.caption(as_text(values) + (" …" if len(axis.values) > 12 else ""))
         except ConfigError as error:
             for problem in error.problems:
-                st.markdown(f":red[:material/error: {as_text(str(problem))}]")
+                st.markdown(f":red[:material/error: {as_text(problem.on_a_page)}]")
             problems += error.problems
     return axes, problems if not problems else [
         Problem("values", "readable for each setting that varies", "see above")

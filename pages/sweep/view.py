@@ -19,6 +19,7 @@ from kdcore.sweeps import race as races
 from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps.results import SweepResults
 from kdcore.sweeps.study import Study
+from kdcore.takeaway.reproduce import sweep_command
 from kdcore.takeaway.tables import sweep_table
 from kdcore.words import duration
 from pages.shared.downloads import table_buttons
@@ -95,6 +96,12 @@ def _header(store: Store, sweep: SweepResults) -> None:
                 help="More values, seeds or trials; nothing is trained twice.",
             ):
                 _more(store, sweep)
+            with st.popover(
+                "Copy as command",
+                icon=":material/terminal:",
+                help="One line that trains this sweep elsewhere.",
+            ):
+                st.code(sweep_command(sweep.config), language="bash", wrap_lines=True)
             st.button(
                 "New sweep",
                 icon=":material/tune:",

@@ -23,7 +23,7 @@ from kdcore.takeaway.downloads import (
     zip_of,
 )
 from kdcore.takeaway.model_card import model_card
-from kdcore.takeaway.reproduce import notebook, script, settings
+from kdcore.takeaway.reproduce import command, notebook, script, settings
 from kdcore.takeaway.snippets import snippet
 from pages.shared.following import follow
 from pages.shared.session import as_text, engine, show_error
@@ -193,6 +193,10 @@ def _code(store: Store, results: Results) -> None:
         ):
             st.caption("The button in the corner copies it.")
             st.code(script(store, experiment_id), language="python", height=420)
+        with st.popover(
+            "Copy as command", icon=":material/terminal:", help="One line for a terminal."
+        ):
+            st.code(command(settings(results)), language="bash", wrap_lines=True)
         st.download_button(
             "Download notebook",
             lambda: notebook(store, experiment_id),

@@ -175,3 +175,14 @@ def test_a_label_budget_that_nobody_typed_fits_the_data() -> None:
     assert ExperimentConfig(dataset="mnist", labels=None).labels is None
     with pytest.raises(ConfigError, match=r"labels must be from 10 .* got 5$"):
         ExperimentConfig(dataset="mnist", labels=5)
+
+
+def test_a_page_says_it_in_words_and_not_in_names_of_settings() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig(learning_rate=2, batch_size=None)
+    said = [problem.on_a_page for problem in caught.value.problems]
+    assert said == [
+        "batch size must be a whole number, got nothing",
+        "learning rate must be at most 1, got 2",
+    ]
+    assert "learning_rate must be at most 1, got 2" in str(caught.value), "the library names it"

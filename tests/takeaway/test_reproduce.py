@@ -4,6 +4,7 @@ worker recorded.
 
 import ast
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -18,11 +19,13 @@ from click.testing import CliRunner
 
 import kdcore
 from kdcore.analysis.results import load_results, logits
-from kdcore.cli.program import main
-from kdcore.config.experiment import ExperimentConfig
+from kdcore.cli.program import main, train
+from kdcore.cli.sweep import _read, sweep
+from kdcore.config.experiment import PRESETS, ExperimentConfig, all_settings, read_setting
+from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.jobs import run_job
 from kdcore.storage.store import Store
-from kdcore.takeaway.reproduce import notebook, script, settings
+from kdcore.takeaway.reproduce import command, notebook, script, settings, sweep_command
 from kdcore.training.evaluation import weights_digest
 from tests.support.browser import REPOSITORY
 
@@ -170,3 +173,41 @@ def test_settings_come_back_in_with_what_auto_meant(store: Store, experiment: st
         main, ["--store", store.url, "reproduce", experiment, "--as", "pdf"]
     )
     assert "as must be one of python, notebook, json, got 'pdf'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ExperimentConfig(),
+        ExperimentConfig(labels=None, temperature=3.5, student="mlp-16", teacher="mlp-64"),
+        ExperimentConfig(method="hints", epochs=3, optimizer="adamw", weight_decay=0.01),
+        ExperimentConfig(plan="assistant", assistants="conv-16-32,conv-8-16"),
+        PRESETS["A student that beats its teacher"],
+        PRESETS["The Keras example (MNIST)"],
+    ],
+)
+def test_the_command_of_an_experiment_means_the_same_settings(config: ExperimentConfig) -> None:
+    words = shlex.split(command(config))
+    assert words[:4] == ["python", "-m", "kdcore", "train"]
+    given = train.make_context("train", words[4:]).params
+    asked = {name: value for name, value in given.items() if name in all_settings() and value}
+    read = {name: read_setting(name, value) for name, value in asked.items()}
+    assert ExperimentConfig(**read) == config
+
+
+def test_the_command_of_a_sweep_means_the_same_sweep() -> None:
+    base = ExperimentConfig(labels=50, epochs=4, student="mlp-8")
+    for config in (
+        SweepConfig(base, (Axis("alpha", (0.1, 0.9)), Axis("temperature", (1.0, 4.0)))),
+        SweepConfig(base, (Axis("alpha", low=0.1, high=0.9),), "tpe", trials=7, prune=True),
+    ):
+        words = shlex.split(sweep_command(config))
+        assert words[3] == "sweep"
+        given = sweep.make_context("sweep", words[4:]).params
+        names = {name: value for name, value in given.items() if name in all_settings()}
+        asked = _read(None, names, given["strategy"], given["trials"], given["prune"])
+        assert asked.axes == config.axes
+        assert asked.base.replace(alpha=0.5, temperature=2) == base.replace(
+            alpha=0.5, temperature=2
+        )
+        assert (asked.strategy, asked.prune) == (config.strategy, config.prune)
