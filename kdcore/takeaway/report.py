@@ -44,7 +44,7 @@ from kdcore.analysis.results import (
 )
 from kdcore.analysis.statistics import PairedGain, softmax
 from kdcore.analysis.temperature import order
-from kdcore.config.catalog import DatasetCard, dataset_card
+from kdcore.config.catalog import DatasetCard, dataset_card, short_name
 from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.errors import ConfigError, require
 from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Style, dark_variants, style
@@ -141,7 +141,8 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
     found = gain(store, results)
     return {
         "id": results.experiment.id,
-        "title": results.experiment.name or f"{config.teacher} teaches {config.student}",
+        "title": results.experiment.name
+        or f"{short_name(config.teacher)} teaches {short_name(config.student)}",
         "description": config.describe(),
         "note": results.experiment.note,
         "tags": tags_of(store, results.experiment.id),

@@ -15,6 +15,7 @@ from kdcore.analysis.contenders import MOST
 from kdcore.analysis.results import Results, gain, load_results
 from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.unsettled import WHY, is_unsettled
+from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import KDLabError
 from kdcore.storage.disk import experiment_bytes
@@ -80,7 +81,7 @@ def _one(store: Store, experiment_id: str) -> None:
             _star(store, [experiment_id], starred=experiment.starred)
             st.subheader(
                 as_text(experiment.name)
-                or f"{experiment.config['teacher']} teaches {experiment.config['student']}",
+                or f"{short_name(experiment.config['teacher'])} teaches {short_name(experiment.config['student'])}",
                 anchor=False,
             )
             st.badge(status.value, color=STATUS_COLOURS[status.value])

@@ -162,9 +162,8 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
     """Return a listing as it is shown: percentages, words for settings, tags, and times
     that sort.
     """
-    title = shown["name"].where(
-        shown["name"] != "", shown["teacher"] + " teaches " + shown["student"]
-    )
+    teachers, students = (shown[role].map(short_name) for role in ("teacher", "student"))
+    title = shown["name"].where(shown["name"] != "", teachers + " teaches " + students)
     return pd.DataFrame(
         {
             "star": shown["starred"].map({True: "★", False: ""}),
@@ -181,7 +180,7 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
             "student_accuracy": 100 * shown["student_accuracy"],
             "baseline_accuracy": 100 * shown["baseline_accuracy"],
             "dataset": shown["dataset"].map(short_name),
-            "models": shown["teacher"] + " → " + shown["student"],
+            "models": teachers + " → " + students,
             "labels": shown["labels"],
             "alpha": shown["alpha"],
             "temperature": shown["temperature"],

@@ -11,6 +11,7 @@ import streamlit as st
 
 from kdcore import sweeps
 from kdcore.charts import sweep as sweep_charts
+from kdcore.config.catalog import short_name
 from kdcore.config.sweep import Axis, SweepConfig, is_number, short_title_of, title_of, value_text
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus
@@ -54,7 +55,7 @@ def _header(store: Store, sweep: SweepResults) -> None:
             st.title(as_text(sweep.sweep.name or sweep.config.describe()), anchor=False)
             labels = "all true labels" if base.labels is None else f"{base.labels:,} true labels"
             fixed = (
-                [f"{base.teacher} teaches {base.student}"]
+                [f"{short_name(base.teacher)} teaches {short_name(base.student)}"]
                 if "student" not in sweep.config.fields
                 else [base.teacher]
             )
