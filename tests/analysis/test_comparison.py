@@ -375,7 +375,7 @@ def test_the_command_prints_the_same_numbers(
     refused = CliRunner().invoke(main, ["--store", store.url, "compare", f"{hot}:student"])
     assert (refused.exit_code, refused.stderr) == (
         2,
-        "Error: models must be from 2 to 6, each another one, got 1\n",
+        "Error: models must be from 2 to 200, each another one, got 1\n",
     )
 
 

@@ -124,6 +124,8 @@ def test_how_long_it_will_take_is_measured_before_it_starts(page: Page, url: str
     batch_size = page.get_by_role("spinbutton", name="Batch size", exact=True)
     batch_size.fill("48")
     batch_size.press("Enter")
+    expect(button(page, "How long will it take?")).to_be_visible(timeout=30_000)
+    settle(page)
     button(page, "How long will it take?").click(timeout=30_000)
     expect(
         page.get_by_text(re.compile(r"models? to train.*about .* on this machine"))
