@@ -172,7 +172,7 @@ def test_settings_come_back_in_with_what_auto_meant(store: Store, experiment: st
     refused = CliRunner().invoke(
         main, ["--store", store.url, "reproduce", experiment, "--as", "pdf"]
     )
-    assert "as must be one of python, notebook, json, got 'pdf'" in refused.stderr
+    assert "as must be one of python, notebook, json, command, got 'pdf'" in refused.stderr
 
 
 @pytest.mark.parametrize(
