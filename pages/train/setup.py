@@ -109,12 +109,16 @@ def _how_long(store: Store, config: ExperimentConfig) -> None:
                 key="train_measure",
                 type="tertiary",
                 on_click=_measure,
-                args=(store, config),
+                args=(store,),
                 help="Trains each network for a moment. Nothing of it is kept but the time.",
             )
 
 
-def _measure(store: Store, config: ExperimentConfig) -> None:
+def _measure(store: Store) -> None:
+    # What stands in the form when the click arrives may be newer than what was drawn.
+    config = ConfigForm(TRAIN_PREFIX, ExperimentConfig()).config
+    if config is None:
+        return
     for job_id in sweep_speed.measure(store, sweep_speed.training_time(store, config).unknown):
         engine().submit(job_id)
 

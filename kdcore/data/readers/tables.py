@@ -109,19 +109,16 @@ def peek(path: Path) -> dict[str, Any]:
 
     Raises ConfigError as reading it all does.
     """
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet
 
-        try:
             with pyarrow.parquet.ParquetFile(path) as file:
                 frame = next(file.iter_batches(ROWS_PEEKED)).to_pandas()
-        except (ValueError, OSError, StopIteration) as error:
-            require(False, "file", f"a readable table ({first_line(error)})", path.name)
-    else:
-        try:
+        else:
             frame = _read_text(path, ROWS_PEEKED)
-        except (ValueError, OSError, pd.errors.ParserError) as error:
-            require(False, "file", f"a readable table ({first_line(error)})", path.name)
+    except (ValueError, OSError, StopIteration, pd.errors.ParserError) as error:
+        require(False, "file", f"a readable table ({first_line(error)})", path.name)
     frame = _tidy(frame, [])
     columns = [str(name) for name in frame.columns]
     try:
