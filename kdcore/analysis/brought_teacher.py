@@ -4,6 +4,7 @@ is trained on what it says.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kdcore.analysis.statistics import accuracy, confusion_matrix, negative_log_likelihood
+from kdcore.storage.artifacts import ArtifactStore
 
 # What must be gained to call another range of values the better one.
 ACCURACY_GAINED = 0.1
@@ -49,6 +51,22 @@ class Examination:
         """Return it for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Examination:
+        """Return what :meth:`to_dict` gave."""
+        return cls(**{**given, "seen": tuple(Seen(**each) for each in given["seen"])})
+
+    def __str__(self) -> str:
+        """Return it in words, with the split that the numbers are of."""
+        on = f"{self.examples} validation examples"
+        if self.problem:
+            return f"{self.problem} ({on})"
+        seen = self.seen[0]
+        return (
+            f"{seen.accuracy:.0%} right with values {seen.inputs}, log loss {seen.log_loss:.2f} "
+            f"({on})"
+        )
+
 
 def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:
     """Judge a teacher by its logits [examples, classes] for each range of values, the assumed one
@@ -82,6 +100,25 @@ def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:
         if len(seen) == 1:
             problem = f"{assumed.accuracy:.0%} right, no better than chance"
     return Examination(seen, len(labels), problem, better)
+
+
+def keep_look(store: ArtifactStore, model: str, dataset: str, found: Examination) -> None:
+    """Keep what was seen of a model on a dataset, both by their keys."""
+    store.put_artifact(f"{_looks(model)}{dataset}", json.dumps(found.to_dict()).encode())
+
+
+def looks(store: ArtifactStore, model: str) -> dict[str, Examination]:
+    """Return what was seen of a model, by its key, on each dataset that it was looked at on."""
+    found = {}
+    for key in store.artifact_keys(_looks(model)):
+        data = store.artifact(key)
+        if data is not None:
+            found[key.removeprefix(_looks(model))] = Examination.from_dict(json.loads(data))
+    return found
+
+
+def _looks(model: str) -> str:
+    return f"look/{model}/"
 
 
 def _is_better(best: Seen, assumed: Seen) -> bool:

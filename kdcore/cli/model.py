@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kdcore.analysis.brought_teacher import Examination, looks
 from kdcore.cli.common import follow
-from kdcore.config.catalog import APPLICATIONS
+from kdcore.config.catalog import APPLICATIONS, dataset_key, short_name
 from kdcore.engine.choice import make_engine
+from kdcore.errors import StoreError
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import JobStatus, UserModel
 from kdcore.storage.store import Store, new_id
@@ -31,7 +34,8 @@ def model() -> None:
     type=click.Choice(INPUTS),
     default="auto",
     show_default=True,
-    help="The range of pixel values that it expects. auto: told by its first layers, else 0 to 1.",
+    help="The range of values that it expects. auto: told by its first layers, else pixels from 0 to 1 and tables as "
+    "their dataset scales them.",
 )
 @click.option(
     "--output",
@@ -39,16 +43,25 @@ def model() -> None:
     metavar="NAME",
     help="Which output is meant, of a model with several. [default: the only one]",
 )
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    help="Data on whose labels it is looked at. [default: what is at hand and fits]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
-def add(store_url: str, name: str, path: Path, inputs: str, output: str, as_json: bool) -> None:
-    """Take in the .keras file at PATH as NAME.
+def add(
+    store_url: str, name: str, path: Path, inputs: str, output: str, dataset: str, as_json: bool
+) -> None:
+    """Take in the .keras file at PATH as NAME, and look at what it answers on labelled data.
 
     It is loaded in a worker process only, in Keras' safe mode.
     """
     user_models.check_name(name)
     user_models.check_file(path)
     store = Store(store_url)
+    dataset = dataset and dataset_key(dataset)
     with path.open("rb") as file:
         upload = user_data.put_upload(store, new_id(), file)
     job_id = store.add_job(
@@ -59,15 +72,58 @@ def add(store_url: str, name: str, path: Path, inputs: str, output: str, as_json
             "name": name,
             "inputs": inputs,
             "output": output,
+            "dataset": dataset,
         },
     )
+    _carry_out(store, job_id)
+    row = user_models.find(store, (store.artifact(f"model_report/{job_id}") or b"").decode())
+    assert row is not None, "a finished job has stored something"
+    seen = looks(store, row.key)
+    if as_json:
+        click.echo(json.dumps(_summary(row) | {"looks": _looks_as_json(seen)}))
+    else:
+        click.echo("\n".join([_in_words(row), *_looks_in_words(seen), f"stored as {row.key}"]))
+
+
+@model.command(name="look")
+@click.argument("name")
+@click.option("--dataset", required=True, metavar="NAME", help="Data with labels.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def look_command(store_url: str, name: str, dataset: str, as_json: bool) -> None:
+    """Look at what the model NAME answers on up to 500 labelled validation examples, with its
+    inputs in each range.
+    """
+    store = Store(store_url)
+    row = user_models.find(store, name)
+    if row is None:
+        raise StoreError(f"there is no model {name!r}; python -m kdcore model list shows them")
+    key = dataset_key(dataset)
+    _carry_out(store, store.add_job("look", {"model": row.key, "dataset": key}))
+    seen = {key: looks(store, row.key)[key]}
+    click.echo(json.dumps(_looks_as_json(seen)) if as_json else "\n".join(_looks_in_words(seen)))
+
+
+def _carry_out(store: Store, job_id: str) -> None:
     engine = make_engine(store, idle_seconds=2.0)
     engine.submit(job_id)
     if follow(store, engine, job_id) is not JobStatus.FINISHED:
         raise SystemExit(1)
-    row = user_models.find(store, (store.artifact(f"model_report/{job_id}") or b"").decode())
-    assert row is not None, "a finished job has stored something"
-    click.echo(json.dumps(_summary(row)) if as_json else f"{_in_words(row)}\nstored as {row.key}")
+
+
+def _looks_as_json(seen: Mapping[str, Examination]) -> dict[str, Any]:
+    return {dataset: found.to_dict() for dataset, found in seen.items()}
+
+
+def _looks_in_words(seen: Mapping[str, Examination]) -> list[str]:
+    if not seen:
+        return ["no data at hand fits it: what it answers was not looked at (--dataset NAME)"]
+    lines = []
+    for dataset, found in seen.items():
+        lines.append(f"on {short_name(dataset)}: {found}")
+        if found.better:
+            lines.append(f'train with it by --teacher-inputs "{found.better}", if that is right')
+    return lines
 
 
 @model.command(name="list")

@@ -57,7 +57,15 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
 LabelBudgetFor = Literal["student", "everyone"]
-TeacherInputs = Literal["checked", "as added", "0 to 1", "0 to 255", "-1 to 1"]
+TeacherInputs = Literal[
+    "checked",
+    "as added",
+    "0 to 1",
+    "0 to 255",
+    "-1 to 1",
+    "standardised",
+    "as in the file",
+]
 
 
 def _known(check: Any) -> AfterValidator:
@@ -282,7 +290,7 @@ class ExperimentConfig(BaseModel):
         "checked",
         "Values that your own teacher sees",
         "checked: as it was added, and trained with only where no other range does much better on "
-        "your labels. as added: without the check. Or the range that it expects.",
+        "your labels. as added: without the check. Or the range that it expects; standardised and, in a table, 0 to 1 go by what the training part shows.",
         "rare",
         older="checked",
     )

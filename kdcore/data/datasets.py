@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import dataset_card, resolve, short_name, sources
+from kdcore.config.catalog import DATASETS, dataset_card, resolve, short_name, sources
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data.downloads import Arrays, fetch
 from kdcore.errors import DatasetError
@@ -26,8 +26,10 @@ from kdcore.storage import user_data
 from kdcore.storage.arrays import unpack
 from kdcore.storage.store import Store
 from kdcore.tasks.columns import Column, Missing, columns_from_json, filled, learn_fill
+from kdcore.tasks.values import InputValues
 
 PROBE_EXAMPLES = 64
+EMBEDDED = ("digits",)  # come with the packages
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,12 @@ class Dataset:
         """Shape of one example."""
         return self.train.inputs.shape[1:]
 
+    @functools.cached_property
+    def values(self) -> InputValues:
+        """What values models see."""
+        low, high = dataset_card(self.name).value_range
+        return InputValues(low, high, self.train.inputs, self.scale, self.centre, self.spread)
+
     @property
     def classes(self) -> int:
         """Number of classes."""
@@ -97,7 +105,12 @@ class Dataset:
 
 def load(config: ExperimentConfig) -> Dataset:
     """Return the dataset of a config, split by its seeds; raises DatasetError with the way out."""
-    return _load(config.dataset, config.split_seed, config.training_examples)
+    return load_named(config.dataset, config.split_seed, config.training_examples)
+
+
+def load_named(name: str, split_seed: int = 0, training_examples: int | None = None) -> Dataset:
+    """Return a dataset split by a seed; raises DatasetError with the way out."""
+    return _load(name, split_seed, training_examples)
 
 
 @functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
@@ -255,6 +268,13 @@ def load_fashion_mnist() -> RawData:
 def load_cifar10() -> RawData:
     """Return CIFAR-10: 50,000 and 10,000 colour pictures of 32x32 pixels (Krizhevsky 2009)."""
     return _images("cifar10")
+
+
+def built_in_at_hand() -> list[str]:
+    """Return the built-in datasets that can be had without a download."""
+    folder = os.environ.get("KD_DATA_DIR")
+    local = [name for name in DATASETS if folder and (Path(folder) / f"{name}.npz").exists()]
+    return list(dict.fromkeys((*EMBEDDED, *local)))
 
 
 def _images(name: str) -> RawData:

@@ -11,8 +11,10 @@ from keras import layers
 
 from kdcore.config.catalog import parse_model_name, residual_depth, resolve
 from kdcore.errors import ModelError, require
+from kdcore.tasks.values import InputValues
 
 RESNET_STAGES = 3
+AS_BUILT_IN = InputValues()  # from 0 to 1
 
 
 def build(
@@ -21,7 +23,7 @@ def build(
     classes: int,
     seed: int | None = None,
     *,
-    value_range: tuple[float, float] = (0.0, 1.0),
+    values: InputValues = AS_BUILT_IN,
     start: str = "fresh",
 ) -> keras.Model:
     """Build the model that ``name`` stands for, such as "conv-16-32".
@@ -32,8 +34,7 @@ def build(
         classes: how many logits the model gives.
         seed: fixes the initial weights. It sets the seeds of Python, NumPy and Keras for the whole
             process.
-        value_range: of the images that the model will see; what a model of your own expects is made
-            from it.
+        values: that the model will see; what a model of your own expects is made from them.
         start: of a file of your own: "file" for the weights in it, "fresh" for new ones.
 
     Raises:
@@ -44,7 +45,7 @@ def build(
     if seed is not None:
         keras.utils.set_random_seed(seed)
     if family.by_name:
-        return resolve(family.builder)(tuple(input_shape), classes, name, value_range, start)
+        return resolve(family.builder)(tuple(input_shape), classes, name, values, start)
     return resolve(family.builder)(tuple(input_shape), classes, *numbers)
 
 

@@ -8,7 +8,6 @@ that no loss softens it twice.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Callable
@@ -27,19 +26,19 @@ from kdcore.config.catalog import (
     short_name,
     sources,
 )
-from kdcore.errors import ConfigError, ModelError
+from kdcore.errors import ModelError
 from kdcore.models.outputs import LogitsReader
 from kdcore.models.own_inputs import (
     expected_values,
     frozen_layers,
     keep_what_was_learnt_from_data,
 )
+from kdcore.models.value_ranges import to_range
 from kdcore.storage import user_data, user_models
-from kdcore.storage.schema import Job, UserModel
-from kdcore.storage.store import Store, new_id
+from kdcore.storage.store import Store
+from kdcore.tasks.values import InputValues
 from kdcore.words import first_line
 
-RANGES = {"0 to 1": (0.0, 1.0), "0 to 255": (0.0, 255.0), "-1 to 1": (-1.0, 1.0)}
 SMALLEST_IMAGENET_SIDE = 96  # below, the weights' features are blurs of blurs
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 SMALLEST_PROBABILITY = 1e-7  # float32's softmax has no smaller ones worth the name
@@ -218,10 +217,10 @@ def _random_inputs(model: keras.Model) -> np.ndarray:
 
 
 def adapt(
-    model: keras.Model, input_shape: tuple[int, ...], value_range: tuple[float, float], inputs: str
+    model: keras.Model, input_shape: tuple[int, ...], values: InputValues, inputs: str
 ) -> keras.Model:
-    """Put around ``model`` what takes examples of ``input_shape`` with values in ``value_range`` to
-    what it expects.
+    """Put around ``model`` what takes examples of ``input_shape`` with ``values`` to what it
+    expects.
 
     Images are resized bilinearly, grey is repeated or colour turned to grey, values are mapped
     linearly to the range named ``inputs``. Raises ModelError where shapes cannot be brought
@@ -232,8 +231,9 @@ def adapt(
     x: Any = outside
     grey: keras.Layer | None = None
     if len(wanted) == 1 and wanted[0] in (None, math.prod(input_shape)):
-        if len(input_shape) > 1:
-            x = layers.Flatten()(_in_range(x, inputs, value_range))
+        pictures = len(input_shape) > 1
+        x = to_range(x, inputs, values, pictures)
+        x = layers.Flatten()(x) if pictures else x
     elif len(wanted) in (2, 3) and len(input_shape) == 3:
         height, width, channels = (*wanted, 1)[:3]
         if None not in (height, width) and (height, width) != input_shape[:2]:
@@ -242,12 +242,12 @@ def adapt(
             x = layers.Concatenate()([x, x, x])
         elif channels == 1 and input_shape[2] == 3:
             grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="to_grey")
-            x = grey(x)
+            x, values = grey(x), values.grey(GREY_WEIGHTS)
         elif channels not in (None, input_shape[2]):
             raise ModelError(
                 f"the model wants {channels} channels, the images have {input_shape[2]}"
             )
-        x = _in_range(x, inputs, value_range)
+        x = to_range(x, inputs, values, pictures=True)
         if len(wanted) == 2:  # without an axis of channels
             x = layers.Reshape(x.shape[1:3])(x)
     else:
@@ -260,20 +260,11 @@ def adapt(
     )
 
 
-def _in_range(images: Any, inputs: str, value_range: tuple[float, float]) -> Any:
-    """Return images mapped linearly from ``value_range`` to the range that is expected."""
-    if inputs not in RANGES or RANGES[inputs] == value_range:
-        return images
-    (low, high), (from_low, from_high) = RANGES[inputs], value_range
-    scale = (high - low) / (from_high - from_low)
-    return layers.Rescaling(scale, low - from_low * scale)(images)
-
-
 def build_own(
     input_shape: tuple[int, ...],
     classes: int,
     name: str,
-    value_range: tuple[float, float],
+    values: InputValues,
     start: str,
     inputs: str | None = None,
 ) -> keras.Model:
@@ -291,16 +282,26 @@ def build_own(
             f"the function of {short_name(name)} is not known here, or has changed: name the module that registers it "
             "in KD_PLUGINS where workers and commands start"
         )
-    model, card = fetch(name)
-    logits, _ = to_logits(model)
+    logits, card = logits_of_file(name, classes)
     if start == "fresh":
         trained, logits = logits, keras.models.clone_model(logits)
         keep_what_was_learnt_from_data(logits, trained)
-    if logits.outputs[0].shape[-1] != classes:
-        raise ModelError(
-            f"{short_name(name)} answers for {logits.outputs[0].shape[-1]} classes, the data has {classes}"
-        )
-    return adapt(logits, input_shape, value_range, card.inputs if inputs is None else inputs)
+    if inputs is None:
+        inputs, _ = user_models.inputs_of_data(card, tuple(input_shape))
+    return adapt(logits, input_shape, values, inputs)
+
+
+def logits_of_file(name: str, classes: int) -> tuple[keras.Model, ModelCard]:
+    """Return the trained model of a user's file with logits at its end, on its own inputs.
+
+    Raises ModelError where it answers for another number of ``classes``, or is gone.
+    """
+    model, card = fetch(name)
+    logits, _ = to_logits(model)
+    given = logits.outputs[0].shape[-1]
+    if given != classes:
+        raise ModelError(f"{short_name(name)} answers for {given} classes, the data has {classes}")
+    return logits, card
 
 
 def _of_function(
@@ -315,7 +316,7 @@ def _of_function(
         raise ModelError(
             f"the function of {short_name(name)} must return a model of {classes} outputs, got {tuple(model.outputs[0].shape)}"
         )
-    return adapt(to_logits(_functional(model))[0], input_shape, (0.0, 1.0), "as they are")
+    return adapt(to_logits(_functional(model))[0], input_shape, InputValues(), "as they are")
 
 
 def fetch(name: str) -> tuple[keras.Model, ModelCard]:
@@ -349,7 +350,7 @@ def build_application(
     input_shape: tuple[int, ...],
     classes: int,
     name: str,
-    value_range: tuple[float, float],
+    values: InputValues,
     start: str,
 ) -> keras.Model:
     """Build a network of ``keras.applications`` with a new head: "app-mobilenetv2", or
@@ -380,46 +381,4 @@ def build_application(
             f"app-{slug}, which starts from fresh weights, or put the file into ~/.keras/models"
         ) from error
     head = layers.Dense(classes, dtype="float32", name="head")(base.output)
-    return adapt(keras.Model(base.input, head, name=slug), input_shape, value_range, inputs)
-
-
-# The job that takes a file in
-
-
-def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
-    """Load an uploaded ``.keras`` file, find out what it is, and store it under its name; refused
-    in words otherwise.
-
-    The payload: ``upload``, ``file_name``, ``name``, ``inputs``, and where one of several outputs
-    is meant ``output``. Its key is then under ``model_report/<job id>``.
-    """
-    name, inputs, upload = job.payload["name"], job.payload["inputs"], job.payload["upload"]
-    output = job.payload.get("output", "")
-    user_models.check_name(name)
-    with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
-        path = Path(folder) / "model.keras"
-        store.report(job.id, "loading the model, in safe mode", 0.2)
-        user_data.fetch_upload(store, upload, path)
-        check()
-        digest = hashlib.sha256(path.read_bytes() + (inputs + output).encode()).hexdigest()
-        key = f"{name}@{digest[:10]}"
-        try:
-            card = describe(name, key, load_file(path, output), inputs, output)
-        except (ConfigError, ModelError):
-            user_data.drop_upload(store, upload["upload"])
-            raise
-        check()
-        prefix = f"own_model/{new_id()}"
-        with path.open("rb") as file:
-            pieces = user_data.write_pieces(store, prefix, file)
-        row = UserModel(
-            key=key,
-            name=name,
-            digest=digest,
-            card=user_models.card_to_json(card),
-            manifest={"prefix": prefix, "pieces": pieces},
-            size=path.stat().st_size,
-        )
-        user_data.add(store, row)
-    user_data.drop_upload(store, upload["upload"])
-    store.put_artifact(f"model_report/{job.id}", key.encode())
+    return adapt(keras.Model(base.input, head, name=slug), input_shape, values, inputs)

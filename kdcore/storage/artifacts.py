@@ -105,6 +105,12 @@ class ArtifactStore(Connection):
         with self.reading() as session:
             return read(session, key)
 
+    def artifact_keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with ``prefix``, in order, without reading the data."""
+        query = select(Artifact.key).where(Artifact.key.startswith(prefix, autoescape=True))
+        with self.reading() as session:
+            return list(session.scalars(query.order_by(Artifact.key)))
+
     def has_artifact(self, key: str) -> bool:
         """Return whether something is stored under ``key``, without reading it."""
         return self.artifact_size(key) is not None

@@ -8,6 +8,7 @@ else.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import zipfile
@@ -25,7 +26,16 @@ from kdcore.words import in_bytes
 
 LARGEST_MODEL_BYTES = 500 * 10**6
 LARGEST_ARCHITECTURE_BYTES = 50 * 10**6
-INPUTS = ("auto", "0 to 1", "0 to 255", "-1 to 1", "as they are")
+MOST_LOOKS = 3  # datasets that a new model is looked at on, unless one is named
+INPUTS = (
+    "auto",
+    "0 to 1",
+    "0 to 255",
+    "-1 to 1",
+    "standardised",
+    "as in the file",
+    "as they are",
+)
 
 
 def find(store: ArtifactStore, name: str) -> UserModel | None:
@@ -153,6 +163,32 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             waiting += value
 
 
+def fits(card: ModelCard, data: DatasetCard) -> bool:
+    """Return whether a model takes a dataset's examples as they are and has as many classes."""
+    wanted, shape = card.input_shape or (), data.input_shape
+    if card.classes != len(data.class_names):
+        return False
+    if len(wanted) == 1:
+        return wanted[0] == math.prod(shape)
+    if len(wanted) == 2 and shape[2:] == (1,):
+        shape = shape[:2]
+    return len(wanted) == len(shape) and all(
+        side in (None, other) for side, other in zip(wanted, shape, strict=True)
+    )
+
+
+def inputs_of_data(card: ModelCard, shape: tuple[int, ...]) -> tuple[str, str]:
+    """Return the range of values that a model is given of data with examples of ``shape``, and how
+    that is known.
+
+    A model of a table that does something to its features before it learns is given them in their
+    own units: ranges of pixels mean nothing there.
+    """
+    if len(shape) == 1 and card.inputs_known.startswith("told"):
+        return "as in the file", card.inputs_known
+    return card.inputs, card.inputs_known
+
+
 def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") -> str:
     """Say what is put around a model so that it fits a dataset: what it sees, and what is done with
     its answer.
@@ -164,6 +200,7 @@ def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") ->
     if card.kind == "function":
         return "Built by your function for this data."
     parts = []
+    given, known = inputs_of_data(card, data.input_shape)
     wanted = card.input_shape or ()
     if len(wanted) in (2, 3) and len(data.input_shape) == 3:
         height, width, channels = (*wanted, 1)[:3]
@@ -175,10 +212,9 @@ def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") ->
             parts.append(
                 "grey is repeated as colour" if channels == 3 else "colour is turned to grey"
             )
-        if card.inputs != "as they are":
-            parts.append(f"it sees values {card.inputs} ({card.inputs_known})")
     elif len(wanted) == 1 and len(data.input_shape) == 3:
         parts.append("images are flattened")
-        if card.inputs != "as they are":
-            parts.append(f"it sees values {card.inputs} ({card.inputs_known})")
-    return "; ".join([*parts, card.output]).capitalize() + "."
+    if given != "as they are":
+        parts.append(f"it sees values {given} ({known})")
+    words = "; ".join([*parts, card.output])
+    return f"{words[:1].upper()}{words[1:]}."

@@ -23,6 +23,8 @@ class Task(ABC):
             changed, a picture may be dropped for a prediction.
         size_label: what the size of one example is called.
         scaling: how values are scaled unless asked otherwise.
+        value_ranges: that a model of one's own may want its inputs in, the one assumed first; what
+            a brought teacher is tried with.
         starting_networks: teacher and student to begin with.
         candidates: students that "which student?" measures.
     """
@@ -34,6 +36,7 @@ class Task(ABC):
     size_label: ClassVar[str] = "One example"
     preview_help: ClassVar[str] = ""
     scaling: ClassVar[str]
+    value_ranges: ClassVar[tuple[str, ...]] = ("as they are",)
     starting_networks: ClassVar[tuple[str, str]]
     candidates: ClassVar[tuple[str, ...]]
 

@@ -25,6 +25,7 @@ class Images(Task):
     icon: ClassVar[str] = ":material/image:"
     pictures: ClassVar[bool] = True
     scaling: ClassVar[str] = "unit"
+    value_ranges: ClassVar[tuple[str, ...]] = ("0 to 1", "0 to 255", "-1 to 1", "standardised")
     starting_networks: ClassVar[tuple[str, str]] = ("conv-64-128", "conv-8-16")
     candidates: ClassVar[tuple[str, ...]] = (
         "conv-64-128",

@@ -28,6 +28,12 @@ class Table(Task):
         "A bar a feature: up where it is above the mean, down where below."
     )
     scaling: ClassVar[str] = "standard"
+    value_ranges: ClassVar[tuple[str, ...]] = (
+        "as they are",
+        "as in the file",
+        "standardised",
+        "0 to 1",
+    )
     starting_networks: ClassVar[tuple[str, str]] = ("mlp-64", "mlp-8")
     candidates: ClassVar[tuple[str, ...]] = (
         "mlp-128",

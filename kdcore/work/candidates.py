@@ -10,12 +10,13 @@ import numpy as np
 
 from kdcore import models
 from kdcore.analysis.candidates import Candidate, candidate_names, candidates_key, choose_three
-from kdcore.config.catalog import dataset_card, own_model
+from kdcore.config.catalog import DatasetCard, dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ModelError
 from kdcore.models.families import multiply_accumulates
 from kdcore.storage.schema import Job
 from kdcore.storage.store import Store
+from kdcore.tasks.values import InputValues
 from kdcore.training.loop import Network
 from kdcore.work.measure import this_machine
 
@@ -50,6 +51,14 @@ def candidates_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     store.put_artifact(candidates_key(config), json.dumps(found.to_json()).encode())
 
 
+def _any_values(card: DatasetCard) -> InputValues:
+    """Return values that some data could have: they do not change how long a model takes."""
+    low, high = card.value_range
+    shape = card.input_shape
+    both = np.stack([np.full(shape, low), np.full(shape, high)])
+    return InputValues(low, high, both, 1.0, np.zeros(shape), np.ones(shape))
+
+
 class _Built:
     """A model with fresh weights, which do not change how long it takes.
 
@@ -65,7 +74,7 @@ class _Built:
             card.input_shape,
             len(card.class_names),
             0,
-            value_range=card.value_range,
+            values=_any_values(card),
             start=start,
         )
         self.name, self.model, self.network = name, model, Network(model, 1.0)

@@ -21,7 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore import models, plans
-from kdcore.analysis.brought_teacher import examine
+from kdcore.analysis.brought_teacher import keep_look
 from kdcore.analysis.pseudo_labels import describe_selection, select_examples
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name, short_name
 from kdcore.config.experiment import ExperimentConfig
@@ -32,7 +32,7 @@ from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.dropout import with_dropout
 from kdcore.models.mixing import mixing
-from kdcore.models.own import RANGES, build_own
+from kdcore.models.own import build_own
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack
@@ -60,9 +60,9 @@ from kdcore.training.loop import (
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
+from kdcore.work.own_model import look
 
 SECONDS_BETWEEN_REPORTS = 0.5
-EXAMPLES_LOOKED_AT = 500
 
 # What a student learns from: the teacher's logits of all training examples, or the teacher itself,
 # asked at every step.
@@ -344,46 +344,36 @@ class _Job:
         with self.timed("teacher"):
             network, extra = self.brought_network(config), {}
             if config.teacher_inputs == "checked":
-                extra = {"examined": self.look_at(run, network, config)}
+                extra = {"examined": self.look_at(run, config)}
             probe = ValidationProbe(network, self.dataset)
             self.store.update_run(run.id, parameters=network.model.count_params())
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
             self.complete(run, network, extra)
         return lambda: network
 
-    def brought_network(self, config: ExperimentConfig, inputs: str | None = None) -> Network:
-        """Return the teacher of a file, with its inputs as the config says, or in a range."""
-        if inputs is None and config.teacher_inputs not in ("checked", "as added"):
-            inputs = config.teacher_inputs
+    def brought_network(self, config: ExperimentConfig) -> Network:
+        """Return the teacher of a file, with its inputs as the config says."""
+        said = config.teacher_inputs not in ("checked", "as added")
+        inputs = config.teacher_inputs if said else None
         shape, classes = self.dataset.input_shape, self.dataset.classes
-        model = build_own(
-            shape, classes, config.teacher, self.card.value_range, "file", inputs=inputs
-        )
+        values = self.dataset.values
+        model = build_own(shape, classes, config.teacher, values, "file", inputs=inputs)
         return Network(model, self.dataset.scale)
 
-    def look_at(self, run: Run, network: Network, config: ExperimentConfig) -> dict[str, Any]:
+    def look_at(self, run: Run, config: ExperimentConfig) -> dict[str, Any]:
         """Look at a brought teacher on labelled validation examples, with its inputs as assumed
         and in other ranges; returns what was seen, and keeps it with its run.
 
         Raises ModelError, with the way out, where it cannot be trained with silently.
         """
-        shown = self.dataset.validation
-        inputs, labels = shown.inputs[:EXAMPLES_LOOKED_AT], shown.labels[:EXAMPLES_LOOKED_AT]
-        own = own_model(config.teacher)
-        assert own is not None, "only a model of a user's own is looked at"
-        assumed = own.inputs if own.inputs in RANGES else "0 to 1"
-        answers = {assumed: network.logits(inputs)}
-        if self.card.task.pictures:
-            for other in RANGES:
-                if other != assumed:
-                    answers[other] = self.brought_network(config, other).logits(inputs)
-        found = examine(answers, labels)
+        found = look(config.teacher, self.dataset)
+        keep_look(self.store, config.teacher, config.dataset, found)
         self.store.update_run(run.id, summary={"examined": found.to_dict()})
         if found.problem:
             mend = f'to "{found.better}" if that is right, or ' if found.better else ""
             raise ModelError(
-                f"the teacher {short_name(config.teacher)} is {found.problem} ({found.examples} "
-                f"validation examples). Set the values that it sees (teacher-inputs) {mend}"
+                f"the teacher {short_name(config.teacher)} is {found}. "
+                f"Set the values that it sees (teacher-inputs) {mend}"
                 'to "as added" to train with it as it is'
             )
         return found.to_dict()
@@ -612,7 +602,7 @@ class _Job:
             self.dataset.input_shape,
             self.dataset.classes,
             seed,
-            value_range=self.card.value_range,
+            values=self.dataset.values,
             start=start,
         )
         return Network(with_dropout(model, dropout, seed), self.dataset.scale)

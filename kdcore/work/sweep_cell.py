@@ -157,7 +157,7 @@ def _untrained(
             dataset.input_shape,
             dataset.classes,
             seed=0,
-            value_range=dataset_card(config.dataset).value_range,
+            values=dataset.values,
         )
 
     network = Network(build(name), dataset.scale)

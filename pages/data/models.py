@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdcore.config.catalog import APPLICATIONS
+from kdcore.analysis.brought_teacher import looks
+from kdcore.config.catalog import APPLICATIONS, datasets, short_name
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import Job, JobStatus, UserModel
@@ -61,11 +62,19 @@ def _upload(store: Store) -> None:
             help="By which it is chosen: lower-case letters, digits, _ . or -",
         )
         inputs = st.selectbox(
-            "Pixel values that it expects",
+            "Values that it expects",
             INPUTS,
             key="data_model_inputs",
             width=220,
-            help="auto: told by its first layers, else 0 to 1.",
+            help="auto: told by its first layers, else pixels from 0 to 1, and tables as their data scales them.",
+        )
+        dataset = st.selectbox(
+            "Look at it on",
+            ["", *datasets()],
+            format_func=lambda key: as_text(short_name(key)) if key else "what is at hand and fits",
+            key="data_model_dataset",
+            width=220,
+            help="A worker asks it about labelled validation examples, with its inputs in each range.",
         )
         output = st.text_input(
             "Output",
@@ -101,6 +110,7 @@ def _upload(store: Store) -> None:
                 "name": name,
                 "inputs": inputs,
                 "output": output.strip(),
+                "dataset": dataset,
             },
         )
         engine().submit(job_id)
@@ -113,6 +123,10 @@ def _row(store: Store, row: UserModel) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":material/network_node: **{as_text(row.name)}**", width="content")
         st.caption(_in_words(row), width="content")
+        for dataset, found in looks(store, row.key).items():
+            mark = ":orange[:material/warning:]" if found.problem else ":material/visibility:"
+            words = as_text(f"on {short_name(dataset)}: {found}")
+            st.caption(f"{mark} {words}", width="content")
         if card.kind == "file":
             st.button(
                 "Remove",
@@ -127,6 +141,22 @@ def _row(store: Store, row: UserModel) -> None:
 
 def _remove(store: Store, key: str) -> None:
     user_data.remove(store, key, UserModel)
+
+
+def _draw_looks(store: Store, row: UserModel) -> None:
+    """Say what a model that was added answers on labelled data."""
+    seen = looks(store, row.key)
+    if not seen:
+        st.caption(
+            ":material/visibility_off: No data at hand has its shape and number of classes, so its "
+            "answers were not looked at. They will be when it meets its data."
+        )
+    for dataset, found in seen.items():
+        words = as_text(f"On {short_name(dataset)}: {found}.")
+        if found.problem:
+            st.warning(words, icon=":material/warning:")
+        else:
+            st.markdown(f":material/visibility: {words}")
 
 
 def _in_words(row: UserModel) -> str:
@@ -152,6 +182,10 @@ def after_model_job(store: Store, job: Job) -> None:
             icon=":material/check_circle:",
         )
         st.markdown(as_text(_in_words(row)[:1].upper() + _in_words(row)[1:]))
+        _draw_looks(store, row)
+        if st.button("Train with it", icon=":material/play_arrow:", key="data_model_train"):
+            st.session_state["train_teacher"] = row.key
+            st.switch_page("pages/views/train.py")
     elif status is JobStatus.FAILED:
         st.error(as_text(job.error or "failed"), icon=":material/error:")
     else:

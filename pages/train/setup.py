@@ -20,6 +20,7 @@ from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
+from pages.train import own_teacher
 
 NEW_TEACHER = "new"
 SECONDS_BETWEEN_POLLS = 1.0
@@ -44,6 +45,7 @@ def draw(store: Store) -> None:
     with teacher, st.container(border=True, height="stretch"):
         _heading(":material/school:", "Teacher")
         _pick_teacher(store, form)
+        own_teacher.draw(store, form.config)
     with student, st.container(border=True, height="stretch"):
         _heading(":material/child_care:", "Student")
         form.draw(*form.group("student"))

@@ -27,10 +27,12 @@ from kdcore.models.own_inputs import (
     frozen_layers,
     keep_what_was_learnt_from_data,
 )
+from kdcore.models.value_ranges import BOUNDS
 from kdcore.storage import user_data, user_models
 from kdcore.storage.arrays import unpack
 from kdcore.storage.schema import UserModel
 from kdcore.storage.store import Store
+from kdcore.tasks.values import InputValues
 from kdcore.training.distiller import Distiller
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Learner, Loop, Network, student_order
@@ -234,15 +236,15 @@ def test_nothing_before_the_weights_tells_nothing() -> None:
 
 @pytest.mark.parametrize("inputs", ["0 to 255", "-1 to 1"])
 def test_a_flat_model_and_one_without_channels_see_the_range_that_was_said(inputs: str) -> None:
-    low, high = own_models.RANGES[inputs]
+    low, high = BOUNDS[inputs]
     x = images((8, 8, 1))
     raw = x * (high - low) + low
     flat = own_models._functional(keras.Sequential([keras.Input((64,)), layers.Dense(3)]))
-    inside = own_models.adapt(flat, (8, 8, 1), (0.0, 1.0), inputs)
+    inside = own_models.adapt(flat, (8, 8, 1), InputValues(), inputs)
     np.testing.assert_allclose(inside(x), flat(raw.reshape(len(x), -1)), atol=1e-3)
     square = keras.Input((8, 8))
     plain = keras.Model(square, layers.Dense(3)(layers.Flatten()(square)))
-    inside = own_models.adapt(plain, (8, 8, 1), (0.0, 1.0), inputs)
+    inside = own_models.adapt(plain, (8, 8, 1), InputValues(), inputs)
     np.testing.assert_allclose(inside(x), plain(raw[..., 0]), atol=1e-3)
 
 
@@ -268,7 +270,7 @@ def test_a_fresh_start_keeps_what_was_learnt_of_the_data_and_trains_frozen_layer
 def test_images_are_resized_coloured_and_scaled_to_what_the_model_expects() -> None:
     inner = network(layers.Dense(4), shape=(12, 10, 3), head=layers.Rescaling(1 / 255))
     assert own_models.describe("x", "x", inner).inputs == "0 to 255"
-    model = own_models.adapt(inner, (6, 5, 1), (0.0, 1.0), "0 to 255")
+    model = own_models.adapt(inner, (6, 5, 1), InputValues(), "0 to 255")
     x = images((6, 5, 1))
     larger = np.asarray(keras.ops.image.resize(np.repeat(x, 3, axis=3), (12, 10))) * 255
     np.testing.assert_allclose(model(x), inner(larger), atol=1e-4)
@@ -276,18 +278,20 @@ def test_images_are_resized_coloured_and_scaled_to_what_the_model_expects() -> N
 
 def test_colour_is_turned_to_grey_and_ranges_are_mapped() -> None:
     inner = network(layers.Dense(2), shape=(4, 4, 1))
-    model = own_models.adapt(inner, (4, 4, 3), (0.0, 255.0), "-1 to 1")
+    model = own_models.adapt(inner, (4, 4, 3), InputValues(0.0, 255.0), "-1 to 1")
     x = images((4, 4, 3)) * 255
     grey = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None] / 127.5 - 1
     np.testing.assert_allclose(model(x), inner(grey), atol=1e-4)
     assert own_models.adapt(
-        network(layers.Dense(2), shape=(48,)), (4, 4, 3), (0.0, 1.0), "as they are"
+        network(layers.Dense(2), shape=(48,)), (4, 4, 3), InputValues(), "as they are"
     )(x).shape == (
         5,
         2,
     )
     with pytest.raises(ModelError, match=r"wants examples of shape \(7,\)"):
-        own_models.adapt(network(layers.Dense(2), shape=(7,)), (4, 4, 3), (0.0, 1.0), "as they are")
+        own_models.adapt(
+            network(layers.Dense(2), shape=(7,)), (4, 4, 3), InputValues(), "as they are"
+        )
 
 
 def test_an_adapted_model_is_saved_and_reloaded_in_safe_mode(tmp_path: Path) -> None:
@@ -296,7 +300,7 @@ def test_an_adapted_model_is_saved_and_reloaded_in_safe_mode(tmp_path: Path) -> 
         shape=(8, 8, 3),
     )
     undone, _ = own_models.to_logits(keras.Model(probabilities.inputs[0], probabilities.outputs[0]))
-    model = own_models.adapt(undone, (6, 6, 1), (0.0, 1.0), "0 to 255")
+    model = own_models.adapt(undone, (6, 6, 1), InputValues(), "0 to 255")
     again = model_from_bytes(saved(model, tmp_path).read_bytes())
     x = images((6, 6, 1))
     np.testing.assert_array_equal(model(x), again(x))
