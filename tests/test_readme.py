@@ -115,7 +115,11 @@ def prepared(line: str, experiment: str, model: Path, folder: Path) -> str:
     np.savez(folder / "own.npz", x=np.random.default_rng(0).random((60, 4)), y=np.arange(60) % 3)
     line = line.replace(" ID", f" {experiment}").replace("three.png", f"{folder}/three.png")
     line = line.replace("FILE.keras", str(model)).replace(" PATH", f" {folder}/own.npz")
-    line = line.replace(" NAME", " own").replace("--folder exports", f"--folder {folder}")
+    line = (
+        line.replace(" DATASET", " digits")
+        .replace(" NAME", " own")
+        .replace("--folder exports", f"--folder {folder}")
+    )
     line = re.sub(r" (curves\.csv|report\.html)", rf" {folder}/\1", line)
     # What a command prints is checked elsewhere, here that it runs as written: smaller.
     if line.startswith("train --dataset"):

@@ -22,7 +22,11 @@ from kdcore.losses import (
     soften,
 )
 from kdcore.models.outputs import LogitsReader
-from kdcore.training.first_examples import check_no_probabilities, first_examples
+from kdcore.training.first_examples import (
+    check_no_probabilities,
+    check_one_class_each,
+    first_examples,
+)
 from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
@@ -350,7 +354,9 @@ class Distiller(keras.Model):
         for role, reader in self._readers.items():
             if role == "teacher" and given is not None:
                 continue
-            reader.learn_from(getattr(self, role)(examples, training=False))
+            answers = getattr(self, role)(examples, training=False)
+            reader.learn_from(answers)
+            check_one_class_each(_labels_of(targets), reader.choose(answers))
         if before != {role: reader.kind for role, reader in self._readers.items()}:
             # What was traced before knew the answers as something else.
             self.train_function = self.test_function = self.predict_function = None
@@ -619,6 +625,10 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
     return _numbers(y), None
 
 
+def _labels_of(targets: Any) -> Any:
+    return targets.get("labels") if isinstance(targets, Mapping) else targets
+
+
 def _numbers(labels: Any) -> Any:
     """Return labels as they are, truth values as the numbers 0 and 1."""
     is_truth = keras.backend.standardize_dtype(labels.dtype) == "bool"
@@ -640,14 +650,27 @@ def _with_mask(sample_weight: Any, mask: Any) -> Any:
 
 
 def _refuse_shared_layers(student: keras.Model, teacher: keras.Model) -> None:
-    mine = {id(variable): variable for variable in student.trainable_variables}
-    shared = [v.path for v in teacher.variables if id(v) in mine]
-    if shared:
-        names = ", ".join(dict.fromkeys(path.split("/")[0] for path in shared))
-        raise ModelError(
-            "teacher and student must not share layers, since the teacher's are frozen, got "
-            f"{names} in both: give the student copies"
+    """Raise ModelError where the student would not train what it shares with the teacher.
+
+    A part that was frozen by itself, in a teacher that is not, is meant to be: a backbone under two
+    heads. In a teacher that is frozen as a whole nothing tells that it is.
+    """
+    frozen_as_a_whole = not teacher.trainable_variables
+    mine = student.variables if frozen_as_a_whole else student.trainable_variables
+    known = {id(variable) for variable in mine}
+    shared = [v.path for v in teacher.variables if id(v) in known]
+    if not shared:
+        return
+    names = ", ".join(dict.fromkeys(path.split("/")[0] for path in shared))
+    way_out = "give the student copies"
+    if frozen_as_a_whole:
+        way_out += (
+            ", or freeze these layers alone and not the whole teacher, if they are not to train"
         )
+    raise ModelError(
+        "teacher and student must not share layers, since the teacher's are frozen, got "
+        f"{names} in both: {way_out}"
+    )
 
 
 def _refuse_other_inputs(student: keras.Model, teacher: keras.Model) -> None:

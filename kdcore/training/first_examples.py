@@ -51,6 +51,22 @@ def check_no_probabilities(logits: Any) -> None:
         )
 
 
+def check_one_class_each(labels: Any, outputs: Any) -> None:
+    """Raise ModelError where rows of labels [..., classes] name several classes or none: outputs
+    that judge each class by itself are no choice among classes, and a softmax says nothing of them.
+    """
+    shape, given = getattr(labels, "shape", ()), outputs.shape
+    if len(shape) != len(given) or shape[-1] != given[-1] or shape[-1] == 1:
+        return
+    sums = np.asarray(ops.convert_to_numpy(labels), np.float64).sum(axis=-1)
+    if not np.allclose(sums, 1, atol=1e-3):
+        raise ModelError(
+            "labels must name one class a row, got rows that name "
+            f"{sums.min():g} to {sums.max():g}: distil outputs that judge each class by itself as "
+            "models of one output each"
+        )
+
+
 def _unpacked(batch: Any) -> Examples:
     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return x, y

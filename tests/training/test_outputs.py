@@ -231,6 +231,9 @@ def test_shared_layers_and_other_inputs_are_refused_in_words() -> None:
     with pytest.raises(ModelError, match=r"must not share layers.* got both in both"):
         Distiller(student=models[0], teacher=models[1])
     assert models[0].trainable_variables, "nothing was frozen"
+    models[1].trainable = False  # as many scripts do beforehand: the student's part is frozen by it
+    with pytest.raises(ModelError, match=r"must not share layers.* or freeze these layers alone"):
+        Distiller(student=models[0], teacher=models[1])
     other = keras.Sequential([keras.Input((7,)), layers.Dense(4)])
     with pytest.raises(
         ModelError, match="same inputs, got 6 for the teacher and 7 for the student"
@@ -326,3 +329,43 @@ def test_a_logit_between_0_and_1_is_no_probability_where_the_graph_says_so() -> 
         distiller = Distiller(student=net(lambda x: x, 1, 1), teacher=small)
         distiller.compile("sgd", alpha=0.0)
         distiller.fit(X, (Y > 1).astype(np.float32), verbose=0)
+
+
+def test_a_frozen_backbone_under_two_heads_is_what_it_is_meant_to_be() -> None:
+    backbone = keras.Sequential([keras.Input((6,)), layers.Dense(8)], name="backbone")
+    backbone.trainable = False
+    models = []
+    for _ in range(2):
+        inputs = keras.Input((6,))
+        models.append(keras.Model(inputs, layers.Dense(4)(backbone(inputs))))
+    before = [np.asarray(weight) for weight in backbone.get_weights()]
+    head = models[0].layers[-1].get_weights()
+    distiller = Distiller(student=models[0], teacher=models[1])
+    distiller.compile("adam")
+    distiller.fit(X, Y, verbose=0)
+    for was, now in zip(before, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    assert not np.array_equal(head[0], models[0].layers[-1].get_weights()[0])
+
+
+@pytest.mark.parametrize("labels", [np.eye(4)[[0, 1]] + np.eye(4)[[1, 2]], np.zeros((2, 4))])
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_rows_of_several_classes_are_refused(labels: np.ndarray, kind: str) -> None:
+    """Several sigmoids say of each class whether it is there; softened they would be nonsense."""
+    x, y = np.random.default_rng(0).random((2, 6)).astype(np.float32), labels.astype(np.float32)
+    student = keras.Sequential([keras.Input((6,)), layers.Dense(4, activation="sigmoid")])
+    with pytest.warns(UserWarning, match="turned back into logits"):
+        distiller = Distiller(student=student, teacher=plain(1))
+    distiller.compile("adam", loss="binary_crossentropy")
+    data = (x, y) if kind == "arrays" else (tf.data.Dataset.from_tensor_slices((x, y)).batch(2),)
+    with pytest.raises(ModelError, match="must name one class a row, got rows that name"):
+        distiller.fit(*data, verbose=0)
+
+
+def test_rows_that_share_one_class_out_are_taken() -> None:
+    """Label smoothing and mixtures."""
+    y = 0.9 * np.eye(4)[np.asarray(Y).reshape(-1) % 4] + 0.025
+    distiller = Distiller(student=plain(1), teacher=plain(2))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    distiller.compile("adam", loss=loss)
+    assert np.isfinite(distiller.fit(X, y, verbose=0).history["loss"][0])
