@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import select
 
+from kdcore.analysis.unsettled import unsettled_cells
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import (
     all_settings,
@@ -318,7 +319,8 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     The columns are id, experiment, name, starred, role, model, accuracy (mean over seeds), seeds (a
     number, with ``by_seed`` the seed itself), parameters, status, created_at, and every setting. No
     metric is read: the cost grows with the runs, not with what was measured of them. A run that
-    several experiments share is listed once; what is in the trash is not.
+    several experiments share is listed once; what is in the trash is not. Cells of a sweep without
+    a winner have no accuracy: it is of test data.
     """
     columns = (
         ExperimentRun.experiment_id,
@@ -346,6 +348,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     )
     with store.reading() as session:
         rows = session.execute(query).all()
+        hidden = unsettled_cells(session)
     groups: dict[tuple[Any, ...], list[Any]] = {}
     # Of several generations, the last one is compared.
     stands_for = {(row.experiment_id, row.role): row.step for row in sorted(rows, key=_generation)}
@@ -356,7 +359,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
             groups.setdefault(place, []).append(row)
     once: dict[tuple[str, ...], dict[str, Any]] = {}
     for members in groups.values():
-        once.setdefault(tuple(row.run for row in members), _table_row(members, by_seed))
+        once.setdefault(tuple(row.run for row in members), _table_row(members, by_seed, hidden))
     frame = pd.DataFrame(list(once.values())[::-1], columns=[*_TABLE_COLUMNS, *_setting_names()])
     return frame.astype({"accuracy": float})
 
@@ -384,9 +387,10 @@ def _setting_names() -> list[str]:
     return [name for name in all_settings() if name not in {*NOT_SETTINGS, "seeds"}]
 
 
-def _table_row(members: Sequence[Any], by_seed: bool) -> dict[str, Any]:
+def _table_row(members: Sequence[Any], by_seed: bool, hidden: set[str]) -> dict[str, Any]:
     first = members[0]
     accuracies = [row.summary["test_accuracy"] for row in members if row.finished_at is not None]
+    shown = first.role == "teacher" or first.experiment_id not in hidden
     expected = 1 if by_seed or first.role == "teacher" else first.config.get("seeds", 1)
     settings = {name: stored_setting(first.config, name) for name in _setting_names()}
     meant = set(role_settings(first.role, first.config))
@@ -397,7 +401,7 @@ def _table_row(members: Sequence[Any], by_seed: bool) -> dict[str, Any]:
         "starred": first.starred,
         "role": first.role,
         "model": first.model,
-        "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+        "accuracy": sum(accuracies) / len(accuracies) if accuracies and shown else None,
         "seeds": first.seed if by_seed else len(members),
         "parameters": first.parameters,
         "status": JobStatus.FINISHED.value if len(accuracies) == expected else first.status,

@@ -89,6 +89,12 @@ FLOATS = (
 )
 
 
+# In which cells of a sweep may differ.
+OF_A_CELL = ("teacher", "student", "alpha", "temperature", "labels", "epochs", "seeds", "dataset")
+# What is said of a sweep whose cells are in several states.
+SAID_FIRST = ("running", "queued", "failed", "interrupted", "stopped")
+
+
 def listing(store: Store, *, deleted: bool = False, test_of_cells: bool = False) -> pd.DataFrame:
     """Return all experiments, newest first, or those in the trash: a table of :data:`COLUMNS`.
 
@@ -246,6 +252,50 @@ def tags_of(store: Store, experiment_id: str) -> list[str]:
                 select(Tag.tag).where(Tag.experiment_id == experiment_id).order_by(Tag.tag)
             )
         )
+
+
+def fold_sweeps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a listing with one row for all cells of a sweep, where its newest cell stood, and a
+    column ``members``: the experiments that a row stands for.
+
+    A setting in which the cells differ is missing, and so are gain and accuracies: they are a
+    cell's. ``experiment`` is the sweep's id.
+    """
+    alone = table.assign(members=[[each] for each in table["experiment"]])
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for row in alone.to_dict("records"):
+        if pd.isna(row["sweep"]):
+            rows.append(row)
+        elif row["sweep"] not in seen:
+            seen.add(row["sweep"])
+            rows.append(_folded(table[table["sweep"] == row["sweep"]], row))
+    folded = pd.DataFrame(rows, columns=list(alone.columns))
+    return folded.astype({name: kind for name, kind in alone.dtypes.items() if name != "seeds"})
+
+
+def _folded(cells: pd.DataFrame, newest: dict[str, Any]) -> dict[str, Any]:
+    """Return the one row of a sweep's cells."""
+    statuses = list(cells["status"])
+    unfinished = [each for each in SAID_FIRST if each in statuses]
+    row = newest | {
+        name: newest[name] if cells[name].nunique(dropna=False) == 1 else None for name in OF_A_CELL
+    }
+    count = f"{len(cells)} cells"
+    return row | {
+        "experiment": newest["sweep"],
+        "members": list(cells["experiment"]),
+        "name": f"{newest['sweep_name'] or 'Sweep'} ({count})",
+        "description": f"a sweep of {count}",
+        "status": unfinished[0] if unfinished else statuses[0],
+        "progress": float(cells["progress"].mean()),
+        "starred": bool(cells["starred"].any()),
+        "tags": sorted({tag for tags in cells["tags"] for tag in tags}),
+        "note": "",
+        "created_at": float(cells["created_at"].min()),
+        "bytes": int(cells["bytes"].sum()),
+        **dict.fromkeys((*FLOATS, "pairs", "verdict")),
+    }
 
 
 def matching(

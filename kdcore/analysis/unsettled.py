@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from kdcore.storage.schema import Job, JobStatus, SweepCell
+from kdcore.storage.schema import ExperimentRun, Job, JobStatus, SweepCell
 from kdcore.storage.store import Store
 
 WHY = (
@@ -42,6 +42,16 @@ def unsettled_among(store: Store, experiment_ids: Iterable[str]) -> set[str]:
     """Return those experiments that are cells of a sweep without a winner yet."""
     with store.reading() as session:
         return unsettled_cells(session) & set(experiment_ids)
+
+
+def unsettled_students(store: Store) -> set[str]:
+    """Return the ids of the students' runs that only cells of a sweep without a winner have."""
+    with store.reading() as session:
+        cells = unsettled_cells(session)
+        query = select(ExperimentRun.experiment_id, ExperimentRun.run_id)
+        uses = session.execute(query.where(ExperimentRun.role == "student")).all()
+    elsewhere = {run for experiment, run in uses if experiment not in cells}
+    return {run for experiment, run in uses if experiment in cells} - elsewhere
 
 
 def is_unsettled(store: Store, experiment_id: str) -> bool:

@@ -204,6 +204,7 @@ def learning_curves(
     end: float | None = None,
     styles: Mapping[str, Style] = ROLE_STYLES,
     method: str = "logits",
+    behind: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw one measure over the course of training: a bold line a role on validation data, a faint
     one on training data.
@@ -223,6 +224,7 @@ def learning_curves(
         styles: how to draw each value of the column role, in the legend's order; for models of
             several experiments these are keys of letters, digits and dashes.
         method: the name of the students' distillation method, whose loss "soft_loss" is.
+        behind: measurements of another experiment, drawn as thin dashed lines of the mean.
 
     With several seeds a line is their mean, with a band (see :func:`mean_and_band`). Raises
     ConfigError for an unknown measure or x.
@@ -234,7 +236,7 @@ def learning_curves(
     if measure not in metrics:  # a method's own, of which no point has come yet
         metrics = metrics.assign(**{measure: np.nan})
     curves = _curves(metrics, measure, x, smoothing)
-    traces: list[dict[str, Any]] = []
+    traces: list[dict[str, Any]] = _lines_behind(behind, measure, x, styles, card)
     seeds: set[int] = set()
     for rank, (role, style) in reversed(list(enumerate(styles.items()))):
         validation, training = curves.get((role, "validation"), {}), curves.get((role, "train"), {})
@@ -265,6 +267,30 @@ def learning_curves(
         layout["annotations"] = [_notice("No measurements yet")]
         across["visible"] = up["visible"] = False
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
+
+
+def _lines_behind(
+    metrics: pd.DataFrame | None, measure: str, x: str, styles: Mapping[str, Style], card: Measure
+) -> list[dict[str, Any]]:
+    """Return the means of another experiment's validation curves, a line a role of ``styles``."""
+    if metrics is None or measure not in metrics:
+        return []
+    curves = _curves(metrics, measure, x, 0.0)
+    lines: list[dict[str, Any]] = []
+    for role, style in styles.items():
+        seeds = curves.get((role, "validation"), {})
+        if role == "teacher" or not seeds:
+            continue
+        across, mean, *_ = mean_and_band(list(seeds.values()))
+        name = f"{as_label(style.name)}, before"
+        line = _line(f"{role}-before", across, mean, "before", colour(style.tone, alpha=0.8))
+        line["line"]["dash"] = "dash"
+        hover = f"{name} %{{y:{card.hover}}}<extra></extra>"
+        lines.append(line | dict(name=name, hoverinfo="all", hovertemplate=hover))
+    if lines:  # one entry of the legend for all of them
+        lines[0] |= dict(showlegend=True, legendrank=900)
+        lines[0]["name"] = "the experiment before"
+    return lines
 
 
 def _measures(method: str) -> dict[str, Measure]:

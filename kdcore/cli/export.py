@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from kdcore.cli.common import follow
+from kdcore.cli.common import TEST_ANYWAY, follow, refuse_unsettled
 from kdcore.engine.choice import make_engine
 from kdcore.storage.schema import ROLES, Export
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import FORMATS, bundle, bundle_name, exports, find_run, request
+from kdcore.takeaway.limits import limits
 
 
 @click.command("export")
@@ -41,6 +42,7 @@ from kdcore.takeaway.downloads import FORMATS, bundle, bundle_name, exports, fin
 @click.option(
     "--seed", type=int, default=None, help="Which seed of an experiment. [default: its first]"
 )
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
 def export_command(
@@ -50,6 +52,7 @@ def export_command(
     folder: Path,
     role: str,
     seed: int | None,
+    test_anyway: bool,
     as_json: bool,
 ) -> None:
     """Export a trained model: convert, open again, measure, and write what passes with a script
@@ -57,6 +60,10 @@ def export_command(
     """
     store = Store(store_url)
     run = find_run(store, run_or_experiment, role, seed)
+    if not test_anyway and run.role == "student":
+        refuse_unsettled(store, [run.experiment_id])  # its files are measured on test data
+    for name, why in limits(store, run.id).items():
+        click.echo(f"{FORMATS[name].title} cannot hold this model: {why}", err=True)
     engine = make_engine(store, idle_seconds=2.0)
     job_id = request(store, run.id, formats)
     engine.submit(job_id)

@@ -48,12 +48,22 @@ SECONDS_A_DAY = 86_400
     is_flag=True,
     help="Test data also of cells of a sweep without a winner; choosing by it spoils the report.",
 )
+@click.option("--fold-sweeps", is_flag=True, help="One row for all cells of a sweep.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_obj
-def list_(store_url: str, as_json: bool, deleted: bool, test_of_cells: bool, **wanted: Any) -> None:
+def list_(
+    store_url: str,
+    as_json: bool,
+    deleted: bool,
+    test_of_cells: bool,
+    fold_sweeps: bool,
+    **wanted: Any,
+) -> None:
     """List experiments, newest first."""
     table = library.listing(Store(store_url), deleted=deleted, test_of_cells=test_of_cells)
     shown = library.matching(table, **wanted)
+    if fold_sweeps:
+        shown = library.fold_sweeps(shown)
     if as_json:
         click.echo(json.dumps(records(shown)))
         return

@@ -16,7 +16,7 @@ from kdcore.analysis.temperature import format_percent
 from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.cli import library as cli_library
 from kdcore.cli.candidates import candidates_command
-from kdcore.cli.common import TEST_ANYWAY, Commands, SettingsCommand, follow
+from kdcore.cli.common import TEST_ANYWAY, Commands, SettingsCommand, follow, refuse_unsettled
 from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
@@ -152,15 +152,24 @@ def show(store_url: str, experiment_id: str, test_anyway: bool, as_json: bool) -
     default=None,
     help="Seed of student and baseline. [default: the experiment's first]",
 )
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def soften(
-    store_url: str, experiment_id: str, temperature: float, seed: int | None, as_json: bool
+    store_url: str,
+    experiment_id: str,
+    temperature: float,
+    seed: int | None,
+    test_anyway: bool,
+    as_json: bool,
 ) -> None:
     """Show what a temperature does to a teacher's answers on test data: the numbers of the
     Temperature page.
     """
-    numbers = soften_report(Store(store_url), experiment_id, temperature, seed)
+    store = Store(store_url)
+    if not test_anyway:
+        refuse_unsettled(store, [experiment_id])
+    numbers = soften_report(store, experiment_id, temperature, seed)
     click.echo(json.dumps(numbers) if as_json else _softened_in_words(numbers))
 
 

@@ -109,6 +109,7 @@ def table(
 @click.option(
     "--points", type=float, default=None, help="How far accuracy may lie under the teacher's."
 )
+@click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def decide(
@@ -117,11 +118,14 @@ def decide(
     kilobytes: float | None,
     milliseconds: float | None,
     points: float | None,
+    test_anyway: bool,
     as_json: bool,
 ) -> None:
     """Say which exported file ships: all that were made, and the smallest that fits a budget."""
     budget = decision.Budget(kilobytes, milliseconds, points)
     store = Store(store_url)
+    if not test_anyway:
+        refuse_unsettled(store, [experiment_id])
     found = decision.options(store, experiment_id)
     chosen = decision.smallest(found, budget)
     if as_json:

@@ -48,12 +48,13 @@ TESTED_EXAMPLES = 16
 # Files
 
 
-def load_file(path: Path, output: str = "") -> keras.Model:
-    """Load a ``.keras`` file in safe mode; of several outputs the one called ``output``.
+def load_file(path: Path, output: str = "", called: str = "") -> keras.Model:
+    """Load a ``.keras`` file in safe mode; of several outputs the one called ``output``. For the
+    user it is ``called`` so.
 
     Raises ConfigError or ModelError for what cannot be trusted, loaded or used.
     """
-    user_models.check_file(path)
+    user_models.check_file(path, called)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the file makes its layers raise

@@ -94,8 +94,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_file(path: Path) -> None:
-    """Check a ``.keras`` file without loading it.
+def check_file(path: Path, called: str = "") -> None:
+    """Check a ``.keras`` file without loading it; ``called`` is its name for the user, where that
+    is another.
 
     Raises ConfigError for what is none, too large, or not Keras alone.
     """
@@ -127,7 +128,12 @@ def check_file(path: Path) -> None:
             )
             architecture = json.loads(archive.read(about))
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, OSError):
-        require(False, "file", "a .keras file, as model.save('name.keras') writes it", path.name)
+        require(
+            False,
+            "file",
+            "a .keras file, as model.save('name.keras') writes it",
+            called or path.name,
+        )
     for part in _objects(architecture):
         name, module = str(part.get("class_name")), part.get("module")
         require(

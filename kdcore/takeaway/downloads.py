@@ -22,6 +22,7 @@ from kdcore.config.catalog import short_name
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.storage.schema import ROLES, Export, Job, JobStatus, Run
 from kdcore.storage.store import Store, new_id
+from kdcore.takeaway.limits import limits
 from kdcore.takeaway.model_card import model_card
 from kdcore.takeaway.snippets import snippet
 
@@ -141,13 +142,22 @@ def _run_of(store: Store, experiment_id: str, role: str, seed: int | None) -> Ru
 
 
 def request(store: Store, run_id: str, formats: Sequence[str] = ()) -> str:
-    """Queue the making of a trained run's files, all formats by default; returns the id of the job
-    for the engine.
+    """Queue the making of a trained run's files, by default in all formats that can hold it;
+    returns the id of the job for the engine.
 
-    Raises ConfigError for an unknown format, StoreError where the run is not trained or its files
-    are being made.
+    Raises ConfigError for an unknown format or one that cannot hold the model, StoreError where the
+    run is not trained or its files are being made.
     """
-    names, run, now, job_id = check_formats(formats), find_run(store, run_id), time.time(), new_id()
+    run, now, job_id = find_run(store, run_id), time.time(), new_id()
+    names, refused = check_formats(formats), limits(store, run.id)
+    for name in formats:
+        require(
+            name not in refused,
+            "format",
+            f"one that can hold this model: {refused.get(name)}",
+            name,
+        )
+    names = [name for name in names if name not in refused]
     busy = live_job(store, run.id)
     if busy is not None:
         raise StoreError(

@@ -55,7 +55,8 @@ def check_one_class_each(labels: Any, outputs: Any) -> None:
     """Raise ModelError where rows of labels [..., classes] name several classes or none: outputs
     that judge each class by itself are no choice among classes, and a softmax says nothing of them.
     """
-    shape, given = getattr(labels, "shape", ()), outputs.shape
+    shape: Any = getattr(labels, "shape", ())
+    given = outputs.shape
     if len(shape) != len(given) or shape[-1] != given[-1] or shape[-1] == 1:
         return
     sums = np.asarray(ops.convert_to_numpy(labels), np.float64).sum(axis=-1)

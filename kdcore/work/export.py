@@ -15,7 +15,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -41,10 +41,12 @@ from kdcore.takeaway.downloads import (
     file_key,
     put_report,
 )
+from kdcore.takeaway.limits import limits_of
 from kdcore.tasks.columns import Column
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.version import __version__
 from kdcore.words import first_line
+from kdcore.work.before_conversion import with_rescaling, with_unrolled_loops
 from kdcore.work.experiment import Progress
 from kdcore.work.measure import this_machine
 
@@ -212,8 +214,11 @@ def make(
             "latency_calls",
         )
     )
-    began, file, reason = time.perf_counter(), b"", ""
     report |= {"machine": this_machine(), "versions": versions(FORMATS[name].package)}
+    began, file = time.perf_counter(), b""
+    reason = limits_of(json.loads(subject.model.to_json())).get(name, "")
+    if reason:
+        return file, report | {"passed": False, "reason": reason, "seconds": 0.0}
     with TemporaryDirectory() as folder:
         try:
             path = _CONVERTERS[name](subject, Path(folder))
@@ -324,7 +329,7 @@ def _to_onnx(subject: Subject, folder: Path) -> Path:
         warnings.filterwarnings(
             "ignore", "In the future `np.object`", FutureWarning
         )  # Keras' bridge to tf2onnx
-        subject.model.export(
+        with_rescaling(subject.model).export(
             folder / "model.onnx",
             format="onnx",
             verbose=False,
@@ -357,7 +362,7 @@ def _to_litert_int8(subject: Subject, folder: Path) -> Path:
             yield [subject.calibration[row : row + 1]]
 
     return _to_litert(
-        subject,
+        replace(subject, model=with_unrolled_loops(subject.model)),
         folder,
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=representative,

@@ -6,6 +6,9 @@ import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from kdcore.analysis.brought_teacher import Examination, examine, keep_look
 from kdcore.config.catalog import ModelCard, dataset_card, own_model
@@ -39,7 +42,8 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         user_data.fetch_upload(store, upload, path)
         check()
         try:
-            card = _add(store, path, payload["name"], payload["inputs"], payload.get("output", ""))
+            model = load_file(path, payload.get("output", ""), payload["file_name"])
+            card = _add(store, path, model, payload)
         except (ConfigError, ModelError):
             user_data.drop_upload(store, upload["upload"])
             raise
@@ -54,11 +58,12 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         _look_and_keep(store, card.key, name)
 
 
-def _add(store: Store, path: Path, name: str, inputs: str, output: str) -> ModelCard:
-    """Describe a model's file and store both; returns its card."""
+def _add(store: Store, path: Path, model: keras.Model, payload: dict[str, Any]) -> ModelCard:
+    """Describe the model of a file and store both; returns its card."""
+    name, inputs, output = payload["name"], payload["inputs"], payload.get("output", "")
     digest = hashlib.sha256(path.read_bytes() + (inputs + output).encode()).hexdigest()
     key = f"{name}@{digest[:10]}"
-    card = describe(name, key, load_file(path, output), inputs, output)
+    card = describe(name, key, model, inputs, output)
     prefix = f"own_model/{new_id()}"
     with path.open("rb") as file:
         pieces = user_data.write_pieces(store, prefix, file)

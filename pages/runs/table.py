@@ -14,9 +14,10 @@ from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 CHOSEN = "runs_chosen"  # session state: ids of the chosen experiments
+TO_OPEN = "runs_to_open"
 ROWS_IN_SIGHT = 12
 ROW_PIXELS = 35
-ALONE, CELLS = "without sweeps", "all"
+FOLDED, CELLS, ALONE = "one row a sweep", "every cell", "without sweeps"
 FILTERS = ("text", "datasets", "statuses", "tags", "sweep", "starred")
 
 
@@ -86,19 +87,19 @@ def filters(table: pd.DataFrame) -> dict[str, Any]:
                     help=about,
                 )
         if sweeps:
-            choices = [CELLS, ALONE, *sweeps]
+            choices = [FOLDED, CELLS, ALONE, *sweeps]
             if st.session_state.get("runs_sweep") not in choices:
-                st.session_state["runs_sweep"] = CELLS
+                st.session_state["runs_sweep"] = FOLDED
             wanted["sweep"] = st.selectbox(
-                "Sweep",
+                "Sweeps",
                 choices,
                 key="runs_sweep",
                 width=220,
                 persist_state="session",
                 format_func=lambda sweep: (
-                    sweep if sweep in (CELLS, ALONE) else sweeps[sweep] or f"sweep {sweep}"
+                    sweep if sweep in choices[:3] else sweeps[sweep] or f"sweep {sweep}"
                 ),
-                help="The cells of one sweep, or only what was started by hand.",
+                help="Folded together, cell by cell, the cells of one alone, or only what was started by hand.",
             )
         wanted["starred"] = st.toggle(
             "Starred", key="runs_starred", persist_state="session", help="Those that you starred."
@@ -112,7 +113,13 @@ def filters(table: pd.DataFrame) -> dict[str, Any]:
                 "and then chooses has chosen on test data: the winner's test accuracy is too good from then on.",
             )
     sweep = wanted.pop("sweep", CELLS)
-    return wanted | {"sweep": None if sweep == CELLS else "" if sweep == ALONE else sweep}
+    one_or_none = {FOLDED: None, CELLS: None, ALONE: ""}
+    return wanted | {"sweep": one_or_none.get(sweep, sweep)}
+
+
+def folded() -> bool:
+    """Return whether the visitor sees one row for all cells of a sweep."""
+    return st.session_state.get("runs_sweep") == FOLDED
 
 
 def clear_filters() -> None:
@@ -125,44 +132,54 @@ def draw(
     shown: pd.DataFrame, *, key: str = "runs_table", on_choice: Callable[[], None] = lambda: None
 ) -> None:
     """Draw the experiments as a table; ticking rows changes what :func:`chosen` returns, before the
-    script reruns.
+    script reruns, and a click on a row anywhere else opens it: see :func:`to_open`.
 
     What is ticked stays ticked when the table is sorted, filtered or grows.
     """
-    ids = shown["experiment"].to_list()
-    st.session_state[key] = {
-        "selection": {"rows": [ids.index(each) for each in chosen() if each in ids]}
-    }
+    if folded():
+        shown = library.fold_sweeps(shown)
+    else:
+        shown = shown.assign(members=[[each] for each in shown["experiment"]])
+    ids, members = shown["experiment"].to_list(), shown["members"].to_list()
+    ticked_now = set(chosen())
+    rows = [row for row, of in enumerate(members) if ticked_now.issuperset(of)]
+    st.session_state[key] = {"selection": {"rows": rows}}
 
-    def ticked() -> None:
-        rows = st.session_state[key]["selection"]["rows"]
-        now = [ids[row] for row in rows if row < len(ids)]
-        choose(
-            [
-                *(each for each in chosen() if each in now),
-                *(each for each in now if each not in chosen()),
-            ]
-        )
+    def selected() -> None:
+        selection = st.session_state[key]["selection"]
+        if selection["cells"]:
+            row = selection["cells"][0][0]
+            is_sweep = members[row] != [ids[row]]
+            st.session_state[TO_OPEN] = ("sweep" if is_sweep else "experiment", ids[row])
+        else:
+            now = [each for row in selection["rows"] if row < len(ids) for each in members[row]]
+            kept = [each for each in chosen() if each in now]
+            choose([*kept, *(each for each in now if each not in kept)])
         on_choice()
 
     st.dataframe(
         presentable(shown),
         key=key,
-        on_select=ticked,
-        selection_mode="multi-row",
+        on_select=selected,
+        selection_mode=["multi-row", "single-cell"],
         hide_index=True,
         placeholder="–",
         column_config=COLUMNS,
         height=ROW_PIXELS * (min(len(shown), ROWS_IN_SIGHT) + 1) + 3,
-        alt="All experiments that fit the filters, one a row; tick rows to act on them",
+        alt="All experiments that fit the filters, one a row; click one to open it, tick rows to act on them",
     )
+
+
+def to_open() -> tuple[str, str] | None:
+    """Return what was clicked just now: "experiment" or "sweep", and its id."""
+    return st.session_state.pop(TO_OPEN, None)
 
 
 def presentable(shown: pd.DataFrame) -> pd.DataFrame:
     """Return a listing as it is shown: percentages, words for settings, tags, and times
     that sort.
     """
-    teachers, students = (shown[role].map(short_name) for role in ("teacher", "student"))
+    teachers, students = (_names(shown[role]) for role in ("teacher", "student"))
     title = shown["name"].where(shown["name"] != "", teachers + " teaches " + students)
     return pd.DataFrame(
         {
@@ -179,7 +196,7 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
             ],
             "student_accuracy": 100 * shown["student_accuracy"],
             "baseline_accuracy": 100 * shown["baseline_accuracy"],
-            "dataset": shown["dataset"].map(short_name),
+            "dataset": _names(shown["dataset"]),
             "models": teachers + " → " + students,
             "labels": shown["labels"],
             "alpha": shown["alpha"],
@@ -192,6 +209,10 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
             "id": shown["experiment"],
         }
     )
+
+
+def _names(column: pd.Series) -> pd.Series:
+    return column.map(lambda name: "several" if pd.isna(name) else short_name(name))
 
 
 def _status(status: str, progress: float) -> str:

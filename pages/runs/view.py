@@ -25,6 +25,10 @@ SECONDS_BETWEEN_POLLS = 2.0
 def draw(store: Store) -> None:
     """Draw the page."""
     engine().tend()
+    if (clicked := runs_table.to_open()) is not None:
+        kind, name = clicked
+        page = "sweep" if kind == "sweep" else "train"
+        st.switch_page(f"pages/views/{page}.py", query_params={kind: name})
     table = runs_table.listing(store)
     st.title("All experiments", anchor=False)
     runs_actions.undo_bar(store)
@@ -85,7 +89,7 @@ def _table(store: Store, wanted: dict[str, Any], live: int) -> None:
     runs_table.draw(shown, on_choice=lambda: st.session_state.update(runs_clicked=True))
     counted = f"{len(shown):,} of {len(table):,} fit. " if len(shown) < len(table) else ""
     st.caption(
-        f"{counted}Tick rows to open, name, compare, export or delete them. Click a column's name to sort by it."
+        f"{counted}Click a row to open it; tick rows to name, compare, export or delete them. Click a column's name to sort by it."
     )
     clicked = st.session_state.pop("runs_clicked", False)
     if live and (

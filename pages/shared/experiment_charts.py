@@ -49,8 +49,11 @@ def accuracy_so_far(look: Look, role: str, *, hidden: bool = False) -> tuple[flo
     return None, "not trained yet"
 
 
-def draw_curves(look: Look) -> None:
-    """Curves of student and baseline; the teacher's own while there is nothing else."""
+def draw_curves(look: Look, before: Look | None = None) -> None:
+    """Curves of student and baseline; the teacher's own while there is nothing else.
+
+    Those of an experiment ``before`` lie behind, thin and dashed.
+    """
     alone, shown = look.once("shown", lambda: _shown(look.curves.metrics))
     config = look.results.config
     epochs: float = config.teacher_epochs if alone else config.epochs
@@ -58,14 +61,21 @@ def draw_curves(look: Look) -> None:
         st.caption(f"It ended at epoch {reached:.3g} of the {epochs:g} that were planned.")
         epochs = reached
 
+    behind = None if alone or before is None else before.curves.metrics
+
     def chart(measure: str, teacher: float | None = None) -> go.Figure:
         return charts.learning_curves(
-            shown, measure=measure, teacher=teacher, end=epochs, method=config.method.name
+            shown,
+            measure=measure,
+            teacher=teacher,
+            end=epochs,
+            method=config.method.name,
+            behind=behind,
         )
 
     live_chart(
         look.draw(
-            "accuracy",
+            ("accuracy", behind is not None),
             lambda: chart(
                 "accuracy", None if alone else look.results.validation_accuracy("teacher")
             ),
@@ -90,7 +100,7 @@ def draw_curves(look: Look) -> None:
     )
     measure = "loss" if alone else str(measure)  # the teacher has one loss only
     live_chart(
-        look.draw(measure, lambda: chart(measure)),
+        look.draw((measure, behind is not None), lambda: chart(measure)),
         key="train_loss",
         height=270,
         description=f"{names[measure]} over epochs, experiment {look.results.experiment.id}",
@@ -173,7 +183,10 @@ def _epoch_slider(curves: Curves, config: ExperimentConfig, *, ended: bool) -> i
     At its end, where it starts, it means the latest, so it follows training by itself.
     """
     seen = [max(taken) for (role, _), taken in curves.probes.items() if role == "student" and taken]
-    last = max(1, *seen) if ended and seen else config.epochs
+    if ended and not seen:
+        st.caption("The student was not begun.")
+        return 0
+    last = max(1, *seen) if ended else config.epochs
     return st.slider(
         "Student up to epoch",
         0,

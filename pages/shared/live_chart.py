@@ -78,6 +78,17 @@ _CSS = """
 .kd-chart-plot .modebar-group { background: transparent !important; }
 /* Plotly's halo around the hover line is white on every page. */
 .kd-chart-plot .spikeline[stroke="rgb(255, 255, 255)"] { display: none; }
+.kd-chart-values { position: absolute; right: 0.4rem; top: 0.2rem; z-index: 2; font-size: 0.8rem; }
+.kd-chart-values:not(:focus-visible) { width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.kd-chart-table {
+  position: absolute; inset: 0; z-index: 3; overflow: auto; background: var(--st-background-color); font-size: 0.82rem;
+  border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius); padding: 0 0.6rem 0.5rem;
+}
+.kd-chart-table[hidden] { display: none; }
+.kd-chart-table header { position: sticky; top: 0; display: flex; justify-content: space-between; padding: 0.35rem 0; background: inherit; }
+.kd-chart-table table { border-collapse: collapse; margin-bottom: 0.8rem; font-variant-numeric: tabular-nums; }
+.kd-chart-table caption { text-align: left; font-weight: 600; padding: 0.2rem 0; }
+.kd-chart-table th, .kd-chart-table td { padding: 0.1rem 1rem 0.1rem 0; text-align: left; border-bottom: 1px solid var(--st-border-color); }
 .kd-chart-error { opacity: 1; color: var(--st-red-text-color); }
 """
 
@@ -87,7 +98,9 @@ _HTML = """
   <div class="kd-chart-title" aria-hidden="true"></div>
   <div class="kd-chart-subtitle" aria-hidden="true"></div>
   <div class="kd-chart-legend" role="group" aria-label="Show or hide"></div>
+  <button type="button" class="kd-chart-values" aria-expanded="false">Values as a table</button>
   <div class="kd-chart-plot" role="img"></div>
+  <div class="kd-chart-table" role="region" tabindex="-1" hidden></div>
 </div>
 """
 
@@ -250,11 +263,15 @@ function draw(chart) {
   if (fixed || matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
   plot.setAttribute('aria-label', chart.data.description);
   // The very same button each time: Plotly takes another function for a new configuration, and starts afresh.
-  chart.save ??= [saveButton(chart, 'png', 'Download as PNG'), saveButton(chart, 'svg', 'Download as SVG')];
+  chart.save ??= [
+    { name: 'values', title: 'Values as a table', icon: ROWS, click: () => showTable(chart, true) },
+    saveButton(chart, 'png', 'Download as PNG'), saveButton(chart, 'svg', 'Download as SVG'),
+  ];
   Plotly.react(plot, data, layout, {
     displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
     modeBarButtons: [[...(fixed ? [] : ['zoom2d', 'pan2d', 'resetScale2d']), ...chart.save]],
   });
+  if (!chart.table.hidden) fillTable(chart);
   if (!chart.listening) plot.on('plotly_click', (event) => report(chart, event));
   chart.listening = true;
   cards(chart, chart.data.cards);
@@ -272,6 +289,57 @@ const saveButton = (chart, format, title) => ({
   },
 });
 
+// What a chart shows as numbers: screen readers read it, and everybody can select and copy it.
+const ROWS = { width: 16, height: 16, path: 'M1 2h14v2H1zM1 7h14v2H1zM1 12h14v2H1z' };
+const MOST_ROWS = 400;
+const asText = (value) => typeof value === 'number' ? String(Number(value.toPrecision(6))) : plain(String(value ?? '–'));
+
+function showTable(chart, shown) {
+  chart.table.hidden = !shown;
+  chart.values.setAttribute('aria-expanded', shown);
+  if (shown) fillTable(chart);
+  (shown ? chart.table : chart.values).focus();
+}
+
+function fillTable(chart) {
+  const { plot, table, data } = chart;
+  const close = document.createElement('button');
+  close.type = 'button';
+  close.textContent = 'Close';
+  close.onclick = () => showTable(chart, false);
+  const header = document.createElement('header');
+  header.append(data.description, close);
+  table.setAttribute('aria-label', `Values of: ${data.description}`);
+  const traces = plot._fullData.filter((trace) => trace.visible === true && (trace.y ?? trace.z ?? trace.x)?.length);
+  table.replaceChildren(header, ...traces.map((trace) => tableOf(trace, plot._fullLayout)));
+}
+
+function tableOf(trace, layout) {
+  const title = (axis, otherwise) => plain(layout[axis]?.title?.text) || otherwise;
+  const place = (letter) => `${letter}axis${(trace[letter + 'axis'] ?? letter).slice(1)}`;
+  const columns = [title(place('x'), 'x'), title(place('y'), 'y')];
+  const grid = trace.z?.[0]?.length;
+  const rows = grid
+    ? [...trace.z].map((line, at) => [trace.y?.[at] ?? at, ...line])
+    : Array.from({ length: (trace.y ?? trace.x).length }, (_, at) => [trace.x?.[at] ?? at, trace.y?.[at] ?? at]);
+  const table = document.createElement('table');
+  table.createCaption().textContent = plain(trace.name);
+  const head = table.createTHead().insertRow();
+  for (const name of grid ? [`${columns[1]} \ ${columns[0]}`, ...(trace.x ?? rows[0].slice(1).keys())] : columns) {
+    const cell = document.createElement('th');
+    cell.scope = 'col';
+    cell.textContent = asText(name);
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  for (const row of rows.slice(0, MOST_ROWS)) {
+    const line = body.insertRow();
+    for (const value of row) line.insertCell().textContent = asText(value);
+  }
+  if (rows.length > MOST_ROWS) body.insertRow().insertCell().textContent = `… and ${rows.length - MOST_ROWS} more`;
+  return table;
+}
+
 // A unified hover carries a point of every curve: the one meant is the nearest.
 function report(chart, { points, event }) {
   const top = chart.plot.getBoundingClientRect().top;
@@ -283,8 +351,10 @@ function report(chart, { points, event }) {
 }
 
 function create(root) {
-  const [cards, title, subtitle, legend, plot] = root.children;
-  const chart = { root, cards, title, subtitle, legend, plot, hidden: new Set() };
+  const [cards, title, subtitle, legend, values, plot, table] = root.children;
+  const chart = { root, cards, title, subtitle, legend, values, plot, table, hidden: new Set() };
+  values.onclick = () => showTable(chart, table.hidden);
+  table.onkeydown = (event) => { if (event.key === 'Escape') showTable(chart, false); };
   let size = '';
   chart.observer = new ResizeObserver(() => requestAnimationFrame(() => {
     const now = `${plot.clientWidth} ${plot.clientHeight}`;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from kdcore.analysis.naming import run_titles
 from kdcore.analysis.results import Taught, taught_by
+from kdcore.analysis.unsettled import unsettled_students
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import Problem
 from kdcore.storage.schema import Job, JobStatus, Run
@@ -119,14 +122,14 @@ def _pick_teacher(state: PageState, teachers: dict[str, Run]) -> str:
 
 
 def _pick_student(store: Store, state: PageState, teacher: Run) -> Taught | None:
-    taught = {each.student.id: each for each in taught_by(store, teacher.id)}
+    taught = {each.student.id: each for each in _settled(store, taught_by(store, teacher.id))}
     if not taught:
         if state.student is not None:
             state.problems.append(
                 Problem("student", "the id of a student of this teacher", state.student)
             )
             state.student = None
-        st.caption("This teacher has no trained student yet.")
+        st.caption("This teacher has no trained student to show.")
         return None
     if state.student not in taught:
         if state.student is not None:
@@ -153,6 +156,22 @@ def _pick_student(store: Store, state: PageState, teacher: Run) -> Taught | None
         help="To stand beside the teacher: what a small network made of it.",
     )
     return taught[chosen]
+
+
+def _settled(store: Store, taught: Sequence[Taught]) -> list[Taught]:
+    """Leave out students of sweeps without a winner, whose answers to test examples would choose
+    it, unless they are asked for.
+    """
+    hidden = unsettled_students(store) & {each.student.id for each in taught}
+    if not hidden:
+        return list(taught)
+    if st.toggle(
+        f"Show {len(hidden)} students of sweeps without a winner",
+        key="temperature_unsettled",
+        help="What this page shows is test data. Who chooses by test data can no longer report it.",
+    ):
+        return list(taught)
+    return [each for each in taught if each.student.id not in hidden]
 
 
 # --- What follows from T ---

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from kdcore.analysis import library
 from kdcore.analysis.results import (
     Results,
     gain,
@@ -23,13 +24,14 @@ from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.storage.user_models import fit_in_words
 from kdcore.words import duration
+from pages.shared.copy_link import copy_link
 from pages.shared.downloads import report_button
 from pages.shared.experiment_charts import accuracy_so_far, draw_curves, draw_distributions
 from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.session import as_text, engine, show_error
-from pages.train import generations, plan, take_away
+from pages.train import generations, plan, previous, take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
@@ -98,8 +100,10 @@ def _header(store: Store, results: Results) -> None:
                 icon=":material/tune:",
                 key="train_change",
                 on_click=_change,
-                args=(config,),
+                args=(results,),
             )
+            _name(store, results)
+            copy_link("train_copy_link")
     st.caption(who_saw_what(config))
 
 
@@ -137,9 +141,30 @@ def _resume(store: Store, experiment_id: str) -> None:
     engine().submit(experiment_id)
 
 
-def _change(config: ExperimentConfig) -> None:
+def _change(results: Results) -> None:
     st.query_params.clear()
-    prefill(config)
+    previous.remember(results.experiment.id)
+    prefill(results.config)
+
+
+def _name(store: Store, results: Results) -> None:
+    """Name the experiment where one sees it."""
+    experiment = results.experiment
+    key = f"train_name_{experiment.id}_{hash(experiment.name)}"
+
+    def rename() -> None:
+        library.edit(store, [experiment.id], name=st.session_state[key])
+
+    with st.popover("Name", icon=":material/edit:", help="How lists, charts and reports call it"):
+        st.text_input(
+            "Name",
+            experiment.name,
+            key=key,
+            max_chars=library.LONGEST_NAME,
+            placeholder=_title(results.config),
+            help="Empty: by its models.",
+            on_change=rename,
+        )
 
 
 def _live_part(view: LiveView, was_live: bool) -> None:
@@ -168,9 +193,12 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
                 help=tile.help,
                 border=True,
             )
+    before = previous.of(view.store, results)
+    if before is not None:
+        st.caption(as_text(previous.in_words(before, results)), help=previous.HELP)
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
-        draw_curves(look)
+        draw_curves(look, before)
     with right:
         draw_distributions(view.store, look)
     if not hidden:

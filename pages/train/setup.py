@@ -20,7 +20,7 @@ from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
-from pages.train import own_teacher
+from pages.train import own_teacher, previous
 
 NEW_TEACHER = "new"
 SECONDS_BETWEEN_POLLS = 1.0
@@ -130,6 +130,7 @@ def start(store: Store, config: ExperimentConfig) -> None:
     experiment_id = store.create(config)
     engine().submit(experiment_id)
     st.query_params["experiment"] = experiment_id
+    previous.show_in_address()
     st.rerun()
 
 

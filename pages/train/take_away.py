@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from kdcore.analysis.results import Results
+from kdcore.analysis.unsettled import is_unsettled
 from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Export, Job, JobStatus, Run
@@ -22,6 +23,7 @@ from kdcore.takeaway.downloads import (
     request,
     zip_of,
 )
+from kdcore.takeaway.limits import limits
 from kdcore.takeaway.model_card import model_card
 from kdcore.takeaway.reproduce import command, notebook, script, settings
 from kdcore.takeaway.snippets import snippet
@@ -35,7 +37,13 @@ def draw(store: Store, results: Results) -> None:
     """Draw the parts for an experiment that is not live: its models, if it has trained some, and
     its code.
     """
-    _draw_models(store, results)
+    if is_unsettled(store, results.experiment.id):
+        st.caption(
+            ":material/visibility_off: Its models can be taken away once its sweep has a winner: files are measured on "
+            "test data."
+        )
+    else:
+        _draw_models(store, results)
     _code(store, results)
 
 
@@ -164,6 +172,8 @@ def _models(store: Store, run: Run, experiment_id: str) -> None:
     if done:
         _table(done)
     if not live:
+        for name, why in limits(store, run.id).items():
+            st.caption(f":material/block: {FORMATS[name].title} cannot hold this model: {why}.")
         again = bool(done)
         if st.button(
             "Make them again" if again else "Make downloads",

@@ -134,6 +134,27 @@ def test_legend_buttons_show_and_hide_by_keyboard(page: Page, address: str) -> N
     )
 
 
+def test_the_values_are_a_table_for_keyboard_and_screen_readers(page: Page, address: str) -> None:
+    page.goto(address)
+    node = plot(page, "accuracy of student and baseline")
+    chart = page.locator(".kd-chart", has=node)
+    shown = chart.get_by_role("region", name="Values of: accuracy of student and baseline")
+    expect(shown).to_be_hidden()
+    button = chart.get_by_role("button", name="Values as a table").first
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(shown).to_be_visible()
+    table = shown.get_by_role("table").filter(has_text="student").first
+    expect(table.get_by_role("columnheader").first).to_have_text("epoch")
+    before = table.get_by_role("row").count()
+    assert before > 1
+    expect(table.get_by_role("row").nth(before)).to_be_visible()  # the chart is live: it grows
+    first = float(table.get_by_role("row").nth(1).get_by_role("cell").nth(1).inner_text())
+    assert first == pytest.approx(float(str(trace(node, "student", "y[0]"))), rel=1e-5)
+    page.keyboard.press("Escape")
+    expect(shown).to_be_hidden()
+
+
 def test_double_click_resets_the_zoom(page: Page, address: str) -> None:
     page.goto(f"{address}/sub")
     node = plot(page, "five seeds")
