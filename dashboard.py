@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdcore.errors import KDLabError
 from pages.shared.session import show_error
+from pages.shared.skip_link import skip_link
 
 LOGO = Path(__file__).parent / "pages" / "logo.svg"
 
@@ -19,6 +20,10 @@ LOGO = Path(__file__).parent / "pages" / "logo.svg"
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.75rem; padding-bottom: 3rem; }
 [data-testid="stStatusWidget"] button { display: none; }
+.st-key-skip_link { position: absolute; height: 0; }
+[data-testid="stTopNavLink"]:focus-visible, header a:focus-visible, header button:focus-visible {
+  outline: 2px solid var(--st-primary-color, #2563eb); outline-offset: 1px; border-radius: 0.4rem;
+}
 </style>"""
 
 
@@ -26,6 +31,7 @@ def draw() -> None:
     """Draw the page that the visitor asks for."""
     st.set_page_config(page_title="KD Lab", page_icon=LOGO, layout="wide")
     st.html(STYLE)
+    skip_link()
     page = st.navigation(
         [
             st.Page(

@@ -8,13 +8,14 @@ page and the command alike.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from kdcore.analysis.unsettled import unsettled_cells
 from kdcore.config.catalog import short_name
@@ -33,6 +34,8 @@ from kdcore.storage.schema import (
     Job,
     JobStatus,
     Run,
+    Sweep,
+    SweepCell,
     is_deleted,
 )
 from kdcore.storage.store import Store
@@ -141,7 +144,8 @@ class Contender:
 def find_contenders(store: Store, ids: Iterable[str], *, most: int = MOST) -> list[Contender]:
     """Return what ``ids`` name, each once, in their order.
 
-    An id is that of an experiment (all its roles), ``EXPERIMENT:ROLE``, or that of a run. Raises
+    An id is that of an experiment (all its roles), ``EXPERIMENT:ROLE``, that of a run, or that of a
+    sweep: the students of its finished cells. Raises
     StoreError for an unknown one, ConfigError unless there are 2 to ``most`` contenders with the
     same test data.
     """
@@ -187,8 +191,11 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
         return [_of_experiment(store, experiment_id, role)]
     with store.reading() as session:
         is_experiment, run = session.get(Experiment, name) is not None, session.get(Run, name)
+        is_sweep = session.get(Sweep, name) is not None
     if is_experiment:
         return [_of_experiment(store, name, role) for role in ROLES]
+    if is_sweep:
+        return [_of_experiment(store, cell, "student") for cell in finished_cells(store, name)]
     if run is None:
         raise StoreError(f"there is no experiment or run {name!r} in {store.name}")
     whole = _of_experiment(store, run.experiment_id, run.role)
@@ -203,6 +210,53 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
             single=True,
         )
     ]
+
+
+def finished_cells(store: Store, sweep_id: str) -> list[str]:
+    """Return the experiments that are a sweep's finished cells, in their order; of a cell that got
+    more seeds the latest.
+    """
+    query = (
+        select(SweepCell.job_id, SweepCell.values)
+        .join(Job, Job.id == SweepCell.job_id)
+        .where(
+            SweepCell.sweep_id == sweep_id,
+            SweepCell.part == "cell",
+            SweepCell.pruned.is_(False),
+            Job.status == JobStatus.FINISHED.value,
+            ~is_deleted(SweepCell.job_id),
+        )
+    )
+    with store.reading() as session:
+        rows = session.execute(query.order_by(SweepCell.number)).all()
+    latest = {json.dumps(values, sort_keys=True): cell for cell, values in rows}
+    return list(latest.values())
+
+
+def sweeps_to_compare(store: Store) -> dict[str, str]:
+    """Return the sweeps with finished cells, newest first: what each is called, by its id."""
+    query = (
+        select(Sweep.id, Sweep.name, func.count())
+        .join(SweepCell, SweepCell.sweep_id == Sweep.id)
+        .join(Job, Job.id == SweepCell.job_id)
+        .where(SweepCell.part == "cell", Job.status == JobStatus.FINISHED.value)
+        .group_by(Sweep.id, Sweep.name, Sweep.created_at)
+        .order_by(Sweep.created_at.desc())
+    )
+    with store.reading() as session:
+        rows = session.execute(query).all()
+    return {sweep: f"{name or f'sweep {sweep}'}, {count} cells" for sweep, name, count in rows}
+
+
+def sweeps_of(store: Store, experiment_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the sweep of each experiment that is a cell of one: its id and what it is called."""
+    query = select(SweepCell.job_id, Sweep.id, Sweep.name).join(
+        Sweep, Sweep.id == SweepCell.sweep_id
+    )
+    query = query.where(SweepCell.part == "cell", SweepCell.job_id.in_(list(experiment_ids)))
+    with store.reading() as session:
+        rows = session.execute(query).all()
+    return {cell: (sweep, name or f"sweep {sweep}") for cell, sweep, name in rows}
 
 
 def _of_experiment(store: Store, experiment_id: str, role: str) -> Contender:

@@ -49,7 +49,7 @@ def compare_command(
     """Compare 2 to 6 models with the same test data; up to 200 are ranked.
 
     ID is an experiment (all its roles, each over its seeds), EXPERIMENT:ROLE
-    ("4f1c2a9e03:student"), or one run.
+    ("4f1c2a9e03:student"), one run, or a sweep (the students of its finished cells).
     """
     store = Store(store_url)
     contenders = find_contenders(store, ids, most=MOST_RANKED)

@@ -95,7 +95,8 @@ class Winner:
     """The cell chosen on validation data, and what test data says of it.
 
     ``corrected`` is the interval of the gain in points by Bonferroni's correction for all cells
-    that were compared, None with a single seed. ``words`` says all of it in sentences.
+    that were compared, None with a single seed. ``lines`` says all of it: what was chosen, what
+    test data says, how sure that is.
     """
 
     cell: Cell
@@ -103,7 +104,12 @@ class Winner:
     test_accuracy: float
     gain: PairedGain | None
     corrected: tuple[float, float] | None
-    words: str
+    lines: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """All lines as one text."""
+        return " ".join(self.lines)
 
 
 @dataclass
@@ -313,7 +319,7 @@ def winner(store: Store, sweep: SweepResults) -> Winner | None:
         accuracy,
         gain,
         corrected,
-        _winner_words(sweep, cell, compared, accuracy, gain, corrected),
+        _winner_lines(cell, compared, accuracy, gain, corrected),
     )
 
 
@@ -324,42 +330,31 @@ def settings_words(values: dict[str, Any]) -> str:
     )
 
 
-def _winner_words(
-    sweep: SweepResults,
+def _winner_lines(
     cell: Cell,
     compared: int,
     accuracy: float,
     gain: PairedGain | None,
     corrected: tuple[float, float] | None,
-) -> str:
+) -> tuple[str, ...]:
     seeds = f"{cell.n} seeds" if cell.n > 1 else "1 seed"
-    words = (
-        f"Best of {compared} cells on validation data: {settings_words(cell.values or {})} "
-        f"({100 * (cell.accuracy or 0):.2f} %, {seeds}). On test data, used for this cell alone, it reaches "
-        f"{100 * accuracy:.2f} %."
+    settings, on_validation = settings_words(cell.values or {}), 100 * (cell.accuracy or 0)
+    chosen = (
+        f"Best of {compared} cells on validation data: {settings} ({on_validation:.2f} %, {seeds})."
     )
-    if gain is not None:
-        words += f" {gain.verdict}."
-    if compared > 1:
-        words += (
-            f" It is the best of {compared}, so part of its lead may be the luck of its seeds. "
+    verdict = "" if gain is None else f" {gain.verdict}."
+    tested = f"On test data, used for this cell alone: {100 * accuracy:.2f} %.{verdict}"
+    if compared < 2:
+        return chosen, tested
+    sure = "One seed a cell cannot tell luck from lead: confirm it on fresh seeds."
+    if corrected is not None:
+        low, high = corrected
+        zero = "above zero" if low > 0 else "below zero" if high < 0 else "zero not ruled out"
+        sure = (
+            f"Part of its lead may be luck: corrected for {compared} comparisons (Bonferroni), it "
+            f"gains {low:+.1f} to {high:+.1f} points, {zero}. Fresh seeds settle it."
         )
-        if corrected is None:
-            words += "One seed a cell cannot tell how much: confirm it on fresh seeds."
-        else:
-            low, high = corrected
-            still = (
-                "still above zero"
-                if low > 0
-                else "still below zero"
-                if high < 0
-                else "which does not rule out zero"
-            )
-            words += (
-                f"Corrected for {compared} comparisons (Bonferroni), the interval of its gain is {low:+.1f} to "
-                f"{high:+.1f} points, {still}. Fresh seeds settle it: confirm the winner."
-            )
-    return words
+    return chosen, tested, sure
 
 
 def confirmation(store: Store, sweep: SweepResults) -> dict[str, Any] | None:

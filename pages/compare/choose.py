@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, differing_settings, run_table
+from kdcore.analysis.contenders import (
+    MOST,
+    MOST_RANKED,
+    Contender,
+    differing_settings,
+    run_table,
+    sweeps_of,
+    sweeps_to_compare,
+)
 from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings
 from kdcore.errors import ConfigError
@@ -21,14 +29,30 @@ ROWS_IN_SIGHT = 8
 ROW_PIXELS = 35
 
 
-def chips(state: PageState, contenders: Sequence[Contender], named: Sequence[Style]) -> None:
-    """Show what is chosen, in its colour, each with a way out.
+def chips(
+    store: Store, state: PageState, contenders: Sequence[Contender], named: Sequence[Style]
+) -> None:
+    """Show what is chosen, in its colour, each with a way out, and the button that opens the table.
 
-    And the button that opens the table.
+    Where models are only ranked, those of one sweep are one group.
     """
     rules = []
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        groups = _groups(store, contenders)
+        for sweep, (name, members) in groups.items():
+            st.button(
+                as_text(f"{name}: {len(members)} cells"),
+                icon=":material/close:",
+                icon_position="right",
+                key=f"compare_group_{sweep}",
+                on_click=_drop,
+                args=(state, [each.id for each in contenders], *members),
+                help="Take the whole sweep out of the comparison",
+            )
+        grouped = {each for _, members in groups.values() for each in members}
         for at, (contender, style) in enumerate(zip(contenders, named, strict=True)):
+            if contender.id in grouped:
+                continue
             st.button(
                 as_text(style.name),
                 icon=":material/close:",
@@ -59,8 +83,23 @@ def _border(style: Style) -> str:
     return "double" if style.dash != "solid" else "solid"
 
 
-def _drop(state: PageState, present: Sequence[str], out: str) -> None:
-    state.choose(tuple(each for each in present if each != out))
+def _groups(store: Store, contenders: Sequence[Contender]) -> dict[str, tuple[str, list[str]]]:
+    """Return the sweeps of which several models are chosen, where there are too many to stand side
+    by side: name and contenders' ids of each.
+    """
+    if len(contenders) <= MOST:
+        return {}
+    sweeps = sweeps_of(store, [each.experiment.id for each in contenders])
+    groups: dict[str, tuple[str, list[str]]] = {}
+    for contender in contenders:
+        if contender.experiment.id in sweeps:
+            sweep, name = sweeps[contender.experiment.id]
+            groups.setdefault(sweep, (name, []))[1].append(contender.id)
+    return {sweep: group for sweep, group in groups.items() if len(group[1]) > 1}
+
+
+def _drop(state: PageState, present: Sequence[str], *out: str) -> None:
+    state.choose(tuple(each for each in present if each not in out))
 
 
 def _toggle(state: PageState) -> None:
@@ -75,6 +114,7 @@ def choose(store: Store, state: PageState, chosen: Sequence[str]) -> None:
     """
     with st.container(border=True):
         _filters(state)
+        _whole_sweep(store, state, chosen)
         table = run_table(store, by_seed=state.by_seed)
         shown = _filtered(table)
         if shown.empty:
@@ -106,6 +146,30 @@ def choose(store: Store, state: PageState, chosen: Sequence[str]) -> None:
         st.caption(
             f"{_counted(shown, table)} Tick 2 to {MOST} of them to see them side by side, or up to {MOST_RANKED} for a ranking. Click a column's name to sort by it."
         )
+
+
+def _whole_sweep(store: Store, state: PageState, chosen: Sequence[str]) -> None:
+    """Offer to add the finished cells of a sweep at once."""
+    sweeps = sweeps_to_compare(store)
+    if not sweeps:
+        return
+
+    def add() -> None:
+        sweep = st.session_state["compare_whole_sweep"]
+        st.session_state["compare_whole_sweep"] = None
+        if sweep is not None:
+            state.choose((*chosen, sweep))
+
+    st.selectbox(
+        "Add a whole sweep",
+        list(sweeps),
+        index=None,
+        key="compare_whole_sweep",
+        format_func=lambda sweep: as_text(sweeps[sweep]),
+        placeholder="the students of its finished cells",
+        width=360,
+        on_change=add,
+    )
 
 
 def _counted(shown: pd.DataFrame, table: pd.DataFrame) -> str:
@@ -187,7 +251,9 @@ def _presentable(shown: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     if shown["starred"].any():
         frame.insert(0, "★", shown["starred"].map({True: "★", False: ""}))
     columns: dict[str, Any] = {
-        "Test accuracy": st.column_config.NumberColumn(format="percent", help="Mean over seeds"),
+        "Test accuracy": st.column_config.NumberColumn(
+            format="percent", help="Mean over seeds; none for cells of a sweep without a winner"
+        ),
         "Parameters": st.column_config.NumberColumn(format="localized"),
     }
     for name in differing_settings(shown):
@@ -225,12 +291,13 @@ def _training_examples(dataset: str) -> int | None:
         return None
 
 
-def newest(store: Store) -> tuple[str, ...]:
-    """Return what to compare before anybody has chosen: the newest experiment's roles that share
-    its test data.
+def newest(store: Store, rather: str | None = None) -> tuple[str, ...]:
+    """Return what to compare before anybody has chosen: the roles of the experiment that one would
+    ``rather`` see, or of the newest, that share its test data.
     """
     table = run_table(store)
     trained = table[table["accuracy"].notna()]
+    trained = trained.sort_values("experiment", key=lambda ids: ids != rather, kind="stable")
     for _, rows in trained.groupby("experiment", sort=False):
         if {"student", "baseline"} <= set(rows["role"]):
             first = rows.iloc[0]

@@ -46,6 +46,7 @@ from pages.compare.state import (
 from pages.shared.address import show_in_address
 from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
+from pages.shared.looked_at import looked_at
 from pages.shared.session import as_text, engine
 
 SECONDS_BETWEEN_POLLS = 0.6
@@ -57,7 +58,7 @@ def draw(store: Store) -> None:
     state.read(st.query_params.to_dict())
     _title()
     if state.fresh and not state.models:
-        state.models = compare_choose.newest(store)
+        state.models = compare_choose.newest(store, looked_at())
     contenders = _find(store, state)
     refused = _refusal(contenders)
     if state.fresh and not contenders:
@@ -75,13 +76,13 @@ def draw(store: Store) -> None:
         _say_problems(state)
     with chosen:
         if contenders:
-            compare_choose.chips(state, contenders, styles(contenders))
+            compare_choose.chips(store, state, contenders, styles(contenders))
     with table:
         if state.choosing:
             compare_choose.choose(store, state, [each.id for each in contenders])
     if refused:
         st.info(refused, icon=":material/checklist:")
-        show_in_address(state.write(), page="/compare", key="compare_address")
+        show_in_address(state, page="/compare", key="compare_address")
         return
     ids = tuple(each.id for each in contenders)
     # In a fragment: while something is trained or measured, numbers and curves follow; the table
@@ -178,7 +179,7 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
         return
     if len(contenders) > MOST:
         compare_ranking.draw(rank(contenders))
-        show_in_address(state.write(), page="/compare", key="compare_address")
+        show_in_address(state, page="/compare", key="compare_address")
         if live != state.live:
             state.live = live
             st.rerun()
@@ -213,7 +214,7 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
                     f"Single answers, and McNemar's test of them, are those of seed {found.seed}."
                 )
     _sections(store, state, found)
-    show_in_address(state.write(), page="/compare", key="compare_address")
+    show_in_address(state, page="/compare", key="compare_address")
     if live != state.live:
         state.live = live
         st.rerun()

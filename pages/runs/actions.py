@@ -26,6 +26,7 @@ from kdcore.words import in_bytes
 from pages.runs import table as runs_table
 from pages.shared.downloads import report_button
 from pages.shared.forms import prefill
+from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.statuses import STATUS_COLOURS
 
@@ -71,6 +72,7 @@ def _one(store: Store, experiment_id: str) -> None:
     except KDLabError as error:  # deleted or purged elsewhere, a moment ago
         show_error(error)
         return
+    look_at(experiment_id)
     experiment, status = results.experiment, results.status
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"

@@ -246,9 +246,9 @@ def _figures(sweep: SweepResults) -> None:
             f"{students} students here, and {shared} teachers and baselines that all cells share.",
         ),
         (
-            "Speed",
-            f"{speed:,.0f}/s" if speed else "–",
-            "Training examples a second over all workers, latest cells.",
+            "Training speed",
+            f"{speed:,.0f}" if speed else "–",
+            "Examples a second over all workers, latest cells.",
         ),
     ]
     with st.container(horizontal=True, gap="small"):
@@ -475,7 +475,7 @@ def _winner(store: Store, sweep: SweepResults) -> None:
     sweep_id, confirmed = sweep.sweep.id, sweep_results.confirmation(store, sweep)
     with st.container(border=True):
         st.markdown("##### :material/emoji_events: The winner")
-        st.markdown(as_text(chosen.words))
+        st.markdown("\n".join(f"- {as_text(line)}" for line in chosen.lines))
         if confirmed is None:
             st.button(
                 f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from kdcore.analysis.naming import run_titles
-from kdcore.analysis.results import Taught, taught_by
+from kdcore.analysis.results import Taught, load_results, taught_by
 from kdcore.analysis.unsettled import unsettled_students
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.errors import Problem
+from kdcore.errors import Problem, StoreError
 from kdcore.storage.schema import Job, JobStatus, Run
 from kdcore.storage.store import Store
 from pages.shared import examples
 from pages.shared.address import show_in_address
 from pages.shared.following import follow
 from pages.shared.log_slider import Landmark, log_slider
+from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import as_text, engine
 from pages.shared.temperature import HELP, TICKS
 from pages.temperature import data
@@ -59,6 +60,7 @@ def draw(store: Store) -> None:
     if not teachers:
         _without_teacher(store, state)
         return
+    _begin_with_what_was_looked_at(store, state, teachers)
     if state.teacher not in teachers:
         if state.teacher is not None:
             state.problems.append(Problem("teacher", "the id of a trained teacher", state.teacher))
@@ -80,6 +82,28 @@ def draw(store: Store) -> None:
     follow(_explore, SECONDS_BETWEEN_POLLS if state.watching else None, key="temperature_follow")(
         scene, state
     )
+
+
+def _begin_with_what_was_looked_at(
+    store: Store, state: PageState, teachers: Mapping[str, Run]
+) -> None:
+    """Take teacher and student of the experiment that was on screen on another page, unless the
+    address names a teacher.
+    """
+    experiment = newly_looked_at("temperature")
+    if experiment is None or "teacher" in st.query_params:
+        return
+    try:
+        results = load_results(store, experiment)
+    except StoreError:  # deleted since
+        return
+    teacher, student = (
+        next((run.id for run in results.runs(role) if run.finished_at is not None), None)
+        for role in ("teacher", "student")
+    )
+    if teacher in teachers and (teacher, student) != (state.teacher, state.student):
+        state.teacher, state.student = teacher, student
+        state.example = state.picked = state.only = state.against = state.pair = None
 
 
 def _title() -> None:
@@ -213,7 +237,7 @@ def _explore(scene: Scene, state: PageState) -> None:
             why_squared(scene, state)
         else:
             watching = what_the_student_saw(scene, state)
-    show_in_address(state.write(), page="/temperature", key="temperature_address")
+    show_in_address(state, page="/temperature", key="temperature_address")
     if watching:
         engine().tend()
     if watching != state.watching:

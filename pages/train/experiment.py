@@ -30,6 +30,7 @@ from pages.shared.experiment_charts import accuracy_so_far, draw_curves, draw_di
 from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.live_view import LiveView, Look, view_of
+from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
 from pages.train import generations, plan, previous, take_away
 
@@ -39,6 +40,7 @@ def draw(store: Store, experiment_id: str) -> None:
     engine().tend()
     view = view_of(store, store.url, experiment_id)
     results = view.look(at_once=True).results
+    look_at(experiment_id)
     _header(store, results)
     live = results.status.live
     st.set_page_config(page_title=_tab_title(results.job))
@@ -61,10 +63,7 @@ def _header(store: Store, results: Results) -> None:
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
         with st.container(width="content", gap=None):
-            st.title(
-                results.experiment.name or _title(config),
-                anchor=False,
-            )
+            st.title(as_text(results.experiment.name or _title(config)), anchor=False)
             st.caption(_settings_words(config))
         with st.container(
             horizontal=True, width="content", vertical_alignment="center", gap="small"

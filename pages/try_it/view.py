@@ -36,6 +36,7 @@ from kdcore.tasks import TASKS
 from pages.shared.following import follow
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import Card, live_chart
+from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import engine, show_error
 from pages.shared.temperature import temperature_slider
 from pages.try_it.drawing_pad import drawing_pad
@@ -83,6 +84,9 @@ def _is_pictures(dataset: str) -> bool:
 
 def _choose(store: Store, choices: dict[str, Experiment]) -> Results:
     ids = list(choices)
+    looked = newly_looked_at("try it")
+    if looked in choices and "experiment" not in st.query_params:
+        st.session_state["experiment"] = looked
     chosen = st.selectbox(
         "Models of",
         ids,

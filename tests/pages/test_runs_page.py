@@ -93,6 +93,21 @@ def test_a_chosen_experiment_is_named_tagged_and_starred(
     assert complaints.messages == []
 
 
+def test_a_click_on_a_row_opens_the_experiment_and_temperature_begins_with_it(
+    page: Page, url: str, store: Store
+) -> None:
+    opened(page, url)
+    older = both(store)[1]
+    box = page.get_by_test_id("stDataFrame").first.locator("canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 150, box["y"] + ROW * 2 + ROW // 2)
+    page.wait_for_url(f"**/?experiment={older}", timeout=30_000)
+    wait_for_app(page)
+    page.get_by_role("link", name="Temperature").click()
+    student = load_results(store, older).runs("student")[0].id
+    page.wait_for_url(f"**/temperature?*student={student}*", timeout=30_000)
+
+
 def wait_until_listed(page: Page, store: Store, count: int) -> None:
     """Wait until a click has reached the store."""
     for _ in range(150):

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
+from kdcore.engine.jobs import run_job, terminate_group
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, Server
 
@@ -304,6 +304,51 @@ def test_change_and_train_again_keeps_the_settings(page: Page, url: str, store: 
     settle(page)
     button(page, "Change and train again").click()
     expect(page.get_by_text("α 0.3 · T 2.5 · 10000 epochs").first).to_be_visible()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
+    page: Page, url: str, store: Store
+) -> None:
+    quick = LONG.replace(epochs=3)
+    before = store.create(quick.replace(alpha=0.3))
+    run_job(store.url, before)
+    page.goto(f"{url}/?experiment={before}")
+    settle(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text("mlp-32 teaches conv-4-8")
+    button(page, "Name").click()
+    page.get_by_role("textbox", name="Name").fill("The *first* one")
+    page.get_by_role("textbox", name="Name").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The *first* one")
+    assert store.experiment(before).name == "The *first* one"
+    page.keyboard.press("Escape")
+    button(page, "Change and train again").click()
+    page.get_by_role("spinbutton", name=re.compile("temperature", re.I)).first.fill("7")
+    page.keyboard.press("Tab")
+    settle(page)
+    button(page, "Train").click()
+    said = page.get_by_text("Thin and dashed: The *first* one, with")
+    expect(said).to_contain_text("10 instead of 7", timeout=30_000)
+    traces = f"({chart(page, 'train_accuracy')}?.data ?? []).map((trace) => trace.uid)"
+    page.wait_for_function(f"{traces}.includes('student-before')", timeout=60_000)
+    assert f"previous={before}" in page.url
+
+
+def test_the_link_is_copied_and_the_keyboard_skips_the_navigation(
+    page: Page, url: str, store: Store
+) -> None:
+    experiment = store.create(LONG)
+    store.request_stop(experiment)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{url}/?experiment={experiment}")
+    settle(page)
+    button(page, "Copy link").click()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    link = page.get_by_role("link", name="Skip to the main control")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(button(page, "Resume")).to_be_focused()
 
 
 @pytest.mark.parametrize(
