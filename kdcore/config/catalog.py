@@ -73,6 +73,12 @@ class ModelCard:
     kind: Literal["file", "function"] = "file"
     output_name: str = ""  # which of several outputs is meant
     frozen_layers: int = 0  # with weights that are not trained
+    format: Literal["keras", "onnx"] = "keras"  # of the file
+
+    @property
+    def can_be_trained(self) -> bool:
+        """Whether it can be a student: an ONNX file only answers."""
+        return self.format == "keras"
 
 
 class Source(Protocol):

@@ -395,12 +395,24 @@ class ExperimentConfig(BaseModel):
             self.batch_size,
             self.student,
         )
+        return problems + self._own_model_problems()
+
+    def _own_model_problems(self) -> list[Problem]:
+        """Return what files of the user's own cannot be asked for."""
+        problems: list[Problem] = []
         own = own_model(self.student)
         own_teacher = own_model(self.teacher)
         brought = own_teacher is not None and own_teacher.kind == "file"
         if self.teacher_inputs != "checked" and not brought:
             rule = "checked, unless the teacher is a file of your own"
             problems.append(Problem("teacher_inputs", rule, self.teacher_inputs))
+        if own is not None and not own.can_be_trained:
+            rule = "a network that can be trained, not an ONNX file"
+            problems.append(Problem("student", rule, short_name(self.student)))
+        only_answers = own_teacher is not None and not own_teacher.can_be_trained
+        if only_answers and self.method.needs.teacher == "features":
+            rule = "one that learns from answers alone: an ONNX file has no layers to look into"
+            problems.append(Problem("method", rule, self.method.name))
         if self.student_start == "file" and (own is None or own.kind != "file"):
             problems.append(
                 Problem(

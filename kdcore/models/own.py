@@ -27,8 +27,10 @@ from kdcore.config.catalog import (
     sources,
 )
 from kdcore.errors import ModelError
+from kdcore.models.onnx_model import OnnxNetwork, load_onnx
 from kdcore.models.outputs import LogitsReader
 from kdcore.models.own_inputs import (
+    ASSUMED,
     expected_values,
     frozen_layers,
     keep_what_was_learnt_from_data,
@@ -49,12 +51,14 @@ TESTED_EXAMPLES = 16
 
 
 def load_file(path: Path, output: str = "", called: str = "") -> keras.Model:
-    """Load a ``.keras`` file in safe mode; of several outputs the one called ``output``. For the
-    user it is ``called`` so.
+    """Load a ``.keras`` file in safe mode, or an ONNX file; of several outputs the one called
+    ``output``. For the user the file is ``called`` so.
 
     Raises ConfigError or ModelError for what cannot be trusted, loaded or used.
     """
     user_models.check_file(path, called)
+    if user_models.file_format(called or path.name) == "onnx":
+        return load_onnx(path.read_bytes(), output)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the file makes its layers raise
@@ -104,8 +108,11 @@ def describe(
     if given is None:
         raise ModelError("a model must answer with a known number of classes, got any number")
     frozen = frozen_layers(model)
+    network = next((each for each in model.layers if isinstance(each, OnnxNetwork)), None)
     if inputs != "auto":
         known = "as you said"
+    elif network is not None:
+        inputs, known = ASSUMED
     else:
         inputs, known = expected_values(model)
     _, words = to_logits(model)
@@ -114,12 +121,13 @@ def describe(
         key,
         shape,
         max(int(given), 2),
-        model.count_params(),
+        model.count_params() if network is None else network.count_parameters(),
         words,
         inputs,
         known,
         output_name=output,
         frozen_layers=frozen,
+        format="keras" if network is None else "onnx",
     )
 
 
@@ -329,14 +337,14 @@ def fetch(name: str) -> tuple[keras.Model, ModelCard]:
         row = user_models.find(source, name) if isinstance(source, Store) else None
         if row is not None and row.removed_at is None and isinstance(source, Store):
             with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
-                path = Path(folder) / "model.keras"
+                card = user_models.to_card(row)
+                path = Path(folder) / f"model.{card.format}"
                 with path.open("wb") as file:
                     file.writelines(
                         user_data.read_pieces(
                             source, row.manifest["prefix"], row.manifest["pieces"]
                         )
                     )
-                card = user_models.to_card(row)
                 return load_file(path, card.output_name), card
     raise ModelError(
         f"the model {name} has been removed from the store: add the same file again "

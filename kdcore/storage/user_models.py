@@ -26,6 +26,7 @@ from kdcore.words import in_bytes
 
 LARGEST_MODEL_BYTES = 500 * 10**6
 LARGEST_ARCHITECTURE_BYTES = 50 * 10**6
+FILES = {".keras": "keras", ".onnx": "onnx"}
 MOST_LOOKS = 3  # datasets that a new model is looked at on, unless one is named
 INPUTS = (
     "auto",
@@ -94,13 +95,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def file_format(name: str) -> str | None:
+    """Return the format of a model's file by its name, None for an unknown one."""
+    return FILES.get(Path(name).suffix.lower())
+
+
 def check_file(path: Path, called: str = "") -> None:
-    """Check a ``.keras`` file without loading it; ``called`` is its name for the user, where that
-    is another.
+    """Check a model's file without loading it; ``called`` is its name for the user, where that is
+    another. An ONNX file is looked into where it is loaded.
 
     Raises ConfigError for what is none, too large, or not Keras alone.
     """
     require(path.is_file(), "path", "a file that exists", str(path))
+    known = ", ".join(FILES)
+    require(file_format(called or path.name) is not None, "file", f"one of {known}", path.name)
     size = path.stat().st_size
     require(
         size <= LARGEST_MODEL_BYTES,
@@ -108,6 +116,8 @@ def check_file(path: Path, called: str = "") -> None:
         f"at most {in_bytes(LARGEST_MODEL_BYTES)}",
         Words(in_bytes(size)),
     )
+    if file_format(called or path.name) == "onnx":
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
@@ -192,6 +202,8 @@ def inputs_of_data(card: ModelCard, shape: tuple[int, ...]) -> tuple[str, str]:
     """
     if len(shape) == 1 and card.inputs_known.startswith("told"):
         return "as in the file", card.inputs_known
+    if len(shape) == 1 and card.format == "onnx" and card.inputs_known.startswith("assumed"):
+        return "as in the file", card.inputs_known  # as scikit-learn and others were fitted
     return card.inputs, card.inputs_known
 
 

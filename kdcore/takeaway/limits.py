@@ -15,6 +15,7 @@ from typing import Any
 
 from kdcore.storage.store import Store
 
+NOT_KERAS = ("saved-model", "litert-float32", "litert-float16", "litert-int8", "onnx")
 LITERT = ("litert-float32", "litert-float16", "litert-int8")
 
 # Layers and operations by Keras' name for them: what they are in words, and where they are missing.
@@ -24,6 +25,7 @@ MISSING: dict[str, tuple[str, tuple[str, ...]]] = {
     "FFT2": ("a Fourier transform", (*LITERT, "onnx")),
     "SVD": ("a singular value decomposition", (*LITERT, "onnx")),
     "Discretization": ("a Discretization layer", ("onnx",)),
+    "OnnxNetwork": ("way to hold an ONNX file: take the file itself", NOT_KERAS),
 }
 INTERPOLATIONS = ("bicubic", "lanczos3", "lanczos5")
 # Recurrent layers leave as int8 with their loop unrolled: the calibration of loops crashes.

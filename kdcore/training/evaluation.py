@@ -133,7 +133,8 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
         "test_examples": len(labels),
         "test_loss": statistics.negative_log_likelihood(test, labels),
         "test_calibration_error": statistics.expected_calibration_error(test, labels),
-        "multiply_accumulates": multiply_accumulates(network.model),
+        # Of what runs in a file of another kind, nothing is known.
+        "multiply_accumulates": multiply_accumulates(network.model) or None,
     }
 
 

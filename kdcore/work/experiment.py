@@ -346,7 +346,9 @@ class _Job:
             if config.teacher_inputs == "checked":
                 extra = {"examined": self.look_at(run, config)}
             probe = ValidationProbe(network, self.dataset)
-            self.store.update_run(run.id, parameters=network.model.count_params())
+            own = own_model(config.teacher)
+            assert own is not None, "a file of the user's own"
+            self.store.update_run(run.id, parameters=own.parameters)
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
             self.complete(run, network, extra)
         return lambda: network

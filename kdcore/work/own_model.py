@@ -25,9 +25,10 @@ EXAMPLES_LOOKED_AT = 500
 
 
 def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
-    """Load an uploaded ``.keras`` file, find out what it is, and store it under its name; refused
-    in words otherwise. Then look at it on data: that of the payload's ``dataset``, or what is at
-    hand and fits.
+    """Load an uploaded ``.keras`` or ONNX file, find out what it is, and store it under its name;
+    refused in words otherwise.
+
+    Then look at it on data: that of the payload's ``dataset``, or what is at hand and fits.
 
     The payload: ``upload``, ``file_name``, ``name``, ``inputs``, and where one of several outputs
     is meant ``output``. Its key is then under ``model_report/<job id>``.
@@ -37,7 +38,7 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     if payload.get("dataset"):
         dataset_card(payload["dataset"])  # refused before the file is read
     with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
-        path = Path(folder) / "model.keras"
+        path = Path(folder) / f"model{Path(payload['file_name']).suffix.lower()}"
         store.report(job.id, "loading the model, in safe mode", 0.2)
         user_data.fetch_upload(store, upload, path)
         check()

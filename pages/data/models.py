@@ -22,7 +22,8 @@ def draw_models(store: Store) -> None:
     """Draw the upload of a model, and the models in the store."""
     st.markdown(
         "A model that you trained can be the **teacher**, used as it is; or lend its architecture to the **student**. "
-        "Save it with `model.save('name.keras')`, from any version of Keras 3."
+        "Save it with `model.save('name.keras')`, from any version of Keras 3. An **ONNX file**, from PyTorch, "
+        "scikit-learn, XGBoost or others, can be a teacher."
     )
     left, right = st.columns([1.3, 1], gap="large")
     with left:
@@ -45,9 +46,10 @@ def _upload(store: Store) -> None:
     turn = st.session_state.setdefault("data_model_turn", 0)
     file = st.file_uploader(
         "A model",
-        ["keras"],
+        ["keras", "onnx"],
         key=f"data_model_file_{turn}",
-        help="Loaded in a worker only, in Keras' safe mode. Lambda layers and own classes are refused.",
+        help="Loaded in a worker only, in Keras' safe mode or by onnxruntime. Lambda layers, own classes and own "
+        "operators are refused.",
     )
     if file is None:
         return
