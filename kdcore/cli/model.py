@@ -23,7 +23,7 @@ from kdcore.words import in_bytes
 
 @click.group()
 def model() -> None:
-    """Bring your own models: .keras files as teacher or student, ONNX files as teacher."""
+    """Bring your own: .keras files as teacher or student, ONNX files or answers as teacher."""
 
 
 @model.command()
@@ -54,9 +54,10 @@ def model() -> None:
 def add(
     store_url: str, name: str, path: Path, inputs: str, output: str, dataset: str, as_json: bool
 ) -> None:
-    """Take in the .keras or .onnx file at PATH as NAME; look at what it answers on labelled data.
+    """Take in the model at PATH as NAME, and look at what it answers on labelled data.
 
-    It is loaded in a worker process only, in Keras' safe mode or by onnxruntime.
+    PATH is a .keras file; an ONNX file, for a teacher; or a teacher's answers to the examples of
+    --dataset (.csv, .parquet, .npz). It is loaded in a worker process only.
     """
     user_models.check_name(name)
     user_models.check_file(path)

@@ -73,11 +73,12 @@ class ModelCard:
     kind: Literal["file", "function"] = "file"
     output_name: str = ""  # which of several outputs is meant
     frozen_layers: int = 0  # with weights that are not trained
-    format: Literal["keras", "onnx"] = "keras"  # of the file
+    format: Literal["keras", "onnx", "answers"] = "keras"  # of the file
+    dataset: str = ""  # whose examples a file of answers is for, by its key
 
     @property
     def can_be_trained(self) -> bool:
-        """Whether it can be a student: an ONNX file only answers."""
+        """Whether it can be a student: ONNX files and files of answers only answer."""
         return self.format == "keras"
 
 

@@ -35,6 +35,7 @@ from kdcore import plans
 from kdcore.config.catalog import (
     OWN,
     DatasetCard,
+    ModelCard,
     dataset_card,
     dataset_key,
     model_key,
@@ -397,6 +398,18 @@ class ExperimentConfig(BaseModel):
         )
         return problems + self._own_model_problems()
 
+    def _answers_problems(self, teacher: ModelCard) -> list[Problem]:
+        """Return what a file of answers cannot be asked for: it knows examples as they are."""
+        problems = []
+        if teacher.dataset != self.dataset:
+            rule = f"made for {short_name(self.dataset)}: its answers are for examples of another"
+            problems.append(Problem("teacher", rule, short_name(self.teacher)))
+        for name in ("augmentation", "mixing"):
+            if getattr(self, name) != "none":
+                rule = "none with a file of answers, which knows nothing of changed examples"
+                problems.append(Problem(name, rule, getattr(self, name)))
+        return problems
+
     def _own_model_problems(self) -> list[Problem]:
         """Return what files of the user's own cannot be asked for."""
         problems: list[Problem] = []
@@ -407,12 +420,14 @@ class ExperimentConfig(BaseModel):
             rule = "checked, unless the teacher is a file of your own"
             problems.append(Problem("teacher_inputs", rule, self.teacher_inputs))
         if own is not None and not own.can_be_trained:
-            rule = "a network that can be trained, not an ONNX file"
+            rule = "a network that can be trained, not a file that only answers"
             problems.append(Problem("student", rule, short_name(self.student)))
         only_answers = own_teacher is not None and not own_teacher.can_be_trained
         if only_answers and self.method.needs.teacher == "features":
-            rule = "one that learns from answers alone: an ONNX file has no layers to look into"
+            rule = "one that learns from answers alone: this teacher has no layers to look into"
             problems.append(Problem("method", rule, self.method.name))
+        if own_teacher is not None and own_teacher.format == "answers":
+            problems += self._answers_problems(own_teacher)
         if self.student_start == "file" and (own is None or own.kind != "file"):
             problems.append(
                 Problem(

@@ -12,7 +12,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +55,12 @@ class RawData:
 @dataclass(frozen=True)
 class Split:
     """Examples of one part of a dataset: inputs [n, height, width, channels] as stored, labels [n]
-    int32.
+    int32, and ``rows`` [n]: which examples of the source they are.
     """
 
     inputs: NDArray
     labels: NDArray[np.int32]
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,6 +86,7 @@ class Dataset:
     spread: NDArray | None = None
     fill: NDArray[np.float64] | None = None
     columns: tuple[Column, ...] = ()
+    test_is_drawn: bool = True  # from the same rows as the others; else a part of its own
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -129,16 +131,17 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     fill = learn_fill(train.inputs, raw.columns, raw.missing)
     if fill is not None:
         train, validation, test = (
-            Split(filled(split.inputs, fill), split.labels) for split in (train, validation, test)
+            replace(split, inputs=filled(split.inputs, fill)) for split in (train, validation, test)
         )
     centre, spread = card.task.learn(train.inputs, raw.per_feature)
     if centre is not None and spread is not None:
         train, validation, test = (
-            Split(((split.inputs - centre) / spread).astype(np.float32), split.labels)
+            replace(split, inputs=((split.inputs - centre) / spread).astype(np.float32))
             for split in (train, validation, test)
         )
     probe_rows = np.sort(stratified_order(validation.labels, split_seed)[:PROBE_EXAMPLES])
     probe = _take(validation.inputs, validation.labels, probe_rows)
+    probe = replace(probe, rows=validation.rows[probe_rows])
     fingerprint = hashlib.sha256(repr((name, raw.scale)).encode())
     for split in (train, validation, test):
         fingerprint.update(np.ascontiguousarray(split.inputs).data)
@@ -156,6 +159,7 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         spread,
         fill,
         raw.columns,
+        raw.test_inputs is None or raw.test_labels is None,
     )
 
 
@@ -301,4 +305,4 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _take(inputs: NDArray, labels: NDArray, rows: NDArray) -> Split:
-    return Split(inputs[rows], labels[rows].astype(np.int32))
+    return Split(inputs[rows], labels[rows].astype(np.int32), rows)

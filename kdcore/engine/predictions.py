@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, select, update
 
 from kdcore.analysis.results import load_results
-from kdcore.config.catalog import DatasetCard, dataset_card
+from kdcore.config.catalog import DatasetCard, dataset_card, own_model
 from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, Problem, StoreError, Words
@@ -78,9 +78,15 @@ def ready(job: Job) -> bool:
     return JobStatus(job.status) is JobStatus.RUNNING and job.progress > 0
 
 
+def _only_knows_its_dataset(run: Run) -> bool:
+    own = own_model(run.model)
+    return run.role == "teacher" and own is not None and own.format == "answers"
+
+
 def trained_models(store: Store, experiment_id: str, seed: int | None = None) -> dict[str, Run]:
     """Return the trained models of an experiment by role, student and baseline of one seed (the
-    first by default).
+    first by default). A teacher that is a file of answers is left out: it has none to other
+    pictures.
 
     Raises StoreError where none is trained, ConfigError for a seed that the experiment does not
     have.
@@ -90,6 +96,7 @@ def trained_models(store: Store, experiment_id: str, seed: int | None = None) ->
         for link, run in load_results(store, experiment_id).links
         if run.finished_at is not None
     ]
+    links = [(link, run) for link, run in links if not _only_knows_its_dataset(run)]
     runs = [run for _, run in links]
     if not runs:
         raise StoreError(

@@ -275,13 +275,11 @@ def build_own(
     name: str,
     values: InputValues,
     start: str,
-    inputs: str | None = None,
 ) -> keras.Model:
     """Build a user's model for data: of a function, or of a file with its weights or with fresh
     ones ("fresh").
 
-    ``inputs`` names the range of values that it expects, by default that of its card. Raises
-    ModelError where model and data do not fit, or the file is gone.
+    Raises ModelError where model and data do not fit, or the file is gone.
     """
     card = own_model(name)
     if card is not None and (function := registered_function(card.key)) is not None:
@@ -295,8 +293,7 @@ def build_own(
     if start == "fresh":
         trained, logits = logits, keras.models.clone_model(logits)
         keep_what_was_learnt_from_data(logits, trained)
-    if inputs is None:
-        inputs, _ = user_models.inputs_of_data(card, tuple(input_shape))
+    inputs, _ = user_models.inputs_of_data(card, tuple(input_shape))
     return adapt(logits, input_shape, values, inputs)
 
 
@@ -333,19 +330,24 @@ def fetch(name: str) -> tuple[keras.Model, ModelCard]:
 
     Raises ModelError where it is gone.
     """
+    file, card = fetch_file(name)
+    with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
+        path = Path(folder) / f"model.{card.format}"
+        path.write_bytes(file)
+        return load_file(path, card.output_name), card
+
+
+def fetch_file(name: str) -> tuple[bytes, ModelCard]:
+    """Return the file of a user's model from the open store that holds it.
+
+    Raises ModelError where it is gone.
+    """
     for source in sources():
         row = user_models.find(source, name) if isinstance(source, Store) else None
         if row is not None and row.removed_at is None and isinstance(source, Store):
-            with tempfile.TemporaryDirectory(prefix="kdlab-") as folder:
-                card = user_models.to_card(row)
-                path = Path(folder) / f"model.{card.format}"
-                with path.open("wb") as file:
-                    file.writelines(
-                        user_data.read_pieces(
-                            source, row.manifest["prefix"], row.manifest["pieces"]
-                        )
-                    )
-                return load_file(path, card.output_name), card
+            prefix, pieces = row.manifest["prefix"], row.manifest["pieces"]
+            file = b"".join(user_data.read_pieces(source, prefix, pieces))
+            return file, user_models.to_card(row)
     raise ModelError(
         f"the model {name} has been removed from the store: add the same file again "
         f"(python -m kdcore model add {short_name(name)} FILE), and resume"

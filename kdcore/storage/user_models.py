@@ -26,7 +26,13 @@ from kdcore.words import in_bytes
 
 LARGEST_MODEL_BYTES = 500 * 10**6
 LARGEST_ARCHITECTURE_BYTES = 50 * 10**6
-FILES = {".keras": "keras", ".onnx": "onnx"}
+FILES = {
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".csv": "answers",
+    ".parquet": "answers",
+    ".npz": "answers",
+}
 MOST_LOOKS = 3  # datasets that a new model is looked at on, unless one is named
 INPUTS = (
     "auto",
@@ -116,7 +122,7 @@ def check_file(path: Path, called: str = "") -> None:
         f"at most {in_bytes(LARGEST_MODEL_BYTES)}",
         Words(in_bytes(size)),
     )
-    if file_format(called or path.name) == "onnx":
+    if file_format(called or path.name) != "keras":
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -217,6 +223,8 @@ def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") ->
         card = replace(card, inputs=inputs, inputs_known="as this experiment says")
     if card.kind == "function":
         return "Built by your function for this data."
+    if card.format == "answers":
+        return f"A file of answers: {card.output}."
     parts = []
     given, known = inputs_of_data(card, data.input_shape)
     wanted = card.input_shape or ()

@@ -25,6 +25,7 @@ MISSING: dict[str, tuple[str, tuple[str, ...]]] = {
     "FFT2": ("a Fourier transform", (*LITERT, "onnx")),
     "SVD": ("a singular value decomposition", (*LITERT, "onnx")),
     "Discretization": ("a Discretization layer", ("onnx",)),
+    "AnswersTable": ("network to hold: the teacher is a file of answers", ("keras", *NOT_KERAS)),
     "OnnxNetwork": ("way to hold an ONNX file: take the file itself", NOT_KERAS),
 }
 INTERPOLATIONS = ("bicubic", "lanczos3", "lanczos5")

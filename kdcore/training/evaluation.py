@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import platform
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ def store_examples(store: Store, dataset: Dataset) -> str:
     key = f"examples/{dataset.fingerprint}"
     if not store.has_artifact(f"{key}/test"):
         probe, shown = dataset.probe, slice(STORED_TEST_IMAGES)
-        test = Split(dataset.test.inputs[shown], dataset.test.labels[shown])
+        test = replace(
+            dataset.test,
+            inputs=dataset.test.inputs[shown],
+            labels=dataset.test.labels[shown],
+            rows=dataset.test.rows[shown],
+        )
         images = {
             name: display_images(dataset, split)
             for name, split in (("probe", probe), ("test", test))

@@ -32,7 +32,6 @@ from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.dropout import with_dropout
 from kdcore.models.mixing import mixing
-from kdcore.models.own import build_own
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack
@@ -60,7 +59,7 @@ from kdcore.training.loop import (
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
-from kdcore.work.own_model import look
+from kdcore.work.own_model import look, network_of_file
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -357,10 +356,7 @@ class _Job:
         """Return the teacher of a file, with its inputs as the config says."""
         said = config.teacher_inputs not in ("checked", "as added")
         inputs = config.teacher_inputs if said else None
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        values = self.dataset.values
-        model = build_own(shape, classes, config.teacher, values, "file", inputs=inputs)
-        return Network(model, self.dataset.scale)
+        return network_of_file(config.teacher, self.dataset, inputs)
 
     def look_at(self, run: Run, config: ExperimentConfig) -> dict[str, Any]:
         """Look at a brought teacher on labelled validation examples, with its inputs as assumed

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kdcore.analysis.brought_teacher import Examination, examine, keep_look
-from kdcore.config.catalog import ModelCard, dataset_card, own_model
+from kdcore.config.catalog import ModelCard, dataset_card, dataset_key, own_model
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
+from kdcore.data.readers.answers import Answers, read_answers
 from kdcore.errors import ConfigError, ModelError, require
-from kdcore.models.own import adapt, describe, load_file, logits_of_file
+from kdcore.models.answers import answers_model
+from kdcore.models.own import adapt, describe, fetch_file, load_file, logits_of_file
 from kdcore.storage import user_data, user_models
+from kdcore.storage.arrays import pack_many, unpack_many
 from kdcore.storage.schema import Job, UserModel
 from kdcore.storage.store import Store, new_id
 from kdcore.training.loop import Network
@@ -25,8 +27,8 @@ EXAMPLES_LOOKED_AT = 500
 
 
 def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
-    """Load an uploaded ``.keras`` or ONNX file, find out what it is, and store it under its name;
-    refused in words otherwise.
+    """Load an uploaded model, find out what it is, and store it under its name; refused in words
+    otherwise.
 
     Then look at it on data: that of the payload's ``dataset``, or what is at hand and fits.
 
@@ -43,12 +45,12 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         user_data.fetch_upload(store, upload, path)
         check()
         try:
-            model = load_file(path, payload.get("output", ""), payload["file_name"])
-            card = _add(store, path, model, payload)
+            card, file = _taken_in(path, payload)
         except (ConfigError, ModelError):
             user_data.drop_upload(store, upload["upload"])
             raise
         check()
+        _keep(store, card, file)
     user_data.drop_upload(store, upload["upload"])
     store.put_artifact(f"model_report/{job.id}", card.key.encode())
     names = [payload["dataset"]] if payload.get("dataset") else _fitting(store, card)
@@ -59,25 +61,67 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         _look_and_keep(store, card.key, name)
 
 
-def _add(store: Store, path: Path, model: keras.Model, payload: dict[str, Any]) -> ModelCard:
-    """Describe the model of a file and store both; returns its card."""
-    name, inputs, output = payload["name"], payload["inputs"], payload.get("output", "")
-    digest = hashlib.sha256(path.read_bytes() + (inputs + output).encode()).hexdigest()
-    key = f"{name}@{digest[:10]}"
-    card = describe(name, key, model, inputs, output)
+def _taken_in(path: Path, payload: dict[str, Any]) -> tuple[ModelCard, bytes]:
+    """Return the card of an uploaded file, and what is stored of it."""
+    name, inputs = payload["name"], payload["inputs"]
+    output, dataset = payload.get("output", ""), payload.get("dataset", "")
+    file = path.read_bytes()
+    user_models.check_file(path, payload["file_name"])
+    if user_models.file_format(payload["file_name"]) == "answers":
+        return _answers_taken_in(path, name, dataset)
+    digest = hashlib.sha256(file + (inputs + output).encode()).hexdigest()
+    model = load_file(path, output, payload["file_name"])
+    return describe(name, f"{name}@{digest[:10]}", model, inputs, output), file
+
+
+def _answers_taken_in(path: Path, name: str, dataset: str) -> tuple[ModelCard, bytes]:
+    """Return the card of a file of answers for a dataset, and its logits as they are stored."""
+    require(bool(dataset), "dataset", "named: answers belong to the examples of one", dataset)
+    key, card = dataset_key(dataset), dataset_card(dataset)
+    loaded = datasets.load_named(key)
+    own_test = None if loaded.test_is_drawn else len(loaded.test)
+    examples = sum(map(len, (loaded.train, loaded.validation)))
+    if own_test is None:
+        examples += len(loaded.test)
+    answers = read_answers(path, card.class_names, examples, own_test)
+    arrays = {"logits": answers.logits}
+    if answers.test is not None:
+        arrays["test"] = answers.test
+    file = pack_many(arrays)
+    digest = hashlib.sha256(file + key.encode()).hexdigest()
+    known = "a file of answers"
+    return (
+        ModelCard(
+            name,
+            f"{name}@{digest[:10]}",
+            card.input_shape,
+            len(card.class_names),
+            0,
+            answers.words,
+            "as they are",
+            known,
+            format="answers",
+            dataset=key,
+        ),
+        file,
+    )
+
+
+def _keep(store: Store, card: ModelCard, file: bytes) -> None:
+    """Store a model's card and its file."""
     prefix = f"own_model/{new_id()}"
-    with path.open("rb") as file:
-        pieces = user_data.write_pieces(store, prefix, file)
     row = UserModel(
-        key=key,
-        name=name,
-        digest=digest,
+        key=card.key,
+        name=card.title,
+        digest=card.key.partition("@")[2],
         card=user_models.card_to_json(card),
-        manifest={"prefix": prefix, "pieces": pieces},
-        size=path.stat().st_size,
+        manifest={
+            "prefix": prefix,
+            "pieces": user_data.write_pieces(store, prefix, io.BytesIO(file)),
+        },
+        size=len(file),
     )
     user_data.add(store, row)
-    return card
 
 
 def _fitting(store: Store, card: ModelCard) -> list[str]:
@@ -113,6 +157,10 @@ def look(name: str, dataset: Dataset) -> Examination:
     """
     shown = dataset.validation
     inputs, labels = shown.inputs[:EXAMPLES_LOOKED_AT], shown.labels[:EXAMPLES_LOOKED_AT]
+    brought = own_model(name)
+    if brought is not None and brought.format == "answers":
+        network = network_of_file(name, dataset)
+        return examine({"as they are": network.logits(inputs)}, labels)
     logits, card = logits_of_file(name, dataset.classes)
     assumed, _ = user_models.inputs_of_data(card, dataset.input_shape)
     ranges = dataset_card(dataset.name).task.value_ranges
@@ -121,3 +169,20 @@ def look(name: str, dataset: Dataset) -> Examination:
         model = adapt(logits, dataset.input_shape, dataset.values, each)
         answers[each] = Network(model, dataset.scale).logits(inputs)
     return examine(answers, labels)
+
+
+def network_of_file(name: str, dataset: Dataset, inputs: str | None = None) -> Network:
+    """Return the trained network of a user's file for a dataset, its inputs in the range ``inputs``
+    or as its card says; or a file of answers as one.
+
+    Raises ModelError where it does not fit the data, or is gone.
+    """
+    brought = own_model(name)
+    if brought is not None and brought.format == "answers":
+        arrays = unpack_many(fetch_file(name)[0])
+        answers = Answers(arrays["logits"], arrays.get("test"), brought.output)
+        return Network(answers_model(answers, dataset), dataset.scale)
+    logits, card = logits_of_file(name, dataset.classes)
+    if inputs is None:
+        inputs, _ = user_models.inputs_of_data(card, dataset.input_shape)
+    return Network(adapt(logits, dataset.input_shape, dataset.values, inputs), dataset.scale)

@@ -23,7 +23,8 @@ def draw_models(store: Store) -> None:
     st.markdown(
         "A model that you trained can be the **teacher**, used as it is; or lend its architecture to the **student**. "
         "Save it with `model.save('name.keras')`, from any version of Keras 3. An **ONNX file**, from PyTorch, "
-        "scikit-learn, XGBoost or others, can be a teacher."
+        "scikit-learn, XGBoost or others, can be a teacher; so can a **file of answers** to a dataset's examples (CSV, "
+        "Parquet, npz), of a model behind an API say."
     )
     left, right = st.columns([1.3, 1], gap="large")
     with left:
@@ -46,7 +47,7 @@ def _upload(store: Store) -> None:
     turn = st.session_state.setdefault("data_model_turn", 0)
     file = st.file_uploader(
         "A model",
-        ["keras", "onnx"],
+        [suffix.removeprefix(".") for suffix in user_models.FILES],
         key=f"data_model_file_{turn}",
         help="Loaded in a worker only, in Keras' safe mode or by onnxruntime. Lambda layers, own classes and own "
         "operators are refused.",
@@ -71,12 +72,13 @@ def _upload(store: Store) -> None:
             help="auto: told by its first layers, else pixels from 0 to 1, and tables as their data scales them.",
         )
         dataset = st.selectbox(
-            "Look at it on",
+            "Its data",
             ["", *datasets()],
             format_func=lambda key: as_text(short_name(key)) if key else "what is at hand and fits",
             key="data_model_dataset",
             width=220,
-            help="A worker asks it about labelled validation examples, with its inputs in each range.",
+            help="A worker asks it about labelled validation examples, with its inputs in each range. "
+            "A file of answers belongs to one dataset.",
         )
         output = st.text_input(
             "Output",

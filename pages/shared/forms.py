@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kdcore.config.catalog import dataset_card, datasets, models_of, short_name
+from kdcore.config.catalog import dataset_card, datasets, models_of, own_model, short_name
 from kdcore.config.experiment import PARTS, ExperimentConfig, all_settings, setting_of
 from kdcore.errors import ConfigError, Problem
 from kdcore.methods import Method
@@ -176,7 +176,12 @@ def choices(name: str, value: str, dataset: str) -> dict[str, str]:
     datasets.
     """
     if name != "dataset":
-        return {model: short_name(model) for model in models_of(dataset_card(dataset).task)}
+        names = models_of(dataset_card(dataset).task)
+        if name == "student":
+            names = [
+                each for each in names if (own := own_model(each)) is None or own.can_be_trained
+            ]
+        return {model: short_name(model) for model in names}
     titles = {key: card.title for key, card in datasets().items()}
     if value not in titles:  # an older or removed version, which an experiment was made with
         titles[value] = f"{dataset_card(value).title} (not the latest version)"

@@ -392,6 +392,9 @@ def _size_tile(results: Results) -> Tile:
         run[0].parameters if (run := results.runs(role)) else 0 for role in ("teacher", "student")
     )
     about = "Of the student. A file holds more than parameters and shrinks less: see the downloads below."
+    own = own_model(results.config.teacher)
+    if own is not None and own.format == "answers":
+        return Tile("Parameters", f"{student:,}", "of the student; the teacher is a file", about)
     if not teacher or not student:
         return Tile("Parameters", "–", "not built yet", about)
     return Tile(

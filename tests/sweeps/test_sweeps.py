@@ -377,7 +377,7 @@ def test_the_winner_is_chosen_on_validation_and_reported_with_its_correction(
     )
     assert (low + high) / 2 == pytest.approx(chosen.gain.mean)
     assert "Best of 4 cells on validation data" in chosen.words
-    assert "Corrected for 4 comparisons" in chosen.words
+    assert "corrected for 4 comparisons" in chosen.words
 
 
 def test_the_study_lives_in_the_same_database(trained: tuple[Store, str]) -> None:
