@@ -62,10 +62,8 @@ class Examination:
         if self.problem:
             return f"{self.problem} ({on})"
         seen = self.seen[0]
-        return (
-            f"{seen.accuracy:.0%} right with values {seen.inputs}, log loss {seen.log_loss:.2f} "
-            f"({on})"
-        )
+        values = f" with values {seen.inputs}" if len(self.seen) > 1 else ""
+        return f"{seen.accuracy:.0%} right{values}, log loss {seen.log_loss:.2f} ({on})"
 
 
 def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:

@@ -181,6 +181,8 @@ def _in_words(row: UserModel) -> str:
     card = user_models.to_card(row)
     if card.kind == "function":
         return f"{row.key:<28} a Python function"
+    if card.format == "answers":
+        return f"{row.key:<28} answers to {short_name(card.dataset)}, {card.classes} classes; {card.output}"
     shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
     return (
         f"{row.key:<28} {shape} → {card.classes} classes, {card.parameters:,} parameters; {card.output}; "

@@ -88,9 +88,11 @@ def _upload(store: Store) -> None:
             placeholder="the only one",
             help="Which output is meant, of a model with several.",
         )
+        refused = None
+        if user_models.file_format(file.name) == "answers" and not dataset:
+            refused = "A file of answers belongs to one dataset: choose it."
         try:
             user_models.check_name(name)
-            refused = None
         except ConfigError as error:
             refused = str(error)
         pressed = st.button(
@@ -163,8 +165,17 @@ def _draw_looks(store: Store, row: UserModel) -> None:
             st.markdown(f":material/visibility: {words}")
 
 
+def _roles(row: UserModel) -> str:
+    return "teacher or student" if user_models.to_card(row).can_be_trained else "a teacher"
+
+
 def _in_words(row: UserModel) -> str:
     card = user_models.to_card(row)
+    if card.format == "answers":
+        return (
+            f"answers to {short_name(card.dataset)}, {card.classes} classes · {card.output} · "
+            f"{in_bytes(row.size)} · {ago(row.created_at)}"
+        )
     if card.kind == "function":
         return "a Python function, known where KD_PLUGINS names its module"
     shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
@@ -182,7 +193,7 @@ def after_model_job(store: Store, job: Job) -> None:
         if row is None:
             raise StoreError("the model is no longer in the store")
         st.success(
-            f"Stored as **{as_text(row.key)}**. It can now be teacher or student.",
+            f"Stored as **{as_text(row.key)}**. It can now be {_roles(row)}.",
             icon=":material/check_circle:",
         )
         st.markdown(as_text(_in_words(row)[:1].upper() + _in_words(row)[1:]))
