@@ -25,6 +25,7 @@ from kdcore.cli.predict import predict_command
 from kdcore.cli.race import race
 from kdcore.cli.report import report
 from kdcore.cli.reproduce import reproduce_command
+from kdcore.cli.robustness import robustness_command
 from kdcore.cli.sweep import sweep
 from kdcore.cli.takeaway import decide, figure, log_to, table
 from kdcore.config.catalog import load_plugins
@@ -258,6 +259,7 @@ def _in_words(result: dict[str, Any]) -> str:
 
 
 main.add_command(compare_command)
+main.add_command(robustness_command)
 main.add_command(race)
 for command in cli_library.COMMANDS:
     main.add_command(command)

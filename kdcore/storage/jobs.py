@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -59,13 +60,19 @@ class JobStore(ArtifactStore):
             return session.scalar(query) or 0
 
     def claim(
-        self, worker_id: str, job_id: str | None = None, *, pool: Pool | None = None
+        self,
+        worker_id: str,
+        job_id: str | None = None,
+        *,
+        pool: Pool | None = None,
+        kinds: Collection[str] | None = None,
     ) -> Job | None:
         """Give the next ready job (or ``job_id``, if it is ready) to a worker: one atomic UPDATE.
 
-        ``pool`` asks for jobs for that kind of worker alone.
+        ``pool`` asks for jobs for that kind of worker alone, ``kinds`` for jobs that it knows: a
+        newer program may have queued others.
         """
-        oldest = queueing.next_ready(pool)
+        oldest = queueing.next_ready(pool, kinds)
         # On PostgreSQL two workers may poll at the same moment: each takes the oldest that nobody
         # is taking.
         oldest = oldest.with_for_update(skip_locked=True, of=Job)
@@ -92,10 +99,12 @@ class JobStore(ArtifactStore):
         with self.writing() as session:
             return session.scalars(statement).one_or_none()
 
-    def waiting(self) -> dict[Pool, int]:
-        """Return how many jobs wait for each kind of worker, held and hopeless ones left out."""
+    def waiting(self, kinds: Collection[str] | None = None) -> dict[Pool, int]:
+        """Return how many jobs, or jobs of these ``kinds``, wait for each kind of worker, held and
+        hopeless ones left out.
+        """
         with self.reading() as session:
-            return {Pool(pool): count for pool, count in session.execute(queueing.waiting())}
+            return {Pool(pool): count for pool, count in session.execute(queueing.waiting(kinds))}
 
     def finish(
         self,

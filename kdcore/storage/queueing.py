@@ -5,6 +5,7 @@ Not while it is held, nor before what it needs is finished.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
@@ -16,21 +17,29 @@ from kdcore.storage.schema import Job, JobNeed, JobStatus, Pool, is_deleted
 RANK_OF_SHARED, RANK_OF_CELLS = 1, 2
 
 
-def next_ready(pool: Pool | None = None) -> Select[Any]:
+def next_ready(pool: Pool | None = None, kinds: Collection[str] | None = None) -> Select[Any]:
     """Return the query for the id of the job that a worker should take now.
 
-    ``pool``: only jobs for that kind of worker; None takes any.
+    ``pool``: only jobs for that kind of worker; ``kinds``: only jobs of these kinds. None takes
+    any.
     """
     query = _queued(Job.id).where(~_has_need((JobStatus.FINISHED,)))
+    if kinds is not None:
+        query = query.where(Job.kind.in_(list(kinds)))
     if pool is not None:
         query = query.where(Job.pool == pool.value)
     return query.order_by(Job.rank, Job.created_at, Job.id).limit(1)
 
 
-def waiting() -> Select[Any]:
-    """Return the query for (pool, number) of jobs that are ready, or will be by themselves."""
+def waiting(kinds: Collection[str] | None = None) -> Select[Any]:
+    """Return the query for (pool, number) of jobs, or of those ``kinds``, that are ready or will be
+    by themselves.
+    """
     hopeful = (JobStatus.FINISHED, JobStatus.QUEUED, JobStatus.RUNNING)
-    return _queued(Job.pool, func.count()).where(~_has_need(hopeful)).group_by(Job.pool)
+    query = _queued(Job.pool, func.count()).where(~_has_need(hopeful))
+    if kinds is not None:
+        query = query.where(Job.kind.in_(list(kinds)))
+    return query.group_by(Job.pool)
 
 
 def _queued(*columns: Any) -> Select[Any]:

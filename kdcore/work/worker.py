@@ -17,6 +17,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import click
 
 from kdcore.engine.jobs import (
+    JOB_KINDS,
     SECONDS_OF_PATIENCE,
     Pulse,
     end_gracefully,
@@ -72,10 +73,10 @@ def main(
         idle_since, limit = time.monotonic(), idle_seconds
         pulse.state("idle")
         while not pulse.ending and time.monotonic() - idle_since < limit:
-            job = store.claim(pulse.worker.id, pool=pool)
+            job = store.claim(pulse.worker.id, pool=pool, kinds=JOB_KINDS)
             if job is None:
                 time.sleep(SECONDS_BETWEEN_POLLS)
-                waiting = store.waiting()
+                waiting = store.waiting(JOB_KINDS)
                 # Of a cluster's few places another kind of worker may need this one.
                 in_the_way = host is not None and bool(waiting.keys() - {pool})
                 limit = (

@@ -12,11 +12,12 @@ from kdcore.analysis.comparison import COSTS
 from kdcore.charts.figures import X_TITLES
 from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
 
-CURVES, COST, CLASSES, DIFFER, SETTINGS = (
+CURVES, COST, CLASSES, DIFFER, WORSE, SETTINGS = (
     "Curves",
     "Accuracy against cost",
     "Class by class",
     "Where they differ",
+    "Images made worse",
     "What changed",
 )
 SECTIONS = {
@@ -24,6 +25,7 @@ SECTIONS = {
     "cost": COST,
     "classes": CLASSES,
     "differ": DIFFER,
+    "worse": WORSE,
     "settings": SETTINGS,
 }
 KINDS = {

@@ -30,6 +30,7 @@ from kdcore.storage.store import Store
 from kdcore.takeaway.tables import comparison_table
 from pages.compare import choose as compare_choose
 from pages.compare import ranking as compare_ranking
+from pages.compare import robustness as compare_robustness
 from pages.compare import tables as compare_figures
 from pages.compare.gallery import where_they_differ
 from pages.compare.sections import accuracy_against_cost, class_by_class, curves, what_changed
@@ -40,6 +41,7 @@ from pages.compare.state import (
     DIFFER,
     SECTIONS,
     SETTINGS,
+    WORSE,
     PageState,
     page_state,
 )
@@ -164,7 +166,8 @@ def _look_again(store: Store) -> None:
 
 
 def _live(store: Store, contenders: Sequence[Contender]) -> bool:
-    return any(each.status.live for each in contenders) or _measuring(store, contenders) is not None
+    asked = _measuring(store, contenders, "measure", "robustness")
+    return asked is not None or any(each.status.live for each in contenders)
 
 
 def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
@@ -341,12 +344,14 @@ def _settings(state: PageState, found: Comparison) -> None:
 # --- Measuring ---
 
 
-def _measuring(store: Store, contenders: Sequence[Contender]) -> Job | None:
-    """Return the job that measures some of these right now, whoever started it."""
+def _measuring(store: Store, contenders: Sequence[Contender], *kinds: str) -> Job | None:
+    """Return the job of one of these kinds that measures some of these right now, whoever started
+    it.
+    """
     run_ids = {run.id for each in contenders for run in each.runs}
     jobs = store.jobs(JobStatus.RUNNING, JobStatus.QUEUED)
     return next(
-        (job for job in jobs if job.kind == "measure" and run_ids & set(job.payload["run_ids"])),
+        (job for job in jobs if job.kind in kinds and run_ids & set(job.payload["run_ids"])),
         None,
     )
 
@@ -356,7 +361,7 @@ def _measure(store: Store, found: Comparison) -> None:
 
     While that goes on, show how far it is.
     """
-    job = _measuring(store, found.contenders)
+    job = _measuring(store, found.contenders, "measure")
     if job is not None:
         st.button(
             "Stop",
@@ -417,5 +422,7 @@ def _sections(store: Store, state: PageState, found: Comparison) -> None:
             class_by_class(state, found)
         elif state.section == DIFFER:
             where_they_differ(store, state, found)
+        elif state.section == WORSE:
+            compare_robustness.draw(store, found)
         elif state.section == SETTINGS:
             what_changed(found)

@@ -126,6 +126,19 @@ while (job := store.claim(sys.argv[2])) is not None:
         assert {store.job(job).worker_id for job in mine} == {name}
 
 
+def test_a_worker_takes_no_job_of_a_kind_that_it_does_not_know(store: Store) -> None:
+    """A newer program shares the store, and queues jobs that an older worker would only fail."""
+    unknown, known = store.add_job("from-the-future", {}), store.add_job("measure", {"run_ids": []})
+    assert sum(store.waiting(["measure"]).values()) == 1
+    claimed = store.claim("older", kinds=["measure"])
+    assert claimed is not None
+    assert claimed.id == known
+    assert store.claim("older", kinds=["measure"]) is None
+    newer = store.claim("newer", kinds=["measure", "from-the-future"])
+    assert newer is not None
+    assert newer.id == unknown
+
+
 def test_jobs_are_claimed_oldest_first(store: Store) -> None:
     jobs = [store.create(ExperimentConfig(seed=seed)) for seed in range(3)]
     assert store.queue_position(jobs[2]) == 2
