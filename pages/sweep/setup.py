@@ -18,6 +18,7 @@ from pages.shared.following import follow
 from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine
 from pages.shared.statuses import STATUS_COLOURS
+from pages.sweep import race as sweep_race
 
 PREFIX = "sweep"
 STRATEGY_WORDS = {
@@ -75,6 +76,7 @@ def draw(store: Store) -> None:
     for problem in problems:
         st.markdown(f":red[:material/error: {as_text(problem.on_a_page)}]")
     _start(store, config)
+    sweep_race.draw(store, form.config)
     _list(store)
 
 

@@ -178,3 +178,32 @@ def test_a_sweep_is_set_up_started_and_watched_to_its_end(
         "seeds that had no part in the choice"
     )
     assert complaints.messages == []
+
+
+def test_a_race_of_methods_is_started_and_ends_in_its_table(
+    lab: Store, url: str, page: Page, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/sweep?sweep={sweeps.sweeps(lab)[-1].id}")
+    wait_for_app(page)
+    page.get_by_role("button", name="New sweep").click()  # with the small settings of that one
+    wait_for_app(page)
+    page.get_by_text("Or let the methods race").click()
+    methods = page.get_by_role("combobox", name="Methods")
+    methods.click()
+    for title in ("Label smoothing", "DIST"):
+        expect(page.get_by_text(title).first).to_be_visible()
+    page.keyboard.press("Escape")
+    chosen = page.locator(".st-key-race_methods [data-tag]")
+    for left in range(chosen.count() - 1, 1, -1):
+        methods.press("Backspace")
+        expect(chosen).to_have_count(left)
+    wait_for_app(page)
+    page.get_by_role("spinbutton", name="Seeds").last.fill("2")
+    page.keyboard.press("Tab")
+    wait_for_app(page)
+    page.get_by_role("button", name="Start the race").click()
+    expect(page.get_by_text("The race, on test data")).to_be_visible(timeout=180_000)
+    newest = sweeps.sweeps(lab)[0]
+    assert newest.config["axes"][0]["field"] == "method"
+    expect(page.get_by_text("Best cell")).to_have_count(0)
+    assert complaints.messages == []
