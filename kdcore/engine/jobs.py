@@ -36,6 +36,7 @@ JOB_KINDS: dict[str, str] = {
     "data": "kdcore.data.ingest:data_job",
     "model": "kdcore.work.own_model:model_job",
     "look": "kdcore.work.own_model:look_job",
+    "layer_pairs": "kdcore.work.layer_pairs:layer_pairs_job",
     "robustness": "kdcore.work.robustness:robustness_job",
     "candidates": "kdcore.work.candidates:candidates_job",
     "sweep_cell": "kdcore.work.sweep_cell:cell_job",

@@ -20,7 +20,7 @@ from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
-from pages.train import own_teacher, previous
+from pages.train import layers, own_teacher, previous
 
 NEW_TEACHER = "new"
 SECONDS_BETWEEN_POLLS = 1.0
@@ -52,6 +52,7 @@ def draw(store: Store) -> None:
     with distillation, st.container(border=True, height="stretch"):
         _heading(":material/device_thermostat:", "Distillation")
         form.draw(*form.group("method"))
+    layers.draw(store, form.config)
     with st.container(border=True):
         _heading(":material/account_tree:", "Who teaches whom")
         columns = st.columns(4, gap="small")

@@ -1,0 +1,38 @@
+"""``python -m kdcore layers``: which layers a method on features pairs."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from kdcore.analysis.layer_pairs import get_layer_pairs, in_words
+from kdcore.cli.common import SettingsCommand, follow
+from kdcore.config.experiment import ExperimentConfig, read_setting
+from kdcore.engine.choice import make_engine
+from kdcore.storage.schema import JobStatus
+from kdcore.storage.store import Store
+
+
+@click.command(name="layers", cls=SettingsCommand)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
+@click.pass_obj
+def layers_command(store_url: str, as_json: bool, **given: str | None) -> None:
+    """Show the layers of teacher and student, and which a method on features compares.
+
+    --layers of such a method takes these names.
+    """
+    config = ExperimentConfig(
+        **{name: read_setting(name, text) for name, text in given.items() if text is not None}
+    )
+    store = Store(store_url)
+    found = get_layer_pairs(store, config)
+    if found is None:
+        engine = make_engine(store, idle_seconds=2.0)
+        job_id = store.add_job("layer_pairs", {"config": config.model_dump(mode="json")})
+        engine.submit(job_id)
+        if follow(store, engine, job_id) is not JobStatus.FINISHED:
+            raise SystemExit(1)
+        found = get_layer_pairs(store, config)
+    assert found is not None, "a finished job has an answer"
+    click.echo(json.dumps(found.to_json()) if as_json else in_words(found))

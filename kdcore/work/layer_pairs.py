@@ -1,0 +1,107 @@
+"""Finds out in a worker which layers a method on features pairs: both networks are built, and
+nothing is trained.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import keras
+
+from kdcore import models
+from kdcore.analysis.layer_pairs import LayerPairs, Pair, TappedLayer, layer_pairs_key
+from kdcore.config.catalog import own_model
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.data.datasets import Dataset
+from kdcore.errors import require
+from kdcore.storage.schema import Job
+from kdcore.storage.store import Store
+from kdcore.training.method_loss import method_losses
+from kdcore.training.taps import make_adapter, names_within, output_of
+from kdcore.work.own_model import network_of_file
+
+FLOAT_BYTES = 4
+
+
+def layer_pairs_job(store: Store, job: Job, check: Callable[[], None]) -> None:
+    """Look at the networks of the payload's ``config``.
+
+    The answer is then under its ``layer_pairs_key``.
+    """
+    config = ExperimentConfig(**job.payload["config"])
+    needs = config.method.needs.teacher
+    require(needs == "features", "method", "one on features", config.method.name)
+    check()
+    store.report(job.id, "building both networks", 0.2)
+    found = find_layer_pairs(config, datasets.load(config))
+    store.put_artifact(layer_pairs_key(config), json.dumps(found.to_json()).encode())
+
+
+def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
+    """Return the layers of teacher and student, and which the config's method pairs.
+
+    Raises ModelError where a layer that is named is not there, or none belong together.
+    """
+    teacher, student = _network(config.teacher, dataset), _network(config.student, dataset)
+    columns = {"teacher": _layers(teacher), "student": _layers(student)}
+    places = {
+        role: {own: place for place, own in enumerate(names_within(model).values())}
+        for role, model in (("teacher", teacher), ("student", student))
+    }
+    pairs, values = [], 0
+    for loss in method_losses(config.method, teacher, student):
+        if loss.teacher_layer_name is None or loss.student_layer_name is None:
+            continue
+        shapes = [
+            tuple(output_of(model, name).shape)
+            for model, name in (
+                (teacher, loss.teacher_layer_name),
+                (student, loss.student_layer_name),
+            )
+        ]
+        adapted = getattr(config.method, "adapter", False)
+        adapter = _in_words(make_adapter(*shapes)) if adapted else ""
+        pairs.append(
+            Pair(
+                places["teacher"][loss.teacher_layer_name],
+                places["student"][loss.student_layer_name],
+                adapter,
+            )
+        )
+        values += sum(math.prod(shape[1:]) for shape in shapes)
+    batch_bytes = values * config.batch_size * FLOAT_BYTES
+    return LayerPairs(columns["teacher"], columns["student"], tuple(pairs), batch_bytes)
+
+
+def _network(name: str, dataset: Dataset) -> keras.Model:
+    own = own_model(name)
+    if own is not None and own.kind == "file":
+        return network_of_file(name, dataset).model
+    return models.build(name, dataset.input_shape, dataset.classes, 0, values=dataset.values)
+
+
+def _layers(model: keras.Model) -> tuple[TappedLayer, ...]:
+    """Return the layers of a model with the shapes of their outputs, from the input on."""
+    names = {own: name for name, own in names_within(model).items()}
+    return tuple(
+        TappedLayer(names[layer.name], tuple(int(side or 0) for side in layer.output.shape[1:]))
+        for layer in model.layers
+    )
+
+
+def _in_words(adapter: keras.Layer | None) -> str:
+    """Say what an adapter does."""
+    if adapter is None:
+        return ""
+    if isinstance(adapter, keras.layers.Dense):
+        return f"linear layer to {adapter.units}"
+    if isinstance(adapter, keras.layers.Conv2DTranspose):
+        grown = " × ".join(map(str, adapter.strides))
+        return f"transposed convolution, {grown} larger, to {adapter.filters} channels"
+    if isinstance(adapter, keras.layers.Conv2D):
+        size = " × ".join(map(str, adapter.kernel_size))
+        return f"{size} convolution to {adapter.filters} channels"
+    return "resized, then a 1 × 1 convolution"

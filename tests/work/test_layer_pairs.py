@@ -1,0 +1,79 @@
+"""Which layers are compared is what the loss really taps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdcore.analysis.layer_pairs import LayerPairs, get_layer_pairs, in_words
+from kdcore.charts.layer_pairs import draw_layer_pairs
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.engine.jobs import run_job
+from kdcore.errors import ModelError
+from kdcore.models import build
+from kdcore.storage.store import Store
+from kdcore.training.taps import tap
+from kdcore.work.layer_pairs import find_layer_pairs
+
+CONFIG = ExperimentConfig(teacher="resnet-14-8", student="resnet-8-4", method="hints")
+
+
+def found(config: ExperimentConfig) -> LayerPairs:
+    return find_layer_pairs(config, datasets.load(config))
+
+
+def test_shapes_are_those_of_the_features() -> None:
+    pairs = found(CONFIG)
+    model = build("resnet-14-8", (8, 8, 1), 10, 0)
+    names = [layer.name for layer in model.layers]
+    views = tap(model, names)(np.zeros((1, 8, 8, 1), np.float32))
+    shapes = [tuple(int(side) for side in views[name].shape[1:]) for name in names]
+    assert [each.shape for each in pairs.teacher] == shapes
+    (pair,) = pairs.pairs
+    assert pairs.teacher[pair.teacher].shape[:2] == pairs.student[pair.student].shape[:2]
+    wide = pairs.teacher[pair.teacher].shape[-1]
+    assert pair.adapter == f"1 × 1 convolution to {wide} channels"
+    both = [pairs.teacher[pair.teacher].shape, pairs.student[pair.student].shape]
+    expected = 4 * CONFIG.batch_size * sum(int(np.prod(shape)) for shape in both)
+    assert pairs.batch_bytes == expected
+
+
+def test_attention_pairs_each_size_and_has_no_adapter() -> None:
+    pairs = found(CONFIG.replace(method="attention"))
+    assert len(pairs.pairs) == 3
+    assert all(not pair.adapter for pair in pairs.pairs)
+    sizes = [pairs.student[pair.student].shape[:2] for pair in pairs.pairs]
+    assert sizes == [(8, 8), (4, 4), (2, 2)]
+
+
+def test_layers_that_are_named_are_the_ones_and_unknown_ones_are_refused() -> None:
+    automatic = found(CONFIG)
+    first = automatic.teacher[1].name, automatic.student[1].name
+    named = found(CONFIG.replace(layers=":".join(first)))
+    (pair,) = named.pairs
+    assert (named.teacher[pair.teacher].name, named.student[pair.student].name) == first
+    with pytest.raises(ModelError, match=r"layer must be one of .*, got 'nowhere'"):
+        found(CONFIG.replace(layers="nowhere:nowhere"))
+
+
+def test_it_is_kept_drawn_and_said(store: Store) -> None:
+    job_id = store.add_job("layer_pairs", {"config": CONFIG.model_dump(mode="json")})
+    assert run_job(store.url, job_id) == "finished"
+    pairs = get_layer_pairs(store, CONFIG)
+    assert pairs == found(CONFIG)
+    assert pairs is not None
+    assert get_layer_pairs(store, CONFIG.replace(student="resnet-8-8")) is None
+    figure = draw_layer_pairs(pairs)
+    texts = {trace.uid: list(trace.text) for trace in figure.data if trace.uid}
+    assert len(texts["teacher"]) == len(pairs.teacher)
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    assert len(lines) == len(pairs.pairs)
+    words = in_words(pairs)
+    assert "1 × 1 convolution" in words
+    assert "The teacher answers at every step" in words
+    job_id = store.add_job(
+        "layer_pairs", {"config": ExperimentConfig(student="mlp-8").model_dump(mode="json")}
+    )
+    assert run_job(store.url, job_id) == "failed"
+    assert "method must be one on features" in (store.job(job_id).error or "")
