@@ -62,7 +62,7 @@ def draw_layer_pairs(found: LayerPairs) -> go.Figure:
     hidden = dict(visible=False, fixedrange=True)
     layout |= dict(
         xaxis=hidden | dict(range=[-1.05, 2.05]),
-        yaxis=hidden | dict(range=[-1.06, 0.06]),
+        yaxis=hidden | dict(range=[-1.1, 0.12]),
         annotations=annotations,
         showlegend=False,
     )
