@@ -193,6 +193,9 @@ def who_saw_what(config: ExperimentConfig) -> str:
             f"{teacher} Each generation learns from these and from what the generation before it takes "
             "the other examples for; the baseline sees the labelled ones alone, with the same noise."
         )
+    if config.omitted_classes:
+        omitted = f" Student and baseline never see an example of {config.omitted_classes}."
+        return who_saw_what(config.replace(omitted_classes="")) + omitted
     own = own_model(config.teacher)
     if own is not None and own.kind == "file":
         teacher = "The teacher is a trained model of your own; if it was trained on the test data, its accuracy flatters it."

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from kdcore import plans
+from kdcore.analysis.omitted_classes import Errors, as_dict, errors
+from kdcore.analysis.results import load_results, summary
 from kdcore.analysis.results import soften as soften_report
-from kdcore.analysis.results import summary
 from kdcore.analysis.statistics import gain_in_words
 from kdcore.analysis.temperature import format_percent
 from kdcore.analysis.unsettled import WHY, is_unsettled
@@ -113,9 +114,16 @@ def train(
     experiment_id = store.create(config, name=name, reuse=reuse)
     engine.submit(experiment_id)
     status = follow(store, engine, experiment_id)
-    result = summary(store, experiment_id)
+    result = _result(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
+
+
+def _result(store: Store, experiment_id: str) -> dict[str, Any]:
+    """Return an experiment's result, with what it makes of classes that were left out."""
+    found = errors(store, load_results(store, experiment_id))
+    more = {"omitted_classes": as_dict(found)} if found else {}
+    return summary(store, experiment_id) | more
 
 
 def _say_how_long(store: Store, engine: Engine, config: ExperimentConfig) -> None:
@@ -137,7 +145,7 @@ def show(store_url: str, experiment_id: str, test_anyway: bool, as_json: bool) -
     Of a cell of a sweep that has no winner yet, validation data.
     """
     store = Store(store_url)
-    result = summary(store, experiment_id)
+    result = _result(store, experiment_id)
     if not test_anyway and is_unsettled(store, experiment_id):
         result = without_test_data(result)
     click.echo(json.dumps(result) if as_json else _in_words(result))
@@ -198,7 +206,7 @@ def resume(store_url: str, experiment_id: str, as_json: bool) -> None:
     store.requeue(experiment_id)
     engine.submit(experiment_id)
     status = follow(store, engine, experiment_id)
-    result = summary(store, experiment_id)
+    result = _result(store, experiment_id)
     click.echo(json.dumps(result) if as_json else _in_words(result))
     raise SystemExit(0 if status is JobStatus.FINISHED else 1)
 
@@ -256,6 +264,9 @@ def _in_words(result: dict[str, Any]) -> str:
         f"  {step} over its teacher: {gain_in_words(found)}"
         for step, found in result.get("gains_over_teachers", {}).items()
     ]
+    if not hidden:
+        omitted = result.get("omitted_classes", {})
+        lines += [f"  {role}: {Errors(**found)}" for role, found in omitted.items()]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -311,6 +311,14 @@ class ExperimentConfig(BaseModel):
         "rare",
         older="none",
     )
+    omitted_classes: str = setting(
+        "",
+        "Classes left out",
+        "Of these classes student and baseline never see an example; the teacher does. By name or number, with commas. "
+        "Empty: none.",
+        "rare",
+        older="",
+    )
     student_start: StudentStart = setting(
         "fresh",
         "Start of your own student",
@@ -387,6 +395,7 @@ class ExperimentConfig(BaseModel):
         if self.mixing == "cutmix" and not card.task.pictures:
             rule = f"none or mixup: {short_name(self.dataset)} is {card.task.title}, not images"
             problems.append(Problem("mixing", rule, self.mixing))
+        problems += self._omitted_problems(card.class_names)
         problems += self._step_problems()
         problems += self._plan_problems()
         problems += self.method.problems(
@@ -397,6 +406,26 @@ class ExperimentConfig(BaseModel):
             self.student,
         )
         return problems + self._own_model_problems()
+
+    def _omitted_problems(self, class_names: Sequence[str]) -> list[Problem]:
+        """Return what cannot be left out."""
+        named = listed(self.omitted_classes)
+        unknown = [name for name in named if _class_number(name, class_names) is None]
+        rule = ""
+        if unknown:
+            rule = f"empty, or some of {', '.join(class_names[:20])}"
+        elif named and len(set(self.omitted_numbers)) > len(class_names) - 2:
+            rule = "so few that two classes are left"
+        elif named and any(step.selection for step in plans.plan_of(self).steps):
+            rule = f"empty with the plan {self.plan.name}, which chooses its examples itself"
+        return [Problem("omitted_classes", rule, self.omitted_classes)] if rule else []
+
+    @property
+    def omitted_numbers(self) -> tuple[int, ...]:
+        """The numbers of the classes that are left out."""
+        names = dataset_card(self.dataset).class_names
+        found = (_class_number(name, names) for name in listed(self.omitted_classes))
+        return tuple(dict.fromkeys(number for number in found if number is not None))
 
     def _answers_problems(self, teacher: ModelCard) -> list[Problem]:
         """Return what a file of answers cannot be asked for: it knows examples as they are."""
@@ -905,6 +934,13 @@ def read_setting(name: str, text: str) -> Any:
             with contextlib.suppress(ValueError):
                 return read(text)
     return text
+
+
+def _class_number(name: str, class_names: Sequence[str]) -> int | None:
+    """Return the number of a class by its name, or by the number itself."""
+    if name in class_names:
+        return list(class_names).index(name)
+    return int(name) if name.isdecimal() and int(name) < len(class_names) else None
 
 
 def starting_config(dataset: str) -> ExperimentConfig:

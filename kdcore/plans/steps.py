@@ -40,6 +40,7 @@ OF_LEARNER = (
     "learning_rate_warm_up",
     "weight_decay",
     "clip_norm",
+    "omitted_classes",
 )
 STARTS = ("fresh", "file")
 

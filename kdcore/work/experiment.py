@@ -296,7 +296,14 @@ class _Job:
 
     def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
         """Return the training rows whose label a seed may see."""
-        return datasets.labelled_rows(self.dataset, config.labels, config.seed)
+        rows = datasets.labelled_rows(self.dataset, config.labels, config.seed)
+        return rows[np.isin(rows, self.shown)] if config.omitted_classes else rows
+
+    @functools.cached_property
+    def shown(self) -> NDArray[np.int32]:
+        """The training rows that student and baseline may see: not those of omitted classes."""
+        omitted = self.config.omitted_numbers
+        return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
 
     def known_labels(self, config: ExperimentConfig) -> NDArray[np.int32]:
         """Return the labels that a seed may see, -1 for all others."""
@@ -519,6 +526,8 @@ class _Job:
         stored = answers if asked and not isinstance(answers, Network) else None
         targets = make_targets(role, train.labels, labelled, stored)
         order = partial(student_order, len(train), config.seed)
+        if config.omitted_classes:
+            order = partial(baseline_order, self.shown, len(train), config.batch_size, config.seed)
         if step.selection is not None:
             assert stored is not None, "pseudo-labels are computed beforehand"
             chosen = select_examples(stored, labelled, step.selection)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from kdcore.analysis import library
+from kdcore.analysis.omitted_classes import errors
 from kdcore.analysis.results import (
     Results,
     gain,
@@ -240,6 +241,7 @@ def _state_in_words(store: Store, results: Results) -> None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
         show(found.verdict, icon=icons.get(found.outcome, ":material/balance:"))
+    _omitted(store, results)
     for said in _fits(results):
         st.caption(f":material/extension: {as_text(said)}")
     if results.config.augmentation != "none":
@@ -248,6 +250,14 @@ def _state_in_words(store: Store, results: Results) -> None:
         st.caption(
             ":material/recycling: The teacher was trained before with these settings and is reused."
         )
+
+
+def _omitted(store: Store, results: Results) -> None:
+    """Say what student and baseline make of classes that they never saw."""
+    if not results.config.omitted_classes or is_unsettled(store, results.experiment.id):
+        return
+    for role, found in errors(store, results).items():
+        st.markdown(f":material/visibility_off: **{role.capitalize()}**: {as_text(str(found))}")
 
 
 def _ways_out(store: Store, results: Results) -> None:

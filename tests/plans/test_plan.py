@@ -131,6 +131,7 @@ def test_a_fingerprint_changes_with_what_it_depends_on_and_nothing_else(name: st
         "student": "mlp-16",
         "optimizer": "sgd",
         "mixing": "cutmix",
+        "omitted_classes": "3",
         "learning_rate_schedule": "cosine",
         "weight_decay": 0.1,
     }
