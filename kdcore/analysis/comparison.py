@@ -51,8 +51,8 @@ COSTS = {
     "parameters": "parameters",
     "multiply_accumulates": "multiply-accumulates of one example",
     "file_bytes": "size of the model file (bytes)",
-    "single_milliseconds": "time for one example (ms)",
-    "batch_milliseconds": "time for a batch (ms)",
+    "single_milliseconds": "time of a Keras call for one example (ms)",
+    "batch_milliseconds": "time of a Keras call for a batch (ms)",
 }
 
 

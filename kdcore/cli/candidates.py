@@ -69,13 +69,15 @@ def candidates_command(store_url: str, try_them: bool, as_json: bool, **given: A
 def in_words(found: Candidates) -> str:
     """Return the table as text."""
     lines = [
-        f"{'':<2}{'model':<16}{'parameters':>12}{'multiply-accumulates':>22}{'one example':>14}"
+        f"{'':<2}{'model':<16}{'parameters':>12}{'multiply-accumulates':>22}{'Keras call':>14}"
     ]
     for each in (found.teacher, *found.students):
         mark = "→ " if each.name == found.suggestion else "· " if each.name in found.three else "  "
         role = "  (the teacher)" if each is found.teacher else ""
         lines.append(f"{mark}{_row(each)}{role}")
-    lines.append(f"Times measured on {found.machine}, with fresh weights. {found.why}")
+    lines.append(
+        f"Times for one example, measured on {found.machine}, with fresh weights. {found.why}"
+    )
     if found.three:
         lines.append(f"Try these three: {', '.join(map(short_name, found.three))} (--try)")
     return "\n".join(lines)

@@ -98,6 +98,10 @@ def _ranking_dict(ranked: Ranking) -> dict[str, Any]:
     }
 
 
+def _counted(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
 def in_words(found: Comparison) -> str:
     """Return a comparison as text for a terminal."""
     lines = []
@@ -130,12 +134,12 @@ def _model_lines(
         f"{numbers.negative_log_likelihood:.4f} nats, ECE {numbers.expected_calibration_error:.2%}"
     )
     lines.append(
-        f"  {numbers.parameters:,} parameters, {numbers.multiply_accumulates or 0:,} multiply-accumulates, file "
+        f"  {numbers.parameters:,} parameters, {_counted(numbers.multiply_accumulates)} multiply-accumulates, file "
         f"{numbers.file_bytes or 0:,} bytes"
     )
     if numbers.latency is not None:
         lines.append(
-            f"  {numbers.latency['single_milliseconds']:.3g} ms for one example, "
+            f"  a Keras call takes {numbers.latency['single_milliseconds']:.3g} ms for one example, "
             f"{numbers.latency['batch_milliseconds']:.3g} ms for {numbers.latency['batch_size']}, on "
             f"{numbers.latency['machine']}"
         )

@@ -72,5 +72,5 @@ def predict_command(
     for role, said in answers.items():
         sure = max(said["probabilities"].values())
         click.echo(
-            f"{role:<9} {said['model']:<14} {said['answer']} ({sure:.1%} at T = {temperature:g}), {said['milliseconds']:.2f} ms"
+            f"{role:<9} {said['model']:<14} {said['answer']} ({sure:.1%} at T = {temperature:g}), Keras call {said['milliseconds']:.2f} ms"
         )

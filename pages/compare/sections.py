@@ -18,8 +18,8 @@ COST_TITLES = {
     "parameters": "Parameters",
     "multiply_accumulates": "Multiply-accumulates",
     "file_bytes": "File size",
-    "single_milliseconds": "One example",
-    "batch_milliseconds": "A batch",
+    "single_milliseconds": "Keras call, one example",
+    "batch_milliseconds": "Keras call, a batch",
 }
 MEASURE_TITLES = {
     "accuracy": "Accuracy",

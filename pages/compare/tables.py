@@ -114,12 +114,12 @@ def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Numbers], str | N
             lambda each: None if each.file_bytes is None else f"<b>{in_bytes(each.file_bytes)}</b>",
         ),
         (
-            "One example",
+            "Keras call, one example",
             "Median time for an answer, the call into TensorFlow included",
             lambda each: _time(each, "single"),
         ),
         (
-            f"A batch of {batch}",
+            f"Keras call, batch of {batch}",
             "Median time for all of them, the call into TensorFlow included",
             lambda each: _time(each, "batch"),
         ),

@@ -98,7 +98,7 @@ def _table(found: Candidates) -> None:
             ),
             "share": st.column_config.NumberColumn("Work, of the teacher's", format="percent"),
             "milliseconds": st.column_config.NumberColumn(
-                "One example (ms)",
+                "Keras call, one example (ms)",
                 format="%.2f",
                 help=f"Median, measured on {found.machine}, with fresh weights.",
             ),

@@ -284,7 +284,9 @@ def _table(done: list[Export]) -> None:
             ),
             "Size": number("Size", format="%.1f kB"),
             "Latency": number(
-                "One answer", format="%.3f ms", help="Median of many calls with one example."
+                "One answer",
+                format="%.3f ms",
+                help="By the format's own runtime: the median of many calls with one example.",
             ),
             "Offered": st.column_config.TextColumn("Offered", help="Whether it passed."),
         },

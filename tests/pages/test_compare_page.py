@@ -244,12 +244,12 @@ def test_from_train_with_its_experiment(
 
 def test_measuring_fills_the_times(page: Page, url: str, store: Store, models: list[str]) -> None:
     visit(page, url, models=",".join(models[:2]))
-    expect_cells(page, {"One example": ["–", "–"]})
+    expect_cells(page, {"Keras call, one example": ["–", "–"]})
     page.get_by_role("button", name="Measure speed").click()
     expect(page.get_by_text(re.compile("Times measured on"))).to_be_visible(timeout=90_000)
     times = [each.latency for each in compare(store, models[:2]).numbers]
     expected = [f"{each['single_milliseconds']:.3g} ms" for each in times if each is not None]
-    expect_cells(page, {"One example": expected})
+    expect_cells(page, {"Keras call, one example": expected})
     expect(page.get_by_role("button", name="Measure again")).to_be_visible()
 
 
