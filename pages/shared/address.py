@@ -2,16 +2,15 @@
 shared.
 
 ``st.query_params`` adds an entry to the browser's history at every change: after a walk along a
-slider, Back would walk it again. This replaces the present entry instead, but for another section:
-Back steps through the sections of a page that were opened.
+slider, Back would walk it again. This replaces the present entry instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import streamlit as st
 
@@ -24,48 +23,24 @@ Reader = Callable[[str], Any]
 Readers = Mapping[str, tuple[str, Reader]]
 
 _JS = """
-let wentBack;  // the query that Back has led to, until the page is set to it, and since when
-
-export default function ({ data, setTriggerValue }) {
-  const here = () => new URL(window.location.href);
-  const onPage = () => here().pathname.replace(/\\/$/, '').endsWith(data.page);  // else the visitor has left
-  const back = () => {
-    if (!onPage()) return;
-    wentBack = { query: here().search, at: Date.now() };
-    setTriggerValue('back', Object.fromEntries(here().searchParams));
-  };
-  window.addEventListener('popstate', back);
-  const address = here();
+export default function ({ data }) {
+  const address = new URL(window.location.href);
+  if (!address.pathname.replace(/\\/$/, '').endsWith(data.page)) return;  // the visitor has left the page
   const kept = [...address.searchParams].filter(([name]) => name.startsWith('embed'));  // Streamlit's own
   address.search = new URLSearchParams([...kept, ...Object.entries(data.parameters)]).toString();
-  // What the page was before Back is not written over where Back has led.
-  if (wentBack && (wentBack.query === address.search || Date.now() - wentBack.at > 5000)) wentBack = undefined;
-  if (onPage() && !wentBack && address.href !== window.location.href) {
-    const section = (url) => url.searchParams.get('section');
-    const another = here().search !== '' && section(address) !== section(here());
-    window.history[another ? 'pushState' : 'replaceState'](window.history.state, '', address);
-  }
-  return () => window.removeEventListener('popstate', back);
+  if (address.href !== window.location.href) window.history.replaceState(window.history.state, '', address);
 }
 """
 
 _component = st.components.v2.component("kd_address", html="<span></span>", js=_JS)
 
 
-class WrittenState(Protocol):
-    """The state of a page that has an address."""
+def show_in_address(parameters: Mapping[str, str], *, page: str, key: str) -> None:
+    """Make ``parameters`` the query of the address bar.
 
-    def read(self, parameters: Mapping[str, str]) -> None:
-        """Apply what an address says."""
-        ...
-
-    def write(self) -> dict[str, str]:
-        """Return the address's parameters."""
-        ...
-
-    def forget(self) -> None:
-        """Take the next address for a new one."""
-        ...
+    ``page`` is the path of the page, such as "/temperature".
+    """
+    _component(key=key, data={"parameters": dict(parameters), "page": page}, height=1)
 
 
 @dataclass(kw_only=True)
@@ -77,7 +52,6 @@ class AddressState:
 
     problems: list[Problem] = field(default_factory=list)
     _seen: list[dict[str, str]] = field(default_factory=list)
-    _anew: bool = False
 
     def take_over(self, parameters: Mapping[str, str], readers: Readers) -> bool:
         """Set what an address says that this page has not written itself.
@@ -88,11 +62,6 @@ class AddressState:
         if not given or given in self._seen:
             return False
         self._seen, self.problems = [given], []
-        if self._anew:
-            defaults = {field.name: field.default for field in fields(self)}
-            for attribute, _ in readers.values():
-                setattr(self, attribute, defaults[attribute])
-            self._anew = False
         for name, text in given.items():
             if name in readers:
                 attribute, read = readers[name]
@@ -102,12 +71,6 @@ class AddressState:
                     self.problems += error.problems
         return True
 
-    def forget(self) -> None:
-        """Take the next address for one that this page has not written, and what it does not say
-        for the default.
-        """
-        self._seen, self._anew = [], True
-
     def as_parameters(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Return ``given`` as the address's text without what is None, and remember that this page
         wrote it.
@@ -116,23 +79,6 @@ class AddressState:
         if parameters not in self._seen:
             self._seen = [*self._seen[-MOST_REMEMBERED:], parameters]
         return parameters
-
-
-def show_in_address(state: WrittenState, *, page: str, key: str) -> None:
-    """Make what a page is set to the query of the address bar, and take it back from there when the
-    visitor goes back.
-
-    ``page`` is the path of the page, such as "/temperature".
-    """
-
-    def back() -> None:
-        led_to = st.session_state[key].get("back")
-        if led_to is not None:
-            state.forget()
-            state.read(led_to)
-
-    data = {"parameters": state.write(), "page": page}
-    _component(key=key, data=data, height=1, on_back_change=back)
 
 
 def read_number(name: str, allowed: Callable[[float], bool], rule: str) -> Reader:

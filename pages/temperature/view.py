@@ -237,7 +237,7 @@ def _explore(scene: Scene, state: PageState) -> None:
             why_squared(scene, state)
         else:
             watching = what_the_student_saw(scene, state)
-    show_in_address(state, page="/temperature", key="temperature_address")
+    show_in_address(state.write(), page="/temperature", key="temperature_address")
     if watching:
         engine().tend()
     if watching != state.watching:

@@ -211,9 +211,11 @@ def test_names_of_classes_in_place_of_numbers_are_refused_with_the_way_out() -> 
 def test_it_is_no_student_and_has_no_features(store: Store, tmp_path: Path) -> None:
     images, labels = pixels()
     added(store, convolution(images[:300], labels[:300])[0], tmp_path, "torch")
-    with pytest.raises(ConfigError, match="a network that can be trained, not an ONNX file"):
+    with pytest.raises(
+        ConfigError, match="a network that can be trained, not a file that only answers"
+    ):
         ExperimentConfig(student="torch")
-    with pytest.raises(ConfigError, match="an ONNX file has no layers to look into"):
+    with pytest.raises(ConfigError, match="this teacher has no layers to look into"):
         ExperimentConfig(teacher="torch", method="attention")
 
 

@@ -185,26 +185,6 @@ def test_a_shared_address_restores_the_view_on_a_cold_server(
     assert complaints.messages == []
 
 
-def test_back_steps_through_the_sections_and_a_slider_leaves_no_steps(
-    page: Page, url: str, lab: Lab
-) -> None:
-    visit(page, url, teacher=lab.teacher.id, T=4)
-    for name in ("All examples", "Why T²"):
-        open_section(page, name)
-        expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
-        wait_for_app(page)
-        move_to(page, 1)
-        wait_for_app(page)
-    wait_for(page, lambda: address(page).get("section") == "squared")
-    page.go_back()
-    expect(page.get_by_role("tab", name="All examples")).to_have_attribute("aria-selected", "true")
-    wait_for(page, lambda: address(page).get("section") == "all")
-    page.wait_for_timeout(1000)
-    assert address(page)["section"] == "all", "it stays where Back has led"
-    page.go_back()
-    expect(page.get_by_role("tab", name="One example")).to_have_attribute("aria-selected", "true")
-
-
 def test_what_an_address_cannot_mean_is_answered_in_words(page: Page, url: str, lab: Lab) -> None:
     visit(page, url, teacher="<b>nobody</b>", T="900", example="9999", order="best", student="x")
     shown = page.locator("[data-testid=stMain]")
