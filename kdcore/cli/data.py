@@ -242,11 +242,8 @@ def _summary(row: Any) -> dict[str, Any]:
 
 def in_words(report: Report) -> str:
     """Return the report as lines of text."""
-    parts = ", ".join(
-        f"{count:,} {'in all' if part == 'all' else part}" for part, count in report.parts.items()
-    )
     lines = [
-        f"{report.source}: {parts}, {len(report.class_names)} classes",
+        f"{report.source}: {report.understood}",
         f"  values      {report.values}",
     ]
     task = find(report.kind)

@@ -8,6 +8,7 @@ operators of somebody's own are refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def _read(file: bytes) -> onnx.ModelProto:
     if foreign or model.functions:
         named = ", ".join(sorted(foreign)) or "functions of its own"
         raise ModelError(f"an ONNX file must use the operators of ONNX alone, got {named}")
-    if any(each.data_location == onnx.TensorProto.EXTERNAL for each in model.graph.initializer):
+    if any(each.data_location == onnx.TensorProto.EXTERNAL for each in _tensors(model.graph)):
         raise ModelError(
             "an ONNX file must hold its weights itself, got some that lie in another file: save it "
             "as one file"
@@ -189,14 +190,29 @@ def _read(file: bytes) -> onnx.ModelProto:
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Return all operators, those of branches and loops included."""
-    found = []
+    return [node for each in _graphs(graph) for node in each.node]
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph, and those of its branches and loops."""
+    yield graph
     for node in graph.node:
-        found.append(node)
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else []
             for each in (*inner, *attribute.graphs):
-                found += _nodes(each)
-    return found
+                yield from _graphs(each)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield all weights and constants."""
+    for each in _graphs(graph):
+        yield from each.initializer
+        yield from (sparse.values for sparse in each.sparse_initializer)
+        for node in each.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
 
 
 def _input_of(graph: onnx.GraphProto) -> tuple[tuple[int | None, ...], bool]:

@@ -144,11 +144,14 @@ class Images(Task):
         return [("images", f"{sizes} pixels"), ("colour", colours)]
 
     def scaling_in_words(self, report: Report) -> str:
-        """Return "0 to 1 (divided by 255)"."""
+        """Return "0 to 1 (divided by 255)", or how far the values really reach."""
         if report.scaling != "unit":
             return super().scaling_in_words(report)
-        divided = f"0 to 1 (divided by {1 / report.scale:g})"
-        return divided if report.scale != 1 else "0 to 1, as they are"
+        low, high = self.value_range(report)
+        reach = f"{low:.3g} to {high:.3g}"
+        if report.scale == 1:
+            return f"{reach}, as they are"
+        return f"{reach} (divided by {1 / report.scale:g})"
 
 
 def _size(survey: Survey, options: DataOptions, report: Report) -> tuple[int, int]:

@@ -22,6 +22,7 @@ SCALING_WORDS = {
     "none": "as they are",
 }
 LARGEST_SIDE = 512
+CLASSES_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,17 @@ class Report:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def understood(self) -> str:
+        """What was understood, in words: "2 classes: cats, dogs; 28 for training, 12 for test"."""
+        names = ", ".join(self.class_names[:CLASSES_NAMED])
+        more = ", ..." if len(self.class_names) > CLASSES_NAMED else ""
+        words = {"train": "for training", "test": "for test", "all": "in all"}
+        parts = ", ".join(
+            f"{count:,} {words.get(part, part)}" for part, count in self.parts.items()
+        )
+        return f"{len(self.class_names)} classes: {names}{more}; {parts}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""

@@ -79,6 +79,7 @@ def _figures(report: Report) -> None:
 def _details(report: Report) -> None:
     task = find(report.kind)
     lines = [
+        f"{report.understood}.",
         f"Values: {report.values}; models see them scaled to {task.scaling_in_words(report)}.",
         f"Copies: {report.leaked:,} test examples also in the training part, {report.repeated:,} repeats, "
         f"{report.conflicting:,} with another label.",

@@ -137,3 +137,33 @@ def test_a_folder_without_classes_is_refused_in_words(tmp_path: Path) -> None:
     fill(tmp_path, ["train"])
     with pytest.raises(ConfigError, match=r"image must be in the folder of its class|classes must"):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["name", "stem", "path"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_classes_in_a_list_beside_the_images(tmp_path: Path, names: str, separator: str) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    lines = [separator.join(("file", "class"))]
+    for number in range(20):
+        (folder / f"p{number}.png").write_bytes(picture(number))
+        called = {"name": f"p{number}.png", "stem": f"p{number}", "path": f"images/p{number}.png"}
+        lines.append(f"{called[names]}{separator}{CLASSES[number % 2]}")
+    lines.pop()  # one image is not in the list
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    found = check(tmp_path).report
+    assert found.class_names == list(CLASSES)
+    assert found.counts == {"all": [10, 9]}
+    said = " ".join(found.notes)
+    assert "Classes are read from labels.csv: column 'class', by the names in 'file'." in said
+    assert "Without a class there, and left out: 1 images." in said
+    assert found.understood == "2 classes: cats, dogs; 19 in all"
+
+
+def test_a_list_that_does_not_say_which_column_is_the_class_is_asked_about(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    lines = ["file,one,two", *(f"{n}.png,{n % 2},{n % 3}" for n in range(12))]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="the name of the column that holds the classes"):
+        check(tmp_path)

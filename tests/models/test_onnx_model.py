@@ -182,6 +182,14 @@ def outside(model: onnx.ModelProto) -> None:
     entry.key, entry.value = "location", "/etc/passwd"
 
 
+def outside_in_a_constant(model: onnx.ModelProto) -> None:
+    weight = TensorProto(data_type=TensorProto.FLOAT, dims=[1], name="secret")
+    weight.data_location = TensorProto.EXTERNAL
+    entry = weight.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    model.graph.node.append(helper.make_node("Constant", [], ["constant"], value=weight))
+
+
 def second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]))
 
@@ -193,6 +201,7 @@ def second_input(model: onnx.ModelProto) -> None:
         (b"", "must be an ONNX file|must have one input"),
         (changed(foreign), r"operators of ONNX alone, got my.company.Relu"),
         (changed(outside), "must be an ONNX file|lie in another file"),
+        (changed(outside_in_a_constant), "must be an ONNX file|lie in another file"),
         (changed(second_input), "must have one input, got 2"),
     ],
 )

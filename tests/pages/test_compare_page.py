@@ -183,8 +183,11 @@ def test_tick_three_and_see_table_curves_and_disagreements(
     found = compare(store, chosen)
     page.wait_for_function("document.querySelectorAll('.kd-numbers thead th').length === 3")
     expect_numbers(page, found)
-    assert address(page)["models"] == ",".join(chosen)
     wait_for_chart(page, "compare_curve_chart")
+    # The address follows when the page is drawn to its end.
+    page.wait_for_function(
+        "models => new URL(location).searchParams.get('models') === models", arg=",".join(chosen)
+    )
     shown = page.locator(".st-key-compare_curve_chart .kd-chart-legend button").all_text_contents()
     assert shown == [style.name for style in found.styles]
     assert any("A <i>b</i> & [c](d) %{x}" in name for name in shown), "a name is text, never markup"

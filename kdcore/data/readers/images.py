@@ -20,6 +20,7 @@ from kdcore.data.readers.common import (
     SUFFIXES,
     Batch,
 )
+from kdcore.data.readers.label_list import labels_beside
 from kdcore.data.readers.layout import understand
 from kdcore.data.readers.pixels import read_pixels
 from kdcore.errors import Words, require
@@ -169,6 +170,8 @@ class ImageFiles:
             Words(f"{len(images):,}"),
         )
         layout = understand(images)
+        if layout.loose is not None or len({each.label for each in layout.places.values()}) < 2:
+            layout = labels_beside(files.read, self.ignored, images) or layout
         require(
             layout.loose is None,
             "image",
