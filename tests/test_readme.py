@@ -120,7 +120,8 @@ def prepared(line: str, experiment: str, model: Path, folder: Path) -> str:
         .replace(" NAME", " own")
         .replace("--folder exports", f"--folder {folder}")
     )
-    line = re.sub(r" (curves\.csv|report\.html)", rf" {folder}/\1", line)
+    line = re.sub(r" (curves\.csv|curves\.pdf|report\.html)", rf" {folder}/\1", line)
+    line = line.replace("tensorboard runs", f"tensorboard {folder}/runs")
     # What a command prints is checked elsewhere, here that it runs as written: smaller.
     if line.startswith("train --dataset"):
         line = re.sub(r"--(teacher-)?epochs \d+", "", f"{line} {QUICK}")
