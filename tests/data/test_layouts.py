@@ -158,6 +158,7 @@ def test_classes_in_a_list_beside_the_images(tmp_path: Path, names: str, separat
     assert "Classes are read from labels.csv: column 'class', by the names in 'file'." in said
     assert "Without a class there, and left out: 1 images." in said
     assert found.understood == "2 classes: cats, dogs; 19 in all"
+    assert found.ignored == ["images/p19.png"], "the list was used"
 
 
 def test_a_list_that_does_not_say_which_column_is_the_class_is_asked_about(tmp_path: Path) -> None:

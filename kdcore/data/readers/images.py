@@ -171,7 +171,10 @@ class ImageFiles:
         )
         layout = understand(images)
         if layout.loose is not None or len({each.label for each in layout.places.values()}) < 2:
-            layout = labels_beside(files.read, self.ignored, images) or layout
+            listed = labels_beside(files.read, self.ignored, images)
+            if listed is not None:
+                used, layout = listed
+                self.ignored.remove(used)
         require(
             layout.loose is None,
             "image",

@@ -18,8 +18,9 @@ MOST_UNNAMED = 0.1
 
 def labels_beside(
     read: Callable[[str], bytes], others: Sequence[str], images: Sequence[str]
-) -> Layout | None:
-    """Return where images belong by a list among the ``others``, None where no list names them.
+) -> tuple[str, Layout] | None:
+    """Return the list among the ``others`` that names the images, and where they belong by it; None
+    where there is none.
 
     Names in the list may have folders and endings or not. Raises ConfigError where it does not tell
     which column holds the classes.
@@ -32,7 +33,7 @@ def labels_beside(
         for column in table.columns:
             found = _by_name(table, str(column), images)
             if len(found) >= (1 - MOST_UNNAMED) * len(images):
-                return _layout(table, name, str(column), found, images)
+                return name, _layout(table, name, str(column), found, images)
     return None
 
 
