@@ -11,11 +11,10 @@ import click
 
 from kdcore.analysis.candidates import Candidate, Candidates, get_candidates, try_three
 from kdcore.analysis.results import summary
-from kdcore.cli.common import SettingsCommand, follow
+from kdcore.cli.common import SettingsCommand, carry_out, follow
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.choice import make_engine
-from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 
@@ -37,13 +36,9 @@ def candidates_command(store_url: str, try_them: bool, as_json: bool, **given: A
         **{key: read_setting(key, value) for key, value in given.items() if value is not None}
     )
     store = Store(store_url)
-    engine = make_engine(store, idle_seconds=2.0)
     found = get_candidates(store, config)
     if found is None:
-        job_id = store.add_job("candidates", {"config": config.model_dump(mode="json")})
-        engine.submit(job_id)
-        if follow(store, engine, job_id) is not JobStatus.FINISHED:
-            raise SystemExit(1)
+        carry_out(store, "candidates", {"config": config.model_dump(mode="json")})
         found = get_candidates(store, config)
     assert found is not None, "a finished job has an answer"
     answer: dict[str, Any] = found.to_json()
@@ -51,6 +46,7 @@ def candidates_command(store_url: str, try_them: bool, as_json: bool, **given: A
         click.echo(in_words(found))
     if try_them:
         answer["experiments"] = []
+        engine = make_engine(store, idle_seconds=2.0)
         for experiment_id in try_three(store, config, found.three):
             engine.submit(experiment_id)
             follow(store, engine, experiment_id)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kdcore.analysis.unsettled import WHY, unsettled_among
 from kdcore.config.experiment import PARTS, all_settings
 from kdcore.engine.base import Engine
+from kdcore.engine.choice import make_engine
 from kdcore.errors import ConfigError, KDLabError, StoreError
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -115,6 +116,16 @@ def follow(store: Store, engine: Engine, experiment_id: str) -> JobStatus:
     if job.error:
         click.echo(f"{status}: {job.error}", err=True)
     return status
+
+
+def carry_out(store: Store, kind: str, payload: dict[str, Any]) -> str:
+    """Have a worker do a job, and follow it; returns its id. Exits where it does not finish."""
+    job_id = store.add_job(kind, payload)
+    engine = make_engine(store, idle_seconds=2.0)
+    engine.submit(job_id)
+    if follow(store, engine, job_id) is not JobStatus.FINISHED:
+        raise SystemExit(1)
+    return job_id
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ from kdcore.analysis.comparison import Comparison, Numbers, compare, settings_in
 from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, find_contenders
 from kdcore.analysis.ranking import Ranking, rank
 from kdcore.analysis.temperature import format_percent
-from kdcore.cli.common import TEST_ANYWAY, follow, refuse_unsettled
-from kdcore.engine.choice import make_engine
+from kdcore.cli.common import TEST_ANYWAY, carry_out, refuse_unsettled
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
@@ -59,19 +58,11 @@ def compare_command(
         ranked = rank(contenders)
         click.echo(json.dumps(_ranking_dict(ranked)) if as_json else ranking_in_words(ranked))
         return
-    if measure and not _measure(store, contenders):
-        raise SystemExit(1)
+    if measure:
+        trained = [each.trained[0].id for each in contenders if each.trained]
+        carry_out(store, "measure", {"run_ids": trained})
     found = compare(store, ids, temperature=temperature, seed=seed)
     click.echo(json.dumps(found.to_dict()) if as_json else in_words(found))
-
-
-def _measure(store: Store, contenders: list[Contender]) -> bool:
-    """Measure the trained ones in a worker; returns whether that went well."""
-    run_ids = [each.trained[0].id for each in contenders if each.trained]
-    engine = make_engine(store, idle_seconds=2.0)
-    job_id = store.add_job("measure", {"run_ids": run_ids})
-    engine.submit(job_id)
-    return follow(store, engine, job_id) is JobStatus.FINISHED
 
 
 def ranking_in_words(ranked: Ranking) -> str:

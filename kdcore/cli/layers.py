@@ -7,10 +7,8 @@ import json
 import click
 
 from kdcore.analysis.layer_pairs import get_layer_pairs, in_words
-from kdcore.cli.common import SettingsCommand, follow
+from kdcore.cli.common import SettingsCommand, carry_out
 from kdcore.config.experiment import ExperimentConfig, read_setting
-from kdcore.engine.choice import make_engine
-from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 
@@ -28,11 +26,7 @@ def layers_command(store_url: str, as_json: bool, **given: str | None) -> None:
     store = Store(store_url)
     found = get_layer_pairs(store, config)
     if found is None:
-        engine = make_engine(store, idle_seconds=2.0)
-        job_id = store.add_job("layer_pairs", {"config": config.model_dump(mode="json")})
-        engine.submit(job_id)
-        if follow(store, engine, job_id) is not JobStatus.FINISHED:
-            raise SystemExit(1)
+        carry_out(store, "layer_pairs", {"config": config.model_dump(mode="json")})
         found = get_layer_pairs(store, config)
     assert found is not None, "a finished job has an answer"
     click.echo(json.dumps(found.to_json()) if as_json else in_words(found))

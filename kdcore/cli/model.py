@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from kdcore.analysis.brought_teacher import Examination, looks
-from kdcore.cli.common import follow
+from kdcore.cli.common import carry_out
 from kdcore.config.catalog import APPLICATIONS, dataset_key, short_name
-from kdcore.engine.choice import make_engine
 from kdcore.errors import StoreError
 from kdcore.storage import user_data, user_models
-from kdcore.storage.schema import JobStatus, UserModel
+from kdcore.storage.schema import UserModel
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import INPUTS
 from kdcore.words import in_bytes
@@ -65,7 +64,8 @@ def add(
     dataset = dataset and dataset_key(dataset)
     with path.open("rb") as file:
         upload = user_data.put_upload(store, new_id(), file)
-    job_id = store.add_job(
+    job_id = carry_out(
+        store,
         "model",
         {
             "upload": upload,
@@ -76,7 +76,6 @@ def add(
             "dataset": dataset,
         },
     )
-    _carry_out(store, job_id)
     row = user_models.find(store, (store.artifact(f"model_report/{job_id}") or b"").decode())
     assert row is not None, "a finished job has stored something"
     seen = looks(store, row.key)
@@ -100,16 +99,9 @@ def look_command(store_url: str, name: str, dataset: str, as_json: bool) -> None
     if row is None:
         raise StoreError(f"there is no model {name!r}; python -m kdcore model list shows them")
     key = dataset_key(dataset)
-    _carry_out(store, store.add_job("look", {"model": row.key, "dataset": key}))
+    carry_out(store, "look", {"model": row.key, "dataset": key})
     seen = {key: looks(store, row.key)[key]}
     click.echo(json.dumps(_looks_as_json(seen)) if as_json else "\n".join(_looks_in_words(seen)))
-
-
-def _carry_out(store: Store, job_id: str) -> None:
-    engine = make_engine(store, idle_seconds=2.0)
-    engine.submit(job_id)
-    if follow(store, engine, job_id) is not JobStatus.FINISHED:
-        raise SystemExit(1)
 
 
 def _looks_as_json(seen: Mapping[str, Examination]) -> dict[str, Any]:

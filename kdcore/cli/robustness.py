@@ -9,10 +9,8 @@ import click
 
 from kdcore.analysis.contenders import MOST_RANKED, Contender, find_contenders
 from kdcore.analysis.robustness import Robustness, gain, of_contender, to_measure
-from kdcore.cli.common import TEST_ANYWAY, follow, refuse_unsettled
+from kdcore.cli.common import TEST_ANYWAY, carry_out, refuse_unsettled
 from kdcore.data.corruptions import CORRUPTIONS
-from kdcore.engine.choice import make_engine
-from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 
 
@@ -33,11 +31,7 @@ def robustness_command(
     contenders = find_contenders(store, ids, most=MOST_RANKED)
     if not test_anyway:
         refuse_unsettled(store, [each.experiment.id for each in contenders])
-    engine = make_engine(store, idle_seconds=2.0)
-    job_id = store.add_job("robustness", {"run_ids": to_measure(contenders)})
-    engine.submit(job_id)
-    if follow(store, engine, job_id) is not JobStatus.FINISHED:
-        raise SystemExit(1)
+    carry_out(store, "robustness", {"run_ids": to_measure(contenders)})
     found = {each.id: of_contender(store, each) for each in contenders}
     if as_json:
         click.echo(json.dumps({name: each and _as_dict(each) for name, each in found.items()}))

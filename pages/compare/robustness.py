@@ -10,8 +10,8 @@ from kdcore.analysis.robustness import Robustness, gain, of_contender, to_measur
 from kdcore.charts.robustness import accuracy_by_severity
 from kdcore.config.catalog import dataset_card
 from kdcore.data.corruptions import CORRUPTIONS
-from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
+from pages.compare.measuring import measuring, show_progress
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine
 
@@ -90,20 +90,10 @@ def _interval(low: float, high: float, seeds: int) -> str:
     return f"95 % CI {low:.1f} to {high:.1f} over {seeds} paired seeds"
 
 
-def measuring(store: Store, found: Comparison) -> Job | None:
-    """Return the job that measures some of these right now, whoever started it."""
-    run_ids = set(to_measure(found.contenders))
-    jobs = store.jobs(JobStatus.RUNNING, JobStatus.QUEUED)
-    return next(
-        (job for job in jobs if job.kind == "robustness" and run_ids & set(job.payload["run_ids"])),
-        None,
-    )
-
-
 def _measure(store: Store, found: Comparison, again: bool) -> None:
-    job = measuring(store, found)
+    job = measuring(store, found.contenders, "robustness")
     if job is not None:
-        st.progress(min(job.progress, 1.0), f"{job.phase[:1].upper()}{job.phase[1:]}", width=320)
+        show_progress(job)
         return
     st.button(
         "Ask again" if again else "Ask about images made worse",

@@ -25,7 +25,7 @@ from kdcore.analysis.ranking import rank
 from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.unsettled import WHY, unsettled_among
 from kdcore.errors import ConfigError, KDLabError, Problem, StoreError
-from kdcore.storage.schema import Job, JobStatus
+from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.takeaway.tables import comparison_table
 from pages.compare import choose as compare_choose
@@ -33,6 +33,7 @@ from pages.compare import ranking as compare_ranking
 from pages.compare import robustness as compare_robustness
 from pages.compare import tables as compare_figures
 from pages.compare.gallery import where_they_differ
+from pages.compare.measuring import KINDS, measuring, show_progress
 from pages.compare.sections import accuracy_against_cost, class_by_class, curves, what_changed
 from pages.compare.state import (
     CLASSES,
@@ -166,7 +167,7 @@ def _look_again(store: Store) -> None:
 
 
 def _live(store: Store, contenders: Sequence[Contender]) -> bool:
-    asked = _measuring(store, contenders, "measure", "robustness")
+    asked = measuring(store, contenders, *KINDS)
     return asked is not None or any(each.status.live for each in contenders)
 
 
@@ -344,33 +345,14 @@ def _settings(state: PageState, found: Comparison) -> None:
 # --- Measuring ---
 
 
-def _measuring(store: Store, contenders: Sequence[Contender], *kinds: str) -> Job | None:
-    """Return the job of one of these kinds that measures some of these right now, whoever started
-    it.
-    """
-    run_ids = {run.id for each in contenders for run in each.runs}
-    jobs = store.jobs(JobStatus.RUNNING, JobStatus.QUEUED)
-    return next(
-        (job for job in jobs if job.kind in kinds and run_ids & set(job.payload["run_ids"])),
-        None,
-    )
-
-
 def _measure(store: Store, found: Comparison) -> None:
     """Say where the times were measured, and let them be measured again.
 
     While that goes on, show how far it is.
     """
-    job = _measuring(store, found.contenders, "measure")
+    job = measuring(store, found.contenders, "measure")
     if job is not None:
-        st.button(
-            "Stop",
-            icon=":material/stop:",
-            key="compare_stop",
-            on_click=engine().cancel,
-            args=(job.id,),
-        )
-        st.progress(min(job.progress, 1.0), f"{job.phase[:1].upper()}{job.phase[1:]}", width=320)
+        show_progress(job)
         return
     trained = [each for each in found.contenders if each.trained]
     measured = [each.latency for each in found.numbers if each.latency is not None]

@@ -10,13 +10,13 @@ import streamlit as st
 from kdcore.analysis.candidates import Candidate, Candidates, get_candidates, try_three
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.storage.schema import Job, JobStatus
+from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from pages.shared.following import follow
-from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine
+from pages.train.asked import Question
 
-SECONDS_BETWEEN_POLLS = 0.5
+ASKED = Question("candidates")
 
 
 def draw(store: Store, config: ExperimentConfig | None) -> None:
@@ -30,25 +30,13 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
             _table(found)
             _three(store, config, found)
             return
-        follow(_wait, lambda: _pause(store, config), key="train_candidates_follow")(store, config)
-
-
-def _job(store: Store, config: ExperimentConfig) -> Job | None:
-    job_id = st.session_state.get("train_candidates_job")
-    if job_id is None:
-        return None
-    job = store.job(job_id)
-    return job if job.payload["config"] == config.model_dump(mode="json") else None
-
-
-def _pause(store: Store, config: ExperimentConfig) -> float | None:
-    job = _job(store, config)
-    live = job is not None and JobStatus(job.status).live
-    return SECONDS_BETWEEN_POLLS if live else None
+        follow(_wait, lambda: ASKED.pause(store, config), key="train_candidates_follow")(
+            store, config
+        )
 
 
 def _wait(store: Store, config: ExperimentConfig) -> None:
-    job = _job(store, config)
+    job = ASKED.job(store, config)
     if job is not None and JobStatus(job.status).live:
         engine().tend()
         waits = "Waiting for a worker" if job.status == JobStatus.QUEUED.value else job.phase
@@ -66,19 +54,9 @@ def _wait(store: Store, config: ExperimentConfig) -> None:
         "Look at candidates",
         icon=":material/search:",
         key="train_candidates",
-        on_click=_look,
+        on_click=ASKED.ask,
         args=(store,),
     )
-
-
-def _look(store: Store) -> None:
-    # What the form holds now: it may have been changed since the button was drawn.
-    config = ConfigForm(TRAIN_PREFIX, ExperimentConfig()).config
-    if config is None:
-        return
-    job_id = store.add_job("candidates", {"config": config.model_dump(mode="json")})
-    st.session_state["train_candidates_job"] = job_id
-    engine().submit(job_id)
 
 
 def _table(found: Candidates) -> None:

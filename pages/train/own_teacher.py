@@ -9,14 +9,16 @@ import streamlit as st
 from kdcore.analysis.brought_teacher import looks
 from kdcore.config.catalog import dataset_key, own_model
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.storage.schema import JobStatus
+from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from pages.shared.following import follow
 from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine
+from pages.train.asked import Question
 
-SECONDS_BETWEEN_POLLS = 0.5
-JOB = "train_look_job"
+ASKED = Question(
+    "look", lambda config: {"model": config.teacher, "dataset": dataset_key(config.dataset)}
+)
 
 
 def draw(store: Store, config: ExperimentConfig | None) -> None:
@@ -24,26 +26,20 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
     card = None if config is None else own_model(config.teacher)
     if config is None or card is None or card.kind != "file":
         return
-    follow(_draw, lambda: _pause(store), key="train_look_follow")(store, config, card.key)
-
-
-def _live(store: Store) -> bool:
-    job_id = st.session_state.get(JOB)
-    return job_id is not None and JobStatus(store.job(job_id).status).live
-
-
-def _pause(store: Store) -> float | None:
-    return SECONDS_BETWEEN_POLLS if _live(store) else None
+    follow(_draw, lambda: ASKED.pause(store, config), key="train_look_follow")(
+        store, config, card.key
+    )
 
 
 def _draw(store: Store, config: ExperimentConfig, model: str) -> None:
-    if _live(store):
+    job = ASKED.job(store, config)
+    if job is not None and JobStatus(job.status).live:
         engine().tend()
         st.caption(":material/hourglass: A worker looks at its answers…")
         return
     found = looks(store, model).get(dataset_key(config.dataset))
     if found is None:
-        _offer(store)
+        _offer(store, job)
         return
     words = as_text(f"{found}")
     if not found.problem or config.teacher_inputs != "checked":
@@ -60,30 +56,18 @@ def _draw(store: Store, config: ExperimentConfig, model: str) -> None:
         )
 
 
-def _offer(store: Store) -> None:
-    job_id = st.session_state.get(JOB)
-    if job_id is not None and (error := store.job(job_id).error):
-        st.markdown(f":red[:material/error: {as_text(error)}]")
+def _offer(store: Store, job: Job | None) -> None:
+    if job is not None and job.error:
+        st.markdown(f":red[:material/error: {as_text(job.error)}]")
     st.button(
         "Look at its answers",
         key="train_look",
         icon=":material/visibility:",
         type="tertiary",
-        on_click=_look,
+        on_click=ASKED.ask,
         args=(store,),
         help="A worker asks it about labelled validation examples. It is done before training, too.",
     )
-
-
-def _look(store: Store) -> None:
-    # What the form holds now may be newer than what was drawn.
-    config = ConfigForm(TRAIN_PREFIX, ExperimentConfig()).config
-    if config is None:
-        return
-    payload = {"model": config.teacher, "dataset": dataset_key(config.dataset)}
-    job_id = store.add_job("look", payload)
-    st.session_state[JOB] = job_id
-    engine().submit(job_id)
 
 
 def _use(inputs: str) -> None:
