@@ -255,10 +255,10 @@ def tags_of(store: Store, experiment_id: str) -> list[str]:
 
 
 def fold_sweeps(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a listing with one row for all cells of a sweep, where its newest cell stood, and a
-    column ``members``: the experiments that a row stands for.
+    """Return a listing with one row for all experiments of a sweep, where its newest one stood, and
+    a column ``members``: the experiments that a row stands for.
 
-    A setting in which the cells differ is missing, and so are gain and accuracies: they are a
+    A setting in which they differ is missing, and so are gain and accuracies: they are one
     cell's. ``experiment`` is the sweep's id.
     """
     alone = table.assign(members=[[each] for each in table["experiment"]])
@@ -281,7 +281,7 @@ def _folded(cells: pd.DataFrame, newest: dict[str, Any]) -> dict[str, Any]:
     row = newest | {
         name: newest[name] if cells[name].nunique(dropna=False) == 1 else None for name in OF_A_CELL
     }
-    count = f"{len(cells)} cells"
+    count = f"{len(cells)} experiments"  # its cells, and what they share
     return row | {
         "experiment": newest["sweep"],
         "members": list(cells["experiment"]),

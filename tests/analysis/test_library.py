@@ -3,6 +3,7 @@ the others.
 """
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -13,21 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select, update
 
 from kdcore import sweeps
 from kdcore.analysis import library
-from kdcore.analysis.contenders import run_table
+from kdcore.analysis.contenders import contenders_named, run_table
 from kdcore.analysis.results import gain, load_results, logits, summary, taught_by
+from kdcore.analysis.unsettled import unsettled_students
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.errors import ConfigError, StoreError, TransitionError
 from kdcore.storage.arrays import pack
 from kdcore.storage.disk import artifact_sizes, curve_bytes, experiment_bytes, store_bytes
-from kdcore.storage.schema import Artifact, ArtifactUse, Base, Job, JobStatus, Run, SweepCell
+from kdcore.storage.schema import Artifact, ArtifactUse, Base, Job, JobStatus, Run, Sweep, SweepCell
 from kdcore.storage.store import Store
 from tests.conftest import TRAINED
 
@@ -130,6 +133,14 @@ def test_cells_show_validation_data_until_their_sweep_has_a_winner(trained_store
                     job_id=job, sweep_id="s1", number=number, part="cell", values={}, pruned=False
                 )
             )
+    students = {run.id for run in load_results(trained_store, first).runs("student")}
+    assert students <= unsettled_students(trained_store)
+    kept_back = run_table(trained_store).set_index("id")["accuracy"]
+    assert math.isnan(kept_back[f"{first}:student"])
+    assert not math.isnan(kept_back[f"{second}:student"])
+    refused = run(trained_store, "soften", "--experiment", first)
+    assert refused.exit_code != 0
+    assert "--test-anyway shows it" in refused.stderr
     table = library.listing(trained_store).set_index("experiment")
     assert table.loc[[first, second], "split"].to_list() == ["validation", "test"]
     runs = load_results(trained_store, first).runs
@@ -142,6 +153,41 @@ def test_cells_show_validation_data_until_their_sweep_has_a_winner(trained_store
     with trained_store.writing() as session:
         session.execute(update(Job).where(Job.id == waiting).values(status="finished"))
     assert library.listing(trained_store).set_index("experiment").loc[first, "split"] == "test"
+    assert unsettled_students(trained_store) == set()
+    assert not run_table(trained_store)["accuracy"].isna().any()
+
+
+def test_a_sweep_is_one_row_and_a_group_of_its_finished_students(trained_store: Store) -> None:
+    first, second = both(trained_store)
+    alone = stopped(trained_store)
+    with trained_store.writing() as session:
+        session.add(Sweep(id="s1", name="how warm", config={}, created_at=time.time()))
+        for number, job in enumerate((first, second)):
+            session.add(
+                SweepCell(
+                    job_id=job,
+                    sweep_id="s1",
+                    number=number,
+                    part="cell",
+                    values={"temperature": number},
+                    pruned=False,
+                )
+            )
+    table = library.listing(trained_store)
+    folded = library.fold_sweeps(table).set_index("experiment")
+    assert set(folded.index) == {"s1", alone}
+    row = folded.loc["s1"]
+    assert set(row["members"]) == {first, second}
+    assert folded.loc[alone, "members"] == [alone]
+    assert row["name"] == "how warm (2 experiments)"
+    assert (row["status"], row["bytes"]) == ("finished", table["bytes"].sum())
+    assert math.isnan(row["gain"]), "a gain is one cell's"
+    one, two = (load_results(trained_store, each).config for each in (first, second))
+    for name in ("temperature", "epochs"):
+        same = getattr(one, name) == getattr(two, name)
+        assert bool(pd.notna(row[name])) == same
+    students = [each.id for each in contenders_named(trained_store, "s1")]
+    assert students == [f"{first}:student", f"{second}:student"]
 
 
 def test_a_listing_is_filtered_by_text_dataset_status_tag_and_star(store: Store) -> None:
