@@ -4,7 +4,12 @@ All take Keras tensors (or arrays), channels last, and return the mean over the 
 docstring says otherwise. No gradient flows to what comes from the teacher.
 """
 
-from kdcore.losses.arguments import as_class_numbers, check_alpha, check_temperature
+from kdcore.losses.arguments import (
+    as_class_numbers,
+    check_alpha,
+    check_loss_fits_labels,
+    check_temperature,
+)
 from kdcore.losses.distillation import (
     distillation_loss,
     kd_loss,
@@ -42,6 +47,7 @@ __all__ = [
     "attention_map",
     "attention_transfer_loss",
     "check_alpha",
+    "check_loss_fits_labels",
     "check_temperature",
     "confidence_weights",
     "decoupled_kd_loss",

@@ -103,3 +103,26 @@ def check_weight(name: str, weight: Any) -> None:
 
 def _words(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+
+
+def check_loss_fits_labels(loss: Any, field: str, one_hot: bool, logits: Any) -> None:
+    """Raise ModelError where one of Keras' losses cannot compare such labels with logits.
+
+    A loss that compares number by number would stretch a class number over all classes without a
+    word. What a function of one's own takes is not known here.
+    """
+    function = getattr(loss, "fn", loss)
+    name = getattr(function, "__name__", "")
+    if not getattr(function, "__module__", "").startswith("keras.") or logits.shape[-1] == 1:
+        return
+    takes_numbers = name.startswith("sparse_")
+    if takes_numbers and one_hot:
+        raise ModelError(
+            f"{field} must take labels that are a row over the classes, as categorical_crossentropy "
+            f"does, got {name}"
+        )
+    if not takes_numbers and not one_hot:
+        raise ModelError(
+            f"{field} must take class numbers, as sparse_categorical_crossentropy does, got {name}: "
+            "give another loss, or labels that are a row over the classes"
+        )

@@ -16,6 +16,7 @@ from kdcore.errors import ModelError
 from kdcore.losses import (
     as_class_numbers,
     check_alpha,
+    check_loss_fits_labels,
     check_temperature,
     distillation_loss,
     kd_loss_per_example,
@@ -23,6 +24,7 @@ from kdcore.losses import (
 )
 from kdcore.models.outputs import LogitsReader
 from kdcore.training.first_examples import (
+    check_class_numbers,
     check_no_probabilities,
     check_one_class_each,
     first_examples,
@@ -161,8 +163,8 @@ class Distiller(keras.Model):
             optimizer: updates the student's weights.
             metrics: are given the labels and the student's logits, over the labelled rows only.
             student_loss_fn: the hard loss of (labels, student logits): a Keras loss, its name, or a
-                function that returns one value a row. None: sparse categorical cross-entropy from
-                logits.
+                function that returns one value a row. None: cross-entropy from logits, of class
+                numbers or of rows over the classes.
             distillation_loss_fn: the soft loss of (softened teacher, softened student), multiplied
                 by temperature² as in the Keras example. None or ``keras.losses.KLDivergence()``:
                 :func:`kdcore.kd_loss`, the same quantity from logits, without the clipping of
@@ -206,6 +208,7 @@ class Distiller(keras.Model):
                 tf.Variable(alpha, dtype=tf.float64), tf.Variable(temperature, dtype=tf.float64)
             )
         self._own_hard_loss = student_loss_fn is not None
+        self._hard_loss_field = "student_loss_fn" if loss is None else "loss"
         self.student_loss_fn = keras.losses.get(
             student_loss_fn or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
@@ -356,7 +359,10 @@ class Distiller(keras.Model):
                 continue
             answers = getattr(self, role)(examples, training=False)
             reader.learn_from(answers)
-            check_one_class_each(_labels_of(targets), reader.choose(answers))
+            outputs = reader.choose(answers)
+            check_one_class_each(_labels_of(targets), outputs)
+            # All of them where they are at hand, otherwise those of the first batch.
+            check_class_numbers(_labels_of(targets if y is None else y), outputs)
         if before != {role: reader.kind for role, reader in self._readers.items()}:
             # What was traced before knew the answers as something else.
             self.train_function = self.test_function = self.predict_function = None
@@ -479,12 +485,17 @@ class Distiller(keras.Model):
             if sample_weight is not None:
                 weights = weights * _per_row(sample_weight, mask)
             labels = ops.maximum(labels, 0)
+        loss_fn = self.student_loss_fn
+        if self._own_hard_loss:
+            check_loss_fits_labels(loss_fn, self._hard_loss_field, mask is None, student_logits)
+        elif mask is None:
+            loss_fn = keras.losses.CategoricalCrossentropy(from_logits=True)
         outputs = student_logits
         if self._own_hard_loss and not getattr(self.student_loss_fn, "from_logits", False):
             outputs = learnt[OUTPUT]  # the loss knows what the model gives
         elif self._own_hard_loss and learnt[OUTPUT].shape[-1] == 1:
             outputs = student_logits[..., 1:]  # one logit, where the loss is one of two classes
-        hard = _reduce(self.student_loss_fn, "student_loss_fn", labels, outputs, weights)
+        hard = _reduce(loss_fn, self._hard_loss_field, labels, outputs, weights)
         return ops.cast(hard, keras.config.floatx()), labelled
 
     def _sum_of_losses(

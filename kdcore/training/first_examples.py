@@ -68,6 +68,27 @@ def check_one_class_each(labels: Any, outputs: Any) -> None:
         )
 
 
+def check_class_numbers(labels: Any, outputs: Any) -> None:
+    """Raise ModelError where labels [...] are no numbers of the classes of outputs [..., classes].
+
+    TensorFlow stops at a number that is too high on a processor, and on a GPU makes the loss nan
+    without a word. One-hot labels are left to :func:`check_one_class_each`.
+    """
+    shape: Any = getattr(labels, "shape", None)
+    given = outputs.shape
+    if shape is None or (len(shape) == len(given) and shape[-1] == given[-1] != 1):
+        return
+    values = np.asarray(ops.convert_to_numpy(labels), np.float64)
+    classes = max(2, int(given[-1]))
+    shares = given[-1] == 1  # one output may be taught how likely its class is
+    wrong = values[(values >= classes) | (not shares and values % 1 != 0)]
+    if wrong.size:
+        raise ModelError(
+            f"labels must be the numbers of {classes} classes, 0 to {classes - 1}, or -1 for rows "
+            f"without a label, got {wrong.flat[0]:g}"
+        )
+
+
 def _unpacked(batch: Any) -> Examples:
     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return x, y

@@ -194,6 +194,52 @@ def test_loss_is_the_hard_loss_and_not_given_twice() -> None:
         distiller.compile("sgd", loss="mse", student_loss_fn="mse")
 
 
+MISFITS = {
+    "MeanSquaredError": (lambda: Y, "must take class numbers, as .*, got mean_squared_error"),
+    "CategoricalCrossentropy": (lambda: Y, "must take class numbers, .* got categorical_cross"),
+    "SparseCategoricalCrossentropy": (lambda: np.eye(4)[Y], "must take labels that are a row"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+@pytest.mark.parametrize("field", ["loss", "student_loss_fn"])
+@pytest.mark.parametrize("as_object", [False, True])
+def test_a_loss_that_cannot_compare_such_labels_is_refused(
+    name: str, field: str, as_object: bool
+) -> None:
+    """Keras stretches a class number over all classes, and learns nonsense without a word."""
+    labels, rule = MISFITS[name]
+    distiller = Distiller(student=plain(1), teacher=plain(2))
+    loss = getattr(keras.losses, name)()
+    distiller.compile("sgd", **{field: loss if as_object else loss.fn})
+    for shaped in (labels(), labels().reshape(len(X), -1)):
+        with pytest.raises(ModelError, match=f"{field} {rule}"):
+            distiller.fit(X, shaped, verbose=0)
+
+
+def test_without_a_loss_rows_over_the_classes_are_cross_entropy() -> None:
+    labels = 0.8 * np.eye(4)[Y] + 0.05
+    distiller = Distiller(student=plain(1), teacher=plain(2))
+    distiller.compile("sgd", alpha=1.0)
+    found = distiller.evaluate(X, labels, batch_size=16, verbose=0, return_dict=True)
+    logits = plain(1).predict(X, verbose=0).astype(np.float64)
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert found["hard_loss"] == pytest.approx(-(labels * log).sum(axis=1).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("at", "number"), [(0, 4), (40, 255), (47, 1.5)])
+def test_labels_that_are_no_classes_are_refused_wherever_they_stand(at: int, number: float) -> None:
+    labels = np.asarray(Y, np.float32).copy()
+    labels[at] = number
+    distiller = Distiller(student=plain(1), teacher=plain(2))
+    distiller.compile("sgd")
+    with pytest.raises(ModelError, match=f"numbers of 4 classes, 0 to 3, .*, got {number:g}"):
+        distiller.fit(X, labels, verbose=0)
+    if at == 0:
+        with pytest.raises(ModelError, match="numbers of 4 classes"):
+            distiller.fit(tf.data.Dataset.from_tensor_slices((X, labels)).batch(8), verbose=0)
+
+
 def test_a_loss_of_probabilities_gets_the_students_probabilities() -> None:
     loss = keras.losses.SparseCategoricalCrossentropy()
     with pytest.warns(UserWarning, match="the student gives probabilities"):
