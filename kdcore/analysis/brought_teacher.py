@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kdcore.analysis.statistics import accuracy, confusion_matrix, negative_log_likelihood
+from kdcore.analysis.statistics import (
+    accuracy,
+    confusion_matrix,
+    log_softmax,
+    negative_log_likelihood,
+)
 from kdcore.storage.artifacts import ArtifactStore
 
 # What must be gained to call another range of values the better one.
 ACCURACY_GAINED = 0.1
 NATS_GAINED = 0.5
+# Log losses closer than this many standard errors of their paired difference are not told apart.
+STANDARD_ERRORS = 3.0
 # How much more must be right with the classes in another order.
 ORDER_GAINED = 0.3
 
@@ -39,13 +46,20 @@ class Examination:
     """What was seen of a brought teacher on ``examples`` labelled validation examples.
 
     ``seen`` holds the range that was assumed first. ``problem`` says in words what is wrong, empty
-    where nothing is; ``better`` is the range that mends it, empty where none does.
+    where nothing is; ``better`` is the range that mends it, empty where none does, and ``alike``
+    are those that these examples cannot tell from it.
     """
 
     seen: tuple[Seen, ...]
     examples: int
     problem: str
     better: str
+    alike: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ranges to choose from where the assumed one is not it, the best one first."""
+        return (self.better, *self.alike) if self.better else ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -54,7 +68,8 @@ class Examination:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Examination:
         """Return what :meth:`to_dict` gave."""
-        return cls(**{**given, "seen": tuple(Seen(**each) for each in given["seen"])})
+        seen = tuple(Seen(**each) for each in given["seen"])
+        return cls(**{**given, "seen": seen, "alike": tuple(given.get("alike", ()))})
 
     def __str__(self) -> str:
         """Return it in words, with the split that the numbers are of."""
@@ -78,11 +93,16 @@ def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:
     assumed = seen[0]
     best = max(seen, key=lambda each: (round(each.accuracy, 3), -each.log_loss))
     problem, better = "", ""
+    alike: tuple[str, ...] = ()
     if _is_better(best, assumed):
         better = best.inputs
+        others = [each.inputs for each in seen if each is not best and _is_better(each, assumed)]
+        alike = tuple(
+            each for each in others if _are_alike(logits[each], logits[best.inputs], labels)
+        )
         problem = (
             f"{assumed.accuracy:.0%} right with values {assumed.inputs}, "
-            f"{best.accuracy:.0%} with {best.inputs}"
+            f"{best.accuracy:.0%} with {' or '.join((better, *alike))}"
         )
         if round(best.accuracy, 2) == round(assumed.accuracy, 2):
             problem += f" (log loss {assumed.log_loss:.2f} and {best.log_loss:.2f})"
@@ -97,7 +117,7 @@ def examine(answers: Mapping[str, ArrayLike], labels: NDArray) -> Examination:
         problem = f"{assumed.accuracy:.0%} right, no better than chance, whatever values it sees"
         if len(seen) == 1:
             problem = f"{assumed.accuracy:.0%} right, no better than chance"
-    return Examination(seen, len(labels), problem, better)
+    return Examination(seen, len(labels), problem, better, alike)
 
 
 def keep_look(store: ArtifactStore, model: str, dataset: str, found: Examination) -> None:
@@ -124,6 +144,14 @@ def _is_better(best: Seen, assumed: Seen) -> bool:
         return True
     as_right = best.accuracy >= assumed.accuracy
     return as_right and assumed.log_loss - best.log_loss >= NATS_GAINED
+
+
+def _are_alike(first: NDArray, second: NDArray, labels: NDArray) -> bool:
+    """Return whether the examples cannot tell the log losses of two kinds of logits apart."""
+    losses = [-log_softmax(each)[np.arange(len(labels)), labels] for each in (first, second)]
+    difference = losses[0] - losses[1]
+    error = difference.std(ddof=1) / math.sqrt(len(labels)) if len(labels) > 1 else math.inf
+    return bool(abs(difference.mean()) <= STANDARD_ERRORS * error)
 
 
 def _in_best_order(logits: NDArray, labels: NDArray) -> float:

@@ -114,8 +114,9 @@ def _looks_in_words(seen: Mapping[str, Examination]) -> list[str]:
     lines = []
     for dataset, found in seen.items():
         lines.append(f"on {short_name(dataset)}: {found}")
-        if found.better:
-            lines.append(f'train with it by --teacher-inputs "{found.better}", if that is right')
+        if found.ways:
+            ways = " or ".join(f'"{each}"' for each in found.ways)
+            lines.append(f"train with it by --teacher-inputs {ways}, if that is right")
     return lines
 
 
@@ -178,5 +179,5 @@ def _in_words(row: UserModel) -> str:
     shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
     return (
         f"{row.key:<28} {shape} → {card.classes} classes, {card.parameters:,} parameters; {card.output}; "
-        f"sees values {card.inputs} ({card.inputs_known})"
+        f"sees {user_models.values_in_words(card)}"
     )

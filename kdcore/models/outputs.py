@@ -60,7 +60,7 @@ class LogitsReader:
         if self.output not in named:
             raise ModelError(
                 f"the {self.role} has {len(named)} outputs: output must be one of "
-                f"{', '.join(map(str, named))}, got {self.output}"
+                f"{', '.join(map(str, named))}, got {self.output or 'none'}"
             )
         return named[self.output]
 

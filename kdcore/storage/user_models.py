@@ -33,6 +33,20 @@ FILES = {
     ".parquet": "answers",
     ".npz": "answers",
 }
+# What people also bring, and what to do with it.
+MENDS = {
+    **dict.fromkeys(
+        (".h5", ".hdf5"), "load it with Keras and save it with model.save('name.keras')"
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth", ".safetensors"), "torch.onnx.export writes an .onnx of the model"
+    ),
+    **dict.fromkeys(
+        (".pkl", ".joblib"), "nothing is unpickled here; skl2onnx writes an .onnx of it"
+    ),
+    **dict.fromkeys((".tflite", ".pb"), "bring the .keras file that it was made of"),
+    **dict.fromkeys((".zip", ".tsv", ".txt"), "a dataset is brought under Data, or by data add"),
+}
 MOST_LOOKS = 3  # datasets that a new model is looked at on, unless one is named
 INPUTS = (
     "auto",
@@ -106,6 +120,13 @@ def file_format(name: str) -> str | None:
     return FILES.get(Path(name).suffix.lower())
 
 
+def check_file_name(name: str) -> None:
+    """Raise ConfigError for the name of a file that holds no model, with what to do instead."""
+    mend = MENDS.get(Path(name).suffix.lower())
+    received = Words(f"{name!r}: {mend}") if mend else name
+    require(file_format(name) is not None, "file", f"one of {', '.join(FILES)}", received)
+
+
 def check_file(path: Path, called: str = "") -> None:
     """Check a model's file without loading it; ``called`` is its name for the user, where that is
     another. An ONNX file is looked into where it is loaded.
@@ -113,8 +134,8 @@ def check_file(path: Path, called: str = "") -> None:
     Raises ConfigError for what is none, too large, or not Keras alone.
     """
     require(path.is_file(), "path", "a file that exists", str(path))
-    known = ", ".join(FILES)
-    require(file_format(called or path.name) is not None, "file", f"one of {known}", path.name)
+    called = called or path.name
+    check_file_name(called)
     size = path.stat().st_size
     require(
         size <= LARGEST_MODEL_BYTES,
@@ -122,7 +143,7 @@ def check_file(path: Path, called: str = "") -> None:
         f"at most {in_bytes(LARGEST_MODEL_BYTES)}",
         Words(in_bytes(size)),
     )
-    if file_format(called or path.name) != "keras":
+    if file_format(called) != "keras":
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -211,6 +232,24 @@ def inputs_of_data(card: ModelCard, shape: tuple[int, ...]) -> tuple[str, str]:
     if len(shape) == 1 and card.format == "onnx" and card.inputs_known.startswith("assumed"):
         return "as in the file", card.inputs_known  # as scikit-learn and others were fitted
     return card.inputs, card.inputs_known
+
+
+def values_in_words(card: ModelCard) -> str:
+    """Say what values a model that was added is given, and how that is known.
+
+    One of flat inputs may meet a table, or images that are laid flat.
+    """
+    flat = len(card.input_shape or ()) == 1
+    of_tables, _ = inputs_of_data(card, (1,))
+    if flat and of_tables != card.inputs:
+        return f"tables {of_tables}, images {card.inputs} ({card.inputs_known})"
+    return f"values {card.inputs} ({card.inputs_known})"
+
+
+def suggest_name(file_name: str) -> str:
+    """Return a name for a model that may be used, made of its file's."""
+    stem = re.sub(r"[^a-z0-9_.-]+", "-", Path(file_name).stem.lower()).strip("-._")[:40] or "model"
+    return f"my-{stem}"[:40] if is_built_in(stem) else stem
 
 
 def fit_in_words(card: ModelCard, data: DatasetCard, inputs: str = "checked") -> str:

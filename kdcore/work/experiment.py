@@ -375,7 +375,8 @@ class _Job:
         keep_look(self.store, config.teacher, config.dataset, found)
         self.store.update_run(run.id, summary={"examined": found.to_dict()})
         if found.problem:
-            mend = f'to "{found.better}" if that is right, or ' if found.better else ""
+            ways = " or ".join(f'"{each}"' for each in found.ways)
+            mend = f"to {ways} if that is right, or " if ways else ""
             raise ModelError(
                 f"the teacher {short_name(config.teacher)} is {found}. "
                 f"Set the values that it sees (teacher-inputs) {mend}"

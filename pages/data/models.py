@@ -15,7 +15,7 @@ from kdcore.storage.schema import Job, JobStatus, UserModel
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import INPUTS
 from kdcore.words import ago, in_bytes
-from pages.shared.session import as_text, engine
+from pages.shared.session import as_text, engine, show_error
 
 
 def draw_models(store: Store) -> None:
@@ -46,19 +46,22 @@ def draw_models(store: Store) -> None:
 def _upload(store: Store) -> None:
     turn = st.session_state.setdefault("data_model_turn", 0)
     file = st.file_uploader(
-        "A model",
-        [suffix.removeprefix(".") for suffix in user_models.FILES],
+        f"A model: {', '.join(user_models.FILES)}",
         key=f"data_model_file_{turn}",
         help="Loaded in a worker only, in Keras' safe mode or by onnxruntime. Lambda layers, own classes and own "
         "operators are refused.",
     )
     if file is None:
         return
+    try:
+        user_models.check_file_name(file.name)
+    except ConfigError as error:
+        show_error(error)
+        return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        stem = file.name.rpartition(".")[0].lower().replace(" ", "-")
         name = st.text_input(
             "Name",
-            stem[:40],
+            user_models.suggest_name(file.name),
             key="data_model_name",
             max_chars=40,
             width=220,
@@ -180,8 +183,8 @@ def _in_words(row: UserModel) -> str:
         return "a Python function, known where KD_PLUGINS names its module"
     shape = "×".join("any" if side is None else str(side) for side in card.input_shape or ())
     return (
-        f"{shape} → {card.classes} classes · {card.parameters:,} parameters · {card.output} · values {card.inputs} "
-        f"({card.inputs_known}) · {in_bytes(row.size)} · {ago(row.created_at)}"
+        f"{shape} → {card.classes} classes · {card.parameters:,} parameters · {card.output} · "
+        f"{user_models.values_in_words(card)} · {in_bytes(row.size)} · {ago(row.created_at)}"
     )
 
 

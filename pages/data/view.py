@@ -15,7 +15,7 @@ from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import starting_config
 from kdcore.data.check import check_name
 from kdcore.data.ingest import data_payload, get_peek, get_report
-from kdcore.data.readers.opening import TABLES
+from kdcore.data.readers.opening import TABLES, check_file_name
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
@@ -31,7 +31,6 @@ from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_POLLS = 0.4
-KINDS = ["npz", "zip", "csv", "tsv", "txt", "parquet"]
 
 
 def draw(store: Store) -> None:
@@ -66,12 +65,11 @@ def _begin(store: Store) -> None:
     with left:
         turn = st.session_state.setdefault("data_turn", 0)
         file = st.file_uploader(
-            "A dataset",
-            KINDS,
+            "A dataset: .npz, .zip, .csv, .tsv, .txt, .parquet",
             key=f"data_file_{turn}",
             help="Larger files, and folders of images, go in by the command line: python -m kdcore data add NAME PATH",
         )
-        if file is not None:
+        if file is not None and _is_readable(file.name):
             with st.spinner(f"Handing {in_bytes(file.size)} to a worker"):
                 upload = user_data.put_upload(store, new_id(), file)
             st.session_state["data_turn"] = (
@@ -93,6 +91,16 @@ def _begin(store: Store) -> None:
         )
     for row in rows:
         _row(store, row)
+
+
+def _is_readable(file_name: str) -> bool:
+    """Whether a file's name is that of a dataset; says what to do instead where it is not."""
+    try:
+        check_file_name(file_name)
+    except ConfigError as error:
+        show_error(error)
+        return False
+    return True
 
 
 def _row(store: Store, row: UserDataset) -> None:

@@ -46,7 +46,7 @@ def _draw(store: Store, config: ExperimentConfig, model: str) -> None:
         st.caption(f":material/visibility: {words}")
         return
     st.markdown(f":orange[:material/warning: {words}]")
-    for inputs in filter(None, (found.better, "as added")):
+    for inputs in (*found.ways, "as added"):
         st.button(
             "Use it as it is" if inputs == "as added" else f"Use values {inputs}",
             key=f"train_look_{inputs}",

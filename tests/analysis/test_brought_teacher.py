@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from kdcore.analysis.brought_teacher import examine
+from kdcore.analysis.brought_teacher import Examination, examine
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 5, 300)
@@ -30,6 +32,20 @@ def test_as_right_and_far_surer_of_it_is_better_too() -> None:
     found = examine({"0 to 1": right / 40, "0 to 255": right}, LABELS)
     assert found.better == "0 to 255"
     assert "log loss" in found.problem
+
+
+def test_ranges_that_the_examples_cannot_tell_apart_are_all_named() -> None:
+    """Which one it was trained with is for its user to say."""
+    right = answers(0.95)
+    near = right + RANDOM.normal(0, 0.2, right.shape)
+    far = right / 2
+    given = {"0 to 1": answers(0.2), "standardised": near, "-1 to 1": right, "0 to 255": far}
+    found = examine(given, LABELS)
+    assert set(found.ways) == {"standardised", "-1 to 1"}
+    assert found.problem.endswith(f"% with {found.ways[0]} or {found.ways[1]}")
+    assert Examination.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    old = {key: value for key, value in found.to_dict().items() if key != "alike"}
+    assert Examination.from_dict(old).ways == (found.better,)
 
 
 @pytest.mark.parametrize("other", [0.1, 0.9, 0.93])

@@ -164,7 +164,7 @@ def several() -> keras.Model:
 
 def test_of_several_outputs_one_is_chosen_by_name_or_all_are_refused(tmp_path: Path) -> None:
     path = saved(several(), tmp_path)
-    with pytest.raises(ModelError, match="output must be one of kind, pair, got None"):
+    with pytest.raises(ModelError, match="output must be one of kind, pair, got none"):
         own_models.load_file(path)
     with pytest.raises(ModelError, match="output must be one of kind, pair, got other"):
         own_models.load_file(path, "other")
@@ -356,6 +356,53 @@ def test_what_is_no_model_or_too_large_is_refused(
         user_models.check_file(tmp_path / "no.keras")
     with pytest.raises(ConfigError, match="other than those of the built-in models"):
         user_models.check_name("conv-1-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("old.h5", "save it with model.save"),
+        ("Net.PTH", "torch.onnx.export"),
+        ("forest.joblib", "nothing is unpickled"),
+        ("model", "got 'model'"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_to_do_instead(name: str, mend: str) -> None:
+    with pytest.raises(ConfigError, match=r"file must be one of \.keras, \.onnx") as refused:
+        user_models.check_file_name(name)
+    assert mend in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("My Model (1).keras", "my-model-1"),
+        ("conv-4-8.keras", "my-conv-4-8"),
+        ("Größe.onnx", "gr-e"),
+        ("__.keras", "model"),
+        (f"resnet-{'x' * 60}.keras", f"my-resnet-{'x' * 30}"),
+    ],
+)
+def test_a_suggested_name_may_be_used(file: str, name: str) -> None:
+    assert user_models.suggest_name(file) == name
+    assert user_models.check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("inputs", "first", "words"),
+    [
+        ((13,), layers.Normalization(mean=5.0, variance=4.0), "tables as in the file, images"),
+        ((13,), layers.Rescaling(1 / 255), "tables as in the file, images 0 to 255 (told by"),
+        ((13,), layers.Dense(4), "values as they are (a table is scaled as its dataset says)"),
+        ((8, 8, 1), layers.Rescaling(1 / 255), "values 0 to 255 (told by its own Rescaling layer)"),
+    ],
+)
+def test_a_card_says_what_values_its_model_is_given(
+    inputs: tuple[int, ...], first: keras.Layer, words: str
+) -> None:
+    model = keras.Sequential([keras.Input(inputs), first, layers.Flatten(), layers.Dense(3)])
+    card = own_models.describe("mine", "mine@1", model)
+    assert words in user_models.values_in_words(card)
 
 
 # Used as said

@@ -126,3 +126,24 @@ def test_what_is_refused_is_said_and_a_table_asks_for_its_column(page: Page, url
     expect(page.get_by_text("48", exact=True)).to_be_visible()
     page.get_by_role("button", name="Discard").click()
     expect(page.get_by_role("tabpanel", name="Data").get_by_text("In the store")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("tab", "name", "words"),
+    [
+        ("Data", "rows.xlsx", "got 'rows.xlsx': save the sheet as .csv"),
+        ("Models", "old.h5", "got 'old.h5': load it with Keras and save it"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_before_it_is_handed_over(
+    page: Page, url: str, tab: str, name: str, words: str
+) -> None:
+    page.goto(f"{url}/data")
+    settle(page)
+    page.get_by_role("tab", name=tab, exact=True).click()
+    panel = page.get_by_role("tabpanel", name=tab)
+    panel.locator("input[type=file]").set_input_files(
+        files=[{"name": name, "mimeType": "application/octet-stream", "buffer": b"whatever"}]
+    )
+    expect(panel.get_by_text(words)).to_be_visible()
+    assert "job=" not in page.url

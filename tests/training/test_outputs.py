@@ -167,7 +167,7 @@ def several(seed: int) -> keras.Model:
 
 
 def test_one_of_several_outputs_is_chosen_by_name_or_refused() -> None:
-    with pytest.raises(ModelError, match="output must be one of kind, size, got None"):
+    with pytest.raises(ModelError, match="output must be one of kind, size, got none"):
         Distiller(student=several(1), teacher=several(2))
     with pytest.raises(ModelError, match="output must be one of kind, size, got colour"):
         Distiller(student=several(1), teacher=several(2), output="colour")

@@ -19,6 +19,19 @@ from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
+# What people also bring, and what to do with it.
+MENDS = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as .csv"),
+    **dict.fromkeys((".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z"), "pack it as a .zip"),
+    **dict.fromkeys(
+        (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+        "put images into a folder for each class, and those into a .zip",
+    ),
+    ".npy": "numpy.savez('name.npz', x=inputs, y=labels) keeps inputs and labels together",
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".mat"), "nothing is unpickled here: write a .npz"),
+    **dict.fromkeys((".json", ".jsonl", ".arrow", ".feather"), "write a .csv or .parquet"),
+    **dict.fromkeys((".keras", ".h5", ".onnx"), "a model is brought under Models, or by model add"),
+}
 
 
 def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
@@ -38,16 +51,21 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
         f"at most {in_bytes(MOST_BYTES)}",
         Words(in_bytes(path.stat().st_size)),
     )
+    check_file_name(path.name)
     if kind == ".npz":
         return NamedArrays(path, options)
     if kind == ".zip":
         return ImageFiles(Zip(path))
-    if kind in TABLES:
-        return Table(read_table(path), options)
+    return Table(read_table(path), options)
+
+
+def check_file_name(name: str) -> None:
+    """Raise ConfigError for the name of a file of another kind, with what to do instead."""
+    kind = Path(name).suffix.lower()
+    mend = MENDS.get(kind)
     require(
-        False,
+        kind in (".npz", ".zip", *TABLES),
         "file",
         "a .npz, a .zip or folder of images, a .csv, .tsv or .txt table, or a .parquet",
-        path.name,
+        Words(f"{name!r}: {mend}") if mend else name,
     )
-    raise AssertionError("unreachable")
