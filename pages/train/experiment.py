@@ -9,6 +9,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from kdcore.analysis import library
+from kdcore.analysis.brought_teacher import Examination
 from kdcore.analysis.omitted_classes import errors
 from kdcore.analysis.results import (
     Results,
@@ -263,17 +264,19 @@ def _omitted(store: Store, results: Results) -> None:
 def _ways_out(store: Store, results: Results) -> None:
     """Offer to train with another range of values where a brought teacher was refused for its."""
     examined = [
-        run.summary["examined"] for run in results.runs("teacher") if run.summary.get("examined")
+        Examination.from_dict(run.summary["examined"])
+        for run in results.runs("teacher")
+        if run.summary.get("examined")
     ]
-    if not examined or not examined[0]["problem"] or results.config.teacher_inputs != "checked":
+    if not examined or not examined[0].problem or results.config.teacher_inputs != "checked":
         return
     with st.container(horizontal=True):
-        for inputs in filter(None, (examined[0]["better"], "as added")):
+        for inputs in (*examined[0].ways, "as added"):
             pressed = st.button(
                 "Train with it as it is" if inputs == "as added" else f"Train with values {inputs}",
                 key=f"train_inputs_{inputs}",
                 icon=":material/play_arrow:",
-                type="secondary" if inputs == "as added" else "primary",
+                type="primary" if (inputs,) == examined[0].ways else "secondary",
             )
             if pressed:
                 _train_with(store, results.config.replace(teacher_inputs=inputs))
