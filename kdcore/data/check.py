@@ -228,6 +228,14 @@ def _divide(labels: dict[str, NDArray], report: Report) -> None:
         report.problems.append(("training examples", rule, str(max(train, 0))))
 
 
+def _alike(class_names: Sequence[str]) -> str:
+    """Return the class names that are the same but for capitals and blanks, as they are shown."""
+    same: dict[str, list[str]] = {}
+    for name in class_names:
+        same.setdefault("".join(name.casefold().split()), []).append(name)
+    return "; ".join(" and ".join(map(repr, names)) for names in same.values() if len(names) > 1)
+
+
 def _warn(report: Report, options: DataOptions) -> None:
     counts = next(iter(report.counts.values()))
     most, least = int(np.argmax(counts)), int(np.argmin(counts))
@@ -235,6 +243,11 @@ def _warn(report: Report, options: DataOptions) -> None:
         report.warnings.append(
             f"Classes are uneven: {report.class_names[most]!r} has {counts[most]:,} examples, "
             f"{report.class_names[least]!r} {counts[least]:,}. Accuracy then says little about the small ones."
+        )
+    alike = _alike(report.class_names)
+    if alike:
+        report.warnings.append(
+            f"Classes that differ in capitals or blanks alone are classes of their own: {alike}."
         )
     mended = " They are left out of the training part." if options.drop_duplicates else ""
     if report.leaked:

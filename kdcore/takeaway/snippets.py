@@ -49,6 +49,14 @@ with np.load("examples.npz") as learnt:
     FILL, CENTRE, SPREAD = learnt["fill"], learnt["centre"], learnt["spread"]
 
 
+def number_of(value, column):
+    """Return a number as the table has it; with signs for thousands, percent or money where it has them."""
+    decimal = column.get("decimal", ".")
+    if column.get("signs"):
+        value = re.sub(r"[€$£¥%\\s]", "", value).replace("," if decimal == "." else ".", "")
+    return float(value.replace(decimal, "."))
+
+
 def example_of(row):
     """Return the example [features] of a row: a dict of column and value, "" or None where missing."""
     features = []
@@ -59,7 +67,7 @@ def example_of(row):
             gap = 0.0 if column["flagged"] else np.nan
             features += [gap if missing else float(value == name) for name in column["categories"]]
         else:
-            features.append(np.nan if missing else float(value))
+            features.append(np.nan if missing else number_of(value, column))
         if column["flagged"]:
             features.append(float(missing))
     features = np.array(features, np.float64)
@@ -173,7 +181,7 @@ def snippet(format_name: str, file: str, report: Mapping[str, Any]) -> str:
     """
     packages, imports, body = _PARTS[format_name]
     table = bool(report["features_scaled"])
-    standard = [*_STANDARD.get(format_name, ()), *(("csv", "json", "sys") if table else ())]
+    standard = [*_STANDARD.get(format_name, ()), *(("csv", "json", "re", "sys") if table else ())]
     return _SCRIPT.format(
         file=file,
         packages=packages,

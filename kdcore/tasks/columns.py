@@ -6,7 +6,7 @@ filled with) is learnt from the training part alone, and travels with the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,13 +35,16 @@ class Column:
     """A column of a table.
 
     ``categories`` are those of a column of text, empty for numbers. ``missing`` says whether values
-    are missing in the file, ``flagged`` that a feature of its own says where.
+    are missing in the file, ``flagged`` that a feature of its own says where. Its numbers have the
+    ``decimal`` sign, and with ``signs`` those for thousands, percent or money.
     """
 
     name: str
     categories: tuple[str, ...] = ()
     missing: bool = False
     flagged: bool = False
+    decimal: str = "."
+    signs: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -56,9 +59,11 @@ def columns_from_json(given: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
     return tuple(Column(**{**each, "categories": tuple(each["categories"])}) for each in given)
 
 
-def columns_of(frame: pd.DataFrame, missing: Missing) -> tuple[Column, ...]:
+def columns_of(
+    frame: pd.DataFrame, missing: Missing, decimal: str = ".", signs: Collection[str] = ()
+) -> tuple[Column, ...]:
     """Return the columns of a frame whose columns are numbers or text, with NaN where one is
-    missing.
+    missing; ``signs`` names those whose numbers have signs in the file.
 
     Raises ConfigError for text of more than a hundred different values.
     """
@@ -73,7 +78,8 @@ def columns_of(frame: pd.DataFrame, missing: Missing) -> tuple[Column, ...]:
             rule = f"at most {MOST_CATEGORIES} categories, or be left out (drop)"
             got = Words(f"{len(categories):,} different texts")
             require(len(categories) <= MOST_CATEGORIES, f"column {str(name)!r}", rule, got)
-        found.append(Column(str(name), categories, gaps, gaps and missing == "own category"))
+        flagged = gaps and missing == "own category"
+        found.append(Column(str(name), categories, gaps, flagged, decimal, str(name) in signs))
     return tuple(found)
 
 

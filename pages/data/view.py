@@ -65,7 +65,7 @@ def _begin(store: Store) -> None:
     with left:
         turn = st.session_state.setdefault("data_turn", 0)
         file = st.file_uploader(
-            "A dataset: .npz, .zip, .csv, .tsv, .txt, .parquet",
+            "A dataset: .npz, .zip, .csv, .tsv, .txt, .data, .parquet",
             key=f"data_file_{turn}",
             help="Larger files, and folders of images, go in by the command line: python -m kdcore data add NAME PATH",
         )
@@ -81,7 +81,7 @@ def _begin(store: Store) -> None:
         st.markdown(
             "- `.npz`: `x_train`, `y_train`, `x_test`, `y_test`, or `x`, `y`, which are then divided\n"
             "- `.zip` of images in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
-            "- `.csv`, `.tsv`, `.txt` or `.parquet`: features, and a column of classes"
+            "- `.csv`, `.tsv`, `.txt`, `.data` or `.parquet`: features, and a column of classes"
         )
     rows = user_data.versions(store)
     st.subheader("In the store", anchor=False)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from PIL import Image
 
 from kdcore.cli.program import main
@@ -22,6 +23,7 @@ from kdcore.data import datasets, ingest
 from kdcore.data.check import check
 from kdcore.data.readers import common as source_common
 from kdcore.data.readers import images as source_images
+from kdcore.data.readers.opening import open_source
 from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, DatasetError, StopRequested, StoreError
 from kdcore.storage import user_data
@@ -428,7 +430,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.exe",
             "nonsense",
-            "file must be a .npz, a .zip or folder of images, a .csv, .tsv or .txt table, or a .parquet, got 't.exe'",
+            "file must be a .npz, a .zip or folder of images, a .csv, .tsv, .txt or .data table, or a .parquet, got 't.exe'",
         ),
     ],
 )
@@ -587,3 +589,65 @@ def test_real_cifar_goes_in_as_it_is() -> None:
     assert report.counts["train"] == [1000] * 10
     assert report.class_names[:3] == ["airplane", "automobile", "bird"]
     assert (report.shape, report.corrupt_count, report.problems) == ([32, 32, 3], 0, [])
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+NUMBERS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    ("arrays", "parts", "said"),
+    [
+        ({"images": IMAGES, "labels": NUMBERS}, {"all": 60}, ""),
+        ({"X": IMAGES, "Y": NUMBERS}, {"all": 60}, ""),
+        ({"data": IMAGES, "target": NUMBERS}, {"all": 60}, ""),
+        ({"x": IMAGES, "y": NUMBERS, "images": IMAGES[:9]}, {"all": 60}, ""),
+        ({"x_train": IMAGES, "y_train": NUMBERS}, {"all": 60}, "a test part is drawn"),
+        (
+            {
+                f"{part}_{kind}": values[rows]
+                for part, rows in (
+                    ("train", slice(0, 40)),
+                    ("val", slice(40, 50)),
+                    ("test", slice(50, 60)),
+                )
+                for kind, values in (("images", IMAGES), ("labels", NUMBERS[:, np.newaxis]))
+            },
+            {"train": 50, "test": 10},
+            "The validation arrays join the training part",
+        ),
+        (
+            {
+                "X_train": IMAGES[:40],
+                "y_train": NUMBERS[:40],
+                "X_val": IMAGES[40:],
+                "y_val": NUMBERS[40:],
+            },
+            {"train": 40, "test": 20},
+            "the validation arrays are the test data",
+        ),
+    ],
+)
+def test_arrays_by_the_names_that_people_give_them(
+    tmp_path: Path, arrays: dict[str, NDArray], parts: dict[str, int], said: str
+) -> None:
+    np.savez(tmp_path / "d.npz", **arrays)
+    report = check(tmp_path / "d.npz").report
+    assert report.parts == parts
+    assert said in " ".join(report.notes)
+    source = open_source(tmp_path / "d.npz")
+    read = {part: list(source.batches(part)) for part in source.parts}
+    inputs = np.concatenate([batch.inputs for batches in read.values() for batch in batches])
+    labels = np.concatenate([batch.labels for batches in read.values() for batch in batches])
+    np.testing.assert_array_equal(inputs[..., 0], IMAGES)
+    np.testing.assert_array_equal(labels, NUMBERS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("arr_0", "arr_1"), ("images", "data", "labels"), ("x", "y_train"), ("x_test", "y_test")],
+)
+def test_arrays_that_are_not_told_apart_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    np.savez(tmp_path / "d.npz", **{name: IMAGES for name in names})
+    with pytest.raises(ConfigError, match="file must be arrays x_train, y_train"):
+        check(tmp_path / "d.npz")

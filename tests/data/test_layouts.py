@@ -42,6 +42,8 @@ def fill(root: Path, folders: list[str], each: int = 8, kind: str = "png") -> Pa
         ([f"{p}/{p}/{c}" for p in ("seg_train", "seg_test") for c in CLASSES], (16, 16), ""),
         ([f"{p}-images/{c}" for p in ("train", "test") for c in CLASSES], (16, 16), ""),
         ([f"{p}/{c}" for p in ("train", "dev") for c in CLASSES], (16, 16), "used as test data"),
+        ([f"{p}/{c}" for p in ("train", "holdout") for c in CLASSES], (16, 16), ""),
+        ([f"{p}2017/{c}" for p in ("train", "test") for c in CLASSES], (16, 16), ""),
         ([f"{c}/{p}" for p in ("train", "test") for c in CLASSES], (16, 16), "within the classes"),
         (
             [
@@ -70,6 +72,43 @@ def test_parts_are_told_from_classes(
     found = (report.parts.get("train", report.parts.get("all", 0)), report.parts.get("test", 0))
     assert found == parts
     assert said in " ".join(report.notes)
+
+
+@pytest.mark.parametrize("beside", ["test1", "unlabeled", "Unlabelled_images"])
+def test_images_without_classes_beside_the_training_part_are_left_out(
+    tmp_path: Path, beside: str
+) -> None:
+    report = check(fill(tmp_path, [*(f"train/{c}" for c in CLASSES), beside])).report
+    assert (tuple(report.class_names), report.parts) == (CLASSES, {"all": 16})
+    assert any(beside in note and "left out" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (
+            [f"{p}/{c}" for p in ("train", "query", "gallery") for c in CLASSES],
+            "train with cats, dogs in it, beside gallery, query",
+        ),
+        (
+            [f"fold{n}/{c}" for n in (1, 2, 3) for c in CLASSES],
+            "fold1, fold2, fold3 with cats, dogs in each",
+        ),
+        ([*(f"images/{c}" for c in CLASSES), "masks"], "images with cats, dogs in it"),
+    ],
+)
+def test_what_could_be_parts_as_well_as_classes_is_asked_about(
+    tmp_path: Path, folders: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match="folders must be classes side by side") as refused:
+        check(fill(tmp_path, folders))
+    assert said in str(refused.value)
+
+
+def test_folders_within_classes_are_named(tmp_path: Path) -> None:
+    report = check(fill(tmp_path, ["bird/owl", "bird/crow", "fish/shark", "fish/tuna"])).report
+    assert report.class_names == ["bird", "fish"]
+    assert any("(crow, owl, shark, tuna) count as its class" in note for note in report.notes)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 
 from kdcore.data import datasets, ingest
 from kdcore.data.check import check
+from kdcore.data.readers.opening import open_source
 from kdcore.errors import ConfigError
 from kdcore.storage.store import Store
 from kdcore.tasks import find
@@ -179,3 +180,88 @@ def test_byte_strings_and_large_unsigned_labels(tmp_path: Path) -> None:
     ):
         np.savez(tmp_path / "d.npz", x=x, y=labels)
         assert check(tmp_path / "d.npz").report.class_names == names
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1,234", 1234.0),
+        ("-12,345,678.5", -12345678.5),
+        ("7 %", 7.0),
+        ("€3.50", 3.5),
+        ("4 $", 4.0),
+    ],
+)
+def test_numbers_with_signs_are_numbers_and_it_is_said(
+    tmp_path: Path, written: str, value: float
+) -> None:
+    rows = "\n".join(f'"{written if n % 3 else 2}",{n % 5},{"xy"[n % 2]}' for n in range(60))
+    (tmp_path / "t.csv").write_text(f"price,b,label\n{rows}\n")
+    table = open_source(tmp_path / "t.csv")
+    (batch,) = table.batches("all")
+    np.testing.assert_allclose(batch.inputs[:, 0], [value if n % 3 else 2 for n in range(60)])
+    assert any("'price' are read without their signs" in note for note in table.notes)
+    assert table.columns[0].signs
+    assert not table.columns[1].signs
+
+
+def test_a_decimal_comma_has_points_for_thousands(tmp_path: Path) -> None:
+    rows = "\n".join(f"1.23{n % 3},5;3,{n % 5};{'xy'[n % 2]}" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"a;b;label\n{rows}\n")
+    (batch,) = open_source(tmp_path / "t.csv").batches("all")
+    np.testing.assert_allclose(batch.inputs[:, 0], [1230.5 + n % 3 for n in range(60)])
+
+
+@pytest.mark.parametrize("text", ["1,23", "12,34,567", "5 apples", "1.2.3", "$", "%"])
+def test_what_is_no_number_stays_text(tmp_path: Path, text: str) -> None:
+    rows = "\n".join(f'"{text if n % 3 else 2}",{n % 5},{"xy"[n % 2]}' for n in range(60))
+    (tmp_path / "t.csv").write_text(f"price,b,label\n{rows}\n")
+    with pytest.raises(ConfigError, match="text in price"):
+        check(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("gap", [" ", "   ", "\t "])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_cells_may_be_divided_by_blanks(tmp_path: Path, gap: str, decimal: str) -> None:
+    rows = [f"5{decimal}{n % 7}{gap}{n % 5}{gap}{'xy'[n % 2]}" for n in range(60)]
+    (tmp_path / "t.txt").write_text("\n".join([gap.join(["a", "b", "label"]), *rows]) + "\n")
+    (batch,) = open_source(tmp_path / "t.txt").batches("all")
+    np.testing.assert_allclose(batch.inputs[:, 0], [5 + n % 7 / 10 for n in range(60)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_without_a_header_a_decimal_comma_does_not_divide(tmp_path: Path, sign: str) -> None:
+    rows = [f"5,{n % 7}{sign}3,{n % 5}{sign}{'xy'[n % 2]}" for n in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    report = check(tmp_path / "t.csv", DataOptions(label="column 3")).report
+    assert (report.feature_names, report.parts) == (["column 1", "column 2"], {"all": 60})
+    assert any("There is no header" in note for note in report.notes)
+
+
+def test_a_first_row_with_a_class_is_no_header_but_numbered_pixels_are(tmp_path: Path) -> None:
+    rows = "\n".join(f"5.{n % 7},3.{n % 5},Iris-{'xy'[n % 2]}" for n in range(60))
+    (tmp_path / "iris.data").write_text(rows + "\n")
+    report = check(tmp_path / "iris.data", DataOptions(label="column 3")).report
+    assert (report.class_names, report.parts) == (["Iris-x", "Iris-y"], {"all": 60})
+    rows = "\n".join(f"{n % 2},{n % 7},{n % 5},{n % 3}" for n in range(60))
+    (tmp_path / "pixels.csv").write_text(f"label,0,1,2\n{rows}\n")
+    report = check(tmp_path / "pixels.csv").report
+    assert (report.feature_names, report.parts) == (["0", "1", "2"], {"all": 60})
+
+
+def test_truth_values_keep_their_names(tmp_path: Path) -> None:
+    rows = "\n".join(f"{n % 7},{n % 5},{n % 2 == 0}" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,label\n{rows}\n")
+    assert check(tmp_path / "t.csv").report.class_names == ["False", "True"]
+
+
+def test_classes_that_differ_in_capitals_alone_are_pointed_out(tmp_path: Path) -> None:
+    names = ["Yes", "yes", "No", "maybe so", "Maybe  so"]
+    rows = "\n".join(f"{n % 7},{n % 4},{names[n % 5]}" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,label\n{rows}\n")
+    report = check(tmp_path / "t.csv").report
+    assert len(report.class_names) == 5
+    (warning,) = [each for each in report.warnings if "capitals" in each]
+    assert "'Yes' and 'yes'" in warning
+    assert "'Maybe  so' and 'maybe so'" in warning
+    assert "No" not in warning

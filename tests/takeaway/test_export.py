@@ -454,6 +454,7 @@ def test_rows_as_they_were_in_the_table_are_answered_by_what_leaves(
     table.insert(0, "sweet", pd.Series(np.where(table.proline > 900, "yes", "no")))
     table["sweet"] = table["sweet"].mask(table.index % 8 == 1)
     table.loc[table.index % 5 == 2, "alcohol"] = np.nan
+    table.insert(0, "price", table.proline.map(lambda value: f"€{1.5 * value:,.2f}"))
     table["depth"] = table.index + 0.5  # another in each row
     table.to_csv(tmp_path / "wine.csv", index=False)
     url = f"sqlite:///{tmp_path}/store.db"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,30 @@ class _Member:
     fortran: bool
 
 
+# What arrays are called: x_train and y_train, train_images and train_labels, data and target.
+ROLES = {
+    **dict.fromkeys(("x", "images", "image", "data", "inputs", "features"), "x"),
+    **dict.fromkeys(("y", "labels", "label", "targets", "target"), "y"),
+}
+# Beside these, others of the same meaning do not matter.
+CANONICAL = {"x", "y", "x_train", "y_train", "x_test", "y_test"}
+PARTS = {
+    "all": ("",),
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+def _role(name: str) -> tuple[str, str] | None:
+    """Return of which part an array is and whether it holds inputs or labels, by its name."""
+    words = name.lower().split("_")
+    roles = [ROLES[word] for word in words if word in ROLES]
+    rest = "_".join(word for word in words if word not in ROLES)
+    parts = [part for part, known in PARTS.items() if rest in known]
+    return (parts[0], roles[0]) if len(roles) == len(parts) == 1 else None
+
+
 class NamedArrays:
     """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names."""
 
@@ -45,41 +69,19 @@ class NamedArrays:
         self.notes: list[str] = []
         self.ignored: list[str] = []
         members = self._members()
-        divided = "x_train" in members or "x_test" in members
-        wanted: tuple[str, ...] = (
-            ("x_train", "y_train", "x_test", "y_test") if divided else ("x", "y")
-        )
-        missing = [name for name in wanted if name not in members]
-        rule = "arrays x_train, y_train, x_test, y_test, or x, y"
-        require(not missing, "file", rule, Words(", ".join(members) or "no arrays"))
-        self.ignored = [name for name in members if name not in (*wanted, "class_names")]
-        pairs = {"train": wanted[:2], "test": wanted[2:]} if divided else {"all": wanted}
-        self._inputs = {part: members[pair[0]] for part, pair in pairs.items()}
-        for part, (x, y) in pairs.items():
-            shape, of_labels = self._inputs[part].shape, members[y].shape
-            require(
-                len(shape) >= 2 and shape[0] > 0,
-                x,
-                "an array [examples, ...] that is not empty",
-                shape,
-            )
-            require(
-                of_labels[:1] == shape[:1],
-                y,
-                f"one label for each of the {shape[0]:,} examples of {x}",
-                of_labels,
-            )
-            require(
-                shape[0] <= MOST_EXAMPLES,
-                x,
-                f"at most {MOST_EXAMPLES:,} examples",
-                Words(f"{shape[0]:,}"),
-            )
-        first = next(iter(self._inputs.values())).shape[1:]
-        for part, member in self._inputs.items():
+        pairs = self._pairs(members)
+        used = {name for several in pairs.values() for pair in several for name in pair}
+        self.ignored = [name for name in members if name not in {*used, "class_names"}]
+        for several in pairs.values():
+            for x, y in several:
+                _check_pair(members[x], members[y])
+        self._inputs = {part: [members[x] for x, _ in several] for part, several in pairs.items()}
+        examples = [member for several in self._inputs.values() for member in several]
+        first = examples[0].shape[1:]
+        for member in examples:
             require(
                 member.shape[1:] == first,
-                f"x_{part}",
+                member.name,
                 f"of the same shape as the others, {first}",
                 member.shape[1:],
             )
@@ -87,25 +89,69 @@ class NamedArrays:
             require(numeric, member.name, "of numbers", Words(member.dtype))
         self._task = task_of_shape(first)
         self.kind = self._task.name
-        self._task.refuse_shape(next(iter(self._inputs.values())).name, first)
+        self._task.refuse_shape(examples[0].name, first)
         self.feature_names = self._task.feature_names(first)
         self.missing: Missing = "refuse" if self._task.pictures else options.missing
         flags = self.missing != "own category"
         require(flags, "missing", "median, most frequent or refuse for arrays", self.missing)
-        raw = {part: self._read(members[pair[1]]) for part, pair in pairs.items()}
+        raw = {
+            part: _joined([self._read(members[y]) for _, y in several])
+            for part, several in pairs.items()
+        }
         given = self._read(members["class_names"]) if "class_names" in members else None
         names = None if given is None else [str(name) for name in given.reshape(-1)]
         self._labels, self.class_names = number_labels(raw, names, self.notes)
-        self.parts = {part: member.shape[0] for part, member in self._inputs.items()}
+        self.parts = {
+            part: sum(member.shape[0] for member in several)
+            for part, several in self._inputs.items()
+        }
+
+    def _pairs(self, members: Mapping[str, _Member]) -> dict[str, list[tuple[str, str]]]:
+        """Return the names of the arrays of inputs and labels, by part; raises ConfigError where
+        none, or several, could be meant.
+        """
+        found: dict[tuple[str, str], list[str]] = {}
+        for name in members:
+            role = _role(name)
+            if role is not None and found.get(role, [""])[0] not in CANONICAL:
+                named = [] if name in CANONICAL else found.get(role, [])
+                found[role] = [*named, name]
+        rule = "arrays x_train, y_train, x_test, y_test, or x, y"
+        received = Words(", ".join(members) or "no arrays")
+        once = all(len(names) == 1 for names in found.values())
+        parts = [part for part in PARTS if (part, "x") in found and (part, "y") in found]
+        lonely = {part for part, _ in found} - set(parts)
+        divided = "train" in parts
+        known = divided if len(parts) > 1 or "all" not in parts else bool(parts)
+        require(once and known and not lonely, "file", rule, received)
+        pairs = {part: (found[part, "x"][0], found[part, "y"][0]) for part in parts}
+        if not divided:
+            return {"all": [pairs["all"]]}
+        if pairs.keys() == {"train"}:
+            self.notes.append("There are no arrays for a test: a test part is drawn.")
+            return {"all": [pairs["train"]]}
+        if "test" not in pairs:
+            self.notes.append("There are no test arrays: the validation arrays are the test data.")
+            return {"train": [pairs["train"]], "test": [pairs["validation"]]}
+        train = [pairs["train"]]
+        if "validation" in pairs:
+            train.append(pairs["validation"])
+            self.notes.append(
+                "The validation arrays join the training part: KD Lab draws its own validation "
+                "part."
+            )
+        return {"train": train, "test": [pairs["test"]]}
 
     def batches(self, part: str) -> Iterator[Batch]:
         """Read a part from its beginning."""
-        member, labels = self._inputs[part], self._labels[part]
-        array_name = member.name
-        for start, rows in self._rows(member):
-            rows = self._task.as_read(rows)
-            names = [f"{array_name}[{start + at}]" for at in range(len(rows))]
-            yield Batch(rows, labels[start : start + len(rows)], names, [])
+        labels, before = self._labels[part], 0
+        for member in self._inputs[part]:
+            for start, rows in self._rows(member):
+                rows = self._task.as_read(rows)
+                names = [f"{member.name}[{start + at}]" for at in range(len(rows))]
+                at = before + start
+                yield Batch(rows, labels[at : at + len(rows)], names, [])
+            before += member.shape[0]
 
     def _members(self) -> dict[str, _Member]:
         try:
@@ -166,6 +212,32 @@ class NamedArrays:
                     yield start, np.frombuffer(data, member.dtype).reshape(count, *member.shape[1:])
         except (zipfile.BadZipFile, OSError, EOFError) as error:
             require(False, member.name, f"readable ({error})", self.path.name)
+
+
+def _check_pair(inputs: _Member, labels: _Member) -> None:
+    """Raise ConfigError for inputs that are none, or too many, or not as many as labels."""
+    shape, of_labels = inputs.shape, labels.shape
+    filled = len(shape) >= 2 and shape[0] > 0
+    require(filled, inputs.name, "an array [examples, ...] that is not empty", shape)
+    require(
+        of_labels[:1] == shape[:1],
+        labels.name,
+        f"one label for each of the {shape[0]:,} examples of {inputs.name}",
+        of_labels,
+    )
+    most = f"at most {MOST_EXAMPLES:,} examples"
+    require(shape[0] <= MOST_EXAMPLES, inputs.name, most, Words(f"{shape[0]:,}"))
+
+
+def _joined(labels: list[NDArray]) -> NDArray:
+    """Return the labels of several arrays as those of one; raises ConfigError where their shapes
+    differ.
+    """
+    shapes = {each.shape[1:] for each in labels}
+    require(
+        len(shapes) == 1, "labels", "of one shape in all arrays", Words(f"{len(shapes)} shapes")
+    )
+    return np.concatenate(labels)
 
 
 def _read_header(name: str, file: Any) -> _Member:

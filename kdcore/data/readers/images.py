@@ -181,6 +181,13 @@ class ImageFiles:
             "in the folder of its class, such as cat/1.png or train/cat/1.png",
             layout.loose,
         )
+        require(
+            not layout.unclear,
+            "folders",
+            "classes side by side, or train and test with the classes in them (what belongs to "
+            "neither lies elsewhere)",
+            Words(layout.unclear),
+        )
         self.notes += layout.notes
         self.ignored += layout.left_out
         divided = any(place.part != "all" for place in layout.places.values())

@@ -8,19 +8,24 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("train", "training", "trn", "labeled", "labelled"), "train"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout"), "test"),
     **dict.fromkeys(
         ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), "validation"
     ),
 }
 # What people put beside such a word: seg_train, training_set, train-images.
 BESIDE = {"seg", "set", "data", "dataset", "images", "image", "imgs", "img", "split", "part"}
+UNLABELLED = {"unlabeled", "unlabelled", "unsup", "unsupervised"}
+FOLDERS_NAMED = 4
 
 
 def part_of(folder: str) -> str | None:
-    """Return the part that a folder's name stands for: train, test, validation; None for others."""
-    words = [word for word in re.split(r"[\W_]+", folder.lower()) if word]
+    """Return the part that a folder's name stands for: train, test, validation; None for others.
+
+    Numbers do not matter: Kaggle's test1 is a test part.
+    """
+    words = [word for word in re.split(r"[\W_\d]+", folder.lower()) if word]
     parts = [WORDS[word] for word in words if word in WORDS]
     rest = [word for word in words if word not in WORDS]
     return parts[0] if len(parts) == 1 and set(rest) <= BESIDE else None
@@ -37,13 +42,15 @@ class Place(NamedTuple):
 class Layout:
     """The place of each path that is used, what was left out, and what was understood in words.
 
-    ``loose`` is a path whose class cannot be told, if there is one.
+    ``loose`` is a path whose class cannot be told, if there is one; ``unclear`` says in words what
+    may be read in two ways, if anything.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     loose: str | None = None
+    unclear: str = ""
 
 
 def understand(names: list[str]) -> Layout:
@@ -51,7 +58,8 @@ def understand(names: list[str]) -> Layout:
 
     Known are: a folder a class; train, test and validation above the classes, by many names and
     also one in another; classes with their parts inside; folders beside the parts, which are left
-    out; a test folder without classes, which is left out.
+    out; a test folder without classes, which is left out. A train folder beside others that are no
+    parts, and folders that all have the same folders in them (fold1/cat, fold2/cat), are unclear.
     """
     folders = {name: name.split("/")[:-1] for name in names}
     depth = _common_depth(list(folders.values()))
@@ -62,7 +70,32 @@ def understand(names: list[str]) -> Layout:
         return _divided(below, parts)
     if swapped := _parts_within_classes(below):
         return swapped
-    return _by_class(below, folders)
+    found = _by_class(below, folders)
+    found.unclear = _two_ways(below, parts)
+    return found
+
+
+def _two_ways(below: dict[str, list[str]], parts: dict[str, str]) -> str:
+    """Return in words what could be parts as well as classes; empty where nothing could."""
+    inside: dict[str, set[str]] = {}
+    for path in below.values():
+        if path:
+            inside.setdefault(path[0], set()).add("/".join(path[1:2]))
+    holders = sorted(folder for folder, within in inside.items() if "" not in within)
+    trains = [folder for folder in holders if parts.get(folder) == "train"]
+    flat = [folder for folder, within in inside.items() if within == {""}]
+    if trains or (len(holders) == 1 and len(inside[holders[0]]) > 1 and flat):
+        outer = (trains or holders)[0]
+        within, others = sorted(inside[outer]), sorted(set(inside) - {outer})
+        return f"{outer} with {_some(within)} in it, beside {_some(others)}"
+    alike = {frozenset(within) for within in inside.values()}
+    if len(inside) == len(holders) > 1 and len(alike) == 1 and len(inside[holders[0]]) > 1:
+        return f"{_some(holders)} with {_some(sorted(inside[holders[0]]))} in each"
+    return ""
+
+
+def _some(folders: list[str]) -> str:
+    return ", ".join(folders[:FOLDERS_NAMED]) + (", ..." if len(folders) > FOLDERS_NAMED else "")
 
 
 def _common_depth(folders: list[list[str]]) -> int:
@@ -83,8 +116,12 @@ def _is_divided(below: dict[str, list[str]], parts: dict[str, str]) -> bool:
         for folder in parts
     }
     trains = [folder for folder, part in parts.items() if part == "train" and inside[folder]]
-    others = {path[0] for path in below.values() if path} - set(parts)
+    others = {path[0] for path in below.values() if path and not _is_unlabelled(path)} - set(parts)
     return bool(trains) and (len(set(parts.values())) > 1 or not others)
+
+
+def _is_unlabelled(path: list[str]) -> bool:
+    return len(path) == 1 and bool(UNLABELLED & set(re.split(r"[\W_\d]+", path[0].lower())))
 
 
 def _divided(below: dict[str, list[str]], parts: dict[str, str]) -> Layout:
@@ -142,4 +179,7 @@ def _by_class(below: dict[str, list[str]], folders: dict[str, list[str]]) -> Lay
             found.loose = found.loose or name
         else:
             found.places[name] = Place("all", label)
+    deeper = sorted({path[1] for path in below.values() if len(path) > 1})
+    if deeper:
+        found.notes.append(f"Folders within a class's folder ({_some(deeper)}) count as its class.")
     return found

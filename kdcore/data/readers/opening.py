@@ -18,7 +18,7 @@ from kdcore.errors import Words, require
 from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
+TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet")
 # What people also bring, and what to do with it.
 MENDS = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as .csv"),
@@ -66,6 +66,6 @@ def check_file_name(name: str) -> None:
     require(
         kind in (".npz", ".zip", *TABLES),
         "file",
-        "a .npz, a .zip or folder of images, a .csv, .tsv or .txt table, or a .parquet",
+        "a .npz, a .zip or folder of images, a .csv, .tsv, .txt or .data table, or a .parquet",
         Words(f"{name!r}: {mend}") if mend else name,
     )

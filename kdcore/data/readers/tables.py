@@ -96,7 +96,9 @@ MISSING_IN_TEXT = tuple(word for word in MISSING if word not in ("NA", "None"))
 # In a table of fewer rows a measurement may well differ in each.
 LEAST_ROWS_TO_TELL = 10
 SEPARATORS = ",;\t|"
-
+BLANKS = r"\s+"
+# A number as people write it: 1,234.50, 12 %, $5; with a decimal comma 1.234,50.
+SIGNS = r"[€$£¥]"
 
 ROWS_PEEKED = 200
 ROWS_SHOWN = 6
@@ -141,9 +143,7 @@ def _read_text(path: Path, rows: int | None = None) -> pd.DataFrame:
     lines = [line for line in sample.splitlines() if line.strip()][:200]
     separator = _separator(lines)
     decimal = "," if separator != "," and _has_decimal_commas(lines, separator) else "."
-    headless = bool(lines) and all(
-        _is_number(cell, decimal) for cell in lines[0].split(separator) if cell.strip()
-    )
+    headless = bool(lines) and _is_headless(_cells(lines[0], separator), decimal)
     frame = pd.read_csv(
         path,
         sep=separator,
@@ -159,6 +159,7 @@ def _read_text(path: Path, rows: int | None = None) -> pd.DataFrame:
     )
     if headless:
         frame.columns = pd.Index([f"column {n}" for n in range(1, frame.shape[1] + 1)])
+    frame.attrs["decimal"] = decimal
     frame.attrs["notes"] = _how_it_was_read(encoding, separator, decimal, headless)
     return frame
 
@@ -177,7 +178,9 @@ def _encoding(path: Path) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """Return the sign that divides most lines into the same number of cells, more than one."""
+    """Return the sign that divides most lines into the same number of cells, more than one; blanks
+    where no sign does.
+    """
     best, most = ",", (0.0, 0)
     for sign in SEPARATORS:
         counts = [line.count(sign) for line in lines]
@@ -185,14 +188,43 @@ def _separator(lines: list[str]) -> str:
         share = counts.count(usual) / len(counts) if counts else 0.0
         if usual and (round(share, 2), usual) > most:
             best, most = sign, (round(share, 2), usual)
-    return best
+    if best != ",":
+        return best
+    # A comma may be the decimal sign of what another sign divides.
+    for sign in SEPARATORS[1:]:
+        counts = [line.count(sign) for line in lines]
+        if counts and min(counts) == max(counts) > 0 and _has_decimal_commas(lines, sign):
+            return sign
+    divided = {len(line.split()) for line in lines}
+    by_blanks = len(divided) == 1 and divided != {1}
+    return BLANKS if by_blanks and (not most[1] or _has_decimal_commas(lines, BLANKS)) else best
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return line.split() if separator == BLANKS else line.split(separator)
 
 
 def _has_decimal_commas(lines: list[str], separator: str) -> bool:
-    cells = [cell.strip().strip('"') for line in lines[1:] for cell in line.split(separator)]
+    cells = [cell.strip().strip('"') for line in lines[1:] for cell in _cells(line, separator)]
     commas = sum(bool(re.fullmatch(r"[-+]?\d+,\d+", cell)) for cell in cells)
     points = sum(bool(re.fullmatch(r"[-+]?\d+\.\d+", cell)) for cell in cells)
     return commas > points
+
+
+def _is_headless(first: list[str], decimal: str) -> bool:
+    """Whether a table's first line is a row already: it has numbers, and they do not just count
+    columns, as the names 0, 1, 2 of pixels do.
+    """
+    cells = [cell.strip().strip('"') for cell in first if cell.strip()]
+    numbers = [cell for cell in cells if _is_number(cell, decimal)]
+    if len(numbers) == len(cells):
+        return True
+    counting = (
+        [str(int(numbers[0]) + at) for at in range(len(numbers))]
+        if (numbers and numbers[0].isdigit())
+        else []
+    )
+    return bool(numbers) and numbers != counting
 
 
 def _is_number(cell: str, decimal: str) -> bool:
@@ -206,14 +238,14 @@ def _is_number(cell: str, decimal: str) -> bool:
 def _how_it_was_read(encoding: str, separator: str, decimal: str, headless: bool) -> list[str]:
     notes = []
     if separator != ",":
-        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
+        name = {";": "semicolons", "\t": "tabs", "|": "bars", BLANKS: "blanks"}[separator]
         notes.append(f"Cells are divided by {name}.")
     if decimal == ",":
         notes.append("Numbers have a decimal comma.")
     if encoding in ("utf-16", "cp1252"):
         notes.append(f"The text is read as {encoding.upper().replace('CP', 'Windows-')}.")
     if headless:
-        notes.append("There is no header: the first line is numbers, and columns are numbered.")
+        notes.append("There is no header: the first line holds numbers, and columns are numbered.")
     return notes
 
 
@@ -230,6 +262,7 @@ class Table:
     def __post_init__(self) -> None:
         self.notes += self.frame.attrs.get("notes", [])
         frame = _tidy(self.frame, self.notes)
+        decimal, signs = frame.attrs.get("decimal", "."), frame.attrs["signs"]
         columns = list(frame.columns)
         self._refuse_impossible(frame)
         self.label = label = label_column(columns, self.options.label)
@@ -242,7 +275,7 @@ class Table:
         require(len(features.columns) > 0, "features", "at least one column of numbers", 0)
         if unsaid := [*self._texts_unsaid(features), *self._gaps_unsaid(features)]:
             raise ConfigError(*unsaid)
-        self.columns = columns_of(features, self.options.missing)
+        self.columns = columns_of(features, self.options.missing, decimal, signs)
         gaps = any(column.missing for column in self.columns)
         self.missing: Missing = self.options.missing if gaps else "refuse"
         self.feature_names = tuple(name for column in self.columns for name in column.features)
@@ -382,7 +415,10 @@ def _how_it_was_encoded(
 def _tidy(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return the table with trimmed names and texts, missing values as such, without empty columns
     and without a first column that only counts the rows.
+
+    Its attribute ``signs`` names columns whose numbers were written with signs.
     """
+    decimal = frame.attrs.get("decimal", ".")
     frame = frame.rename(columns=lambda name: str(name).strip())
     empty = [
         name for name in frame.columns if name.startswith("Unnamed: ") and frame[name].isna().all()
@@ -400,20 +436,56 @@ def _tidy(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         else:
             frame = frame.rename(columns={first: "column 1"})
             notes.append("The first column has no name: it is called column 1.")
+    signs = []
     for name in frame.columns:
         if pd.api.types.is_numeric_dtype(frame[name]):
             continue
         texts = frame[name].map(lambda value: value.strip() if isinstance(value, str) else value)
-        numbers = pd.to_numeric(texts.mask(texts.isin(MISSING)), errors="coerce")
-        only_numbers = numbers.notna() | texts.isna() | texts.isin(MISSING)
-        frame[name] = numbers if only_numbers.all() and numbers.notna().any() else texts
+        numbers = _numbers(texts)
+        if numbers is None:
+            numbers = _numbers(_undecorated(texts, decimal))
+            if numbers is not None:
+                signs.append(name)
+                first = numbers.first_valid_index()
+                notes.append(
+                    f"Numbers of the column {name!r} are read without their signs for thousands, "
+                    f"percent or money: {texts[first]!r} is {numbers[first]:g}."
+                )
+        frame[name] = texts if numbers is None else numbers
+    frame.attrs["signs"] = signs
     return frame
+
+
+def _numbers(texts: pd.Series) -> pd.Series | None:
+    """Return a column of texts as numbers; None where a text is neither that nor missing."""
+    numbers = pd.to_numeric(texts.mask(texts.isin(MISSING)), errors="coerce")
+    only_numbers = numbers.notna() | texts.isna() | texts.isin(MISSING)
+    return numbers if only_numbers.all() and numbers.notna().any() else None
+
+
+def _undecorated(texts: pd.Series, decimal: str) -> pd.Series:
+    """Return numbers with signs for thousands, percent or money as plain ones; other texts as they
+    are.
+    """
+    thousands = "." if decimal == "," else ","
+    number = (
+        rf"[-+]?(?:\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|\d+)(?:{re.escape(decimal)}\d+)?"
+    )
+    whole = re.compile(rf"(?:{SIGNS}\s*)?({number})(?:\s*(?:%|{SIGNS}))?")
+
+    def plain(text: Any) -> Any:
+        found = whole.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            return text
+        return found[1].replace(thousands, "").replace(decimal, ".")
+
+    return texts.map(plain)
 
 
 def _classes_of(column: pd.Series) -> NDArray:
     missing = int(column.isna().sum())
     require(not missing, "label", "filled in everywhere", Words(f"{missing:,} rows without one"))
-    if pd.api.types.is_numeric_dtype(column):
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return column.to_numpy()
     return column.astype(str).to_numpy(dtype=str)
 
