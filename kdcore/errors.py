@@ -28,7 +28,8 @@ class Problem:
     received: Any
 
     def __str__(self) -> str:
-        received = repr(self.received)
+        whole = isinstance(self.received, float) and self.received.is_integer()
+        received = repr(int(self.received) if whole else self.received)
         if len(received) > 80:
             received = received[:77] + "..."
         return f"{self.field} must be {self.rule}, got {received}"

@@ -51,6 +51,7 @@ from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
 from pages.shared.looked_at import looked_at
 from pages.shared.session import as_text, engine
+from pages.shared.temperature import temperature_control, within
 
 SECONDS_BETWEEN_POLLS = 0.6
 
@@ -311,24 +312,20 @@ def _settings(state: PageState, found: Comparison) -> None:
     if not seeds:
         return
 
-    def set_temperature() -> None:
-        state.temperature = st.session_state["compare_T"]
+    def set_temperature(chosen: float) -> None:
+        state.temperature = within(chosen)
 
     def set_seed() -> None:
         state.seed, state.example = st.session_state["compare_seed"], None
 
-    st.session_state["compare_T"], st.session_state["compare_seed"] = found.temperature, found.seed
-    st.number_input(
-        "Temperature T",
-        0.1,
-        1000.0,
-        step=0.5,
-        format="%g",
-        key="compare_T",
-        on_change=set_temperature,
-        width=170,
-        help="The distance from the teacher is taken between answers softened with this T.",
-    )
+    st.session_state["compare_seed"] = found.seed
+    with st.container(width=340):
+        temperature_control(
+            found.temperature,
+            key="compare_T",
+            on_change=set_temperature,
+            help="The distance from the teacher is taken between answers softened with this T.",
+        )
     if len(seeds) > 1:
         shared = set(shared_seeds(found.contenders))
         st.selectbox(

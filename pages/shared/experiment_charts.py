@@ -26,7 +26,7 @@ from pages.shared.live_chart import live_chart
 from pages.shared.live_view import Look
 from pages.shared.log_slider import Landmark
 from pages.shared.session import as_text
-from pages.shared.temperature import HIGHEST, LOWEST, temperature_slider
+from pages.shared.temperature import temperature_slider
 
 
 def accuracy_so_far(look: Look, role: str, *, hidden: bool = False) -> tuple[float | None, str]:
@@ -148,7 +148,7 @@ def draw_distributions(store: Store, look: Look) -> None:
     )
     if words := example_in_words(shown, index, dataset_card(config.dataset).feature_names):
         st.caption(as_text(words))
-    taught = min(max(config.temperature, LOWEST), HIGHEST)
+    taught = config.temperature
     temperature = temperature_slider(
         key=f"train_T_{results.experiment.id}",
         default=taught,

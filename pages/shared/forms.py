@@ -16,6 +16,7 @@ from kdcore.errors import ConfigError, Problem
 from kdcore.methods import Method
 from kdcore.settings import Part, words_of
 from pages.shared.session import as_text
+from pages.shared.temperature import temperature_control
 
 TRAIN_PREFIX = "train"  # of the form on the Train page
 CHOICES = ("dataset", "teacher", "student")
@@ -130,6 +131,13 @@ class ConfigForm:
             st.selectbox(label, typing.get_args(field.annotation), **common)
         elif name == "alpha":
             st.slider(label, 0.0, 1.0, step=extra["step"], **common)
+        elif name == "temperature":
+            temperature_control(
+                st.session_state[self.key(name)],
+                key=f"{self.key(name)}_slider",
+                on_change=lambda chosen: self.fill({name: chosen}),
+                help=str(field.description),
+            )
         elif kinds == (str,):
             st.text_input(label, **common)
         else:

@@ -1,7 +1,8 @@
 """A browser component: a slider with a logarithmic scale that answers while it is being dragged.
 
 ``st.slider`` is linear, shows its ends only, and waits for the hand to rest. Here what is chosen is
-heard several times a second, the scale has ticks, and values worth a visit are a click away.
+heard several times a second, the scale has ticks, values worth a visit are a click away, and any
+other value can be typed.
 """
 
 from __future__ import annotations
@@ -28,33 +29,43 @@ class Landmark(NamedTuple):
 
 
 _CSS = """
+.frame { container-type: inline-size; }
 .box {
   display: grid; grid-template-columns: auto minmax(0, 1fr); column-gap: 1.25rem; align-items: center;
   font-family: var(--st-font); color: var(--st-text-color); background: var(--st-background-color); padding: 0.4rem 0 0.3rem;
 }
-.value { font-size: 1.75rem; font-weight: 650; min-width: 5.6rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.value {
+  display: flex; align-items: baseline; gap: 0.25em; font-size: 1.75rem; font-weight: 650; min-width: 5.6rem;
+  white-space: nowrap; font-variant-numeric: tabular-nums;
+}
+.number {
+  all: unset; appearance: textfield; -moz-appearance: textfield; cursor: text; border-bottom: 1px dotted var(--st-border-color);
+  min-width: 1ch; max-width: 8ch;
+}
+.number::-webkit-inner-spin-button, .number::-webkit-outer-spin-button { -webkit-appearance: none; margin: 0; }
+.number:focus { border-bottom: 2px solid var(--st-primary-color); }
 .track { position: relative; padding: 0 11px; }
-input {
+.range {
   appearance: none; -webkit-appearance: none; width: calc(100% + 22px); margin: 0 -11px; height: 26px; background: none;
   cursor: pointer; display: block; position: relative;
 }
-input::-webkit-slider-runnable-track {
+.range::-webkit-slider-runnable-track {
   height: 6px; border-radius: 3px; background: linear-gradient(to right,
     var(--st-primary-color) calc(11px + (100% - 22px) * var(--share)),
     var(--st-border-color) calc(11px + (100% - 22px) * var(--share)));
 }
-input::-moz-range-track { height: 6px; border-radius: 3px; background: var(--st-border-color); }
-input::-moz-range-progress { height: 6px; border-radius: 3px; background: var(--st-primary-color); }
-input::-webkit-slider-thumb {
+.range::-moz-range-track { height: 6px; border-radius: 3px; background: var(--st-border-color); }
+.range::-moz-range-progress { height: 6px; border-radius: 3px; background: var(--st-primary-color); }
+.range::-webkit-slider-thumb {
   -webkit-appearance: none; width: 22px; height: 22px; margin-top: -8px; border-radius: 50%;
   background: var(--st-background-color); border: 5px solid var(--st-primary-color); box-shadow: 0 1px 4px rgb(0 0 0 / 25%);
 }
-input::-moz-range-thumb {
+.range::-moz-range-thumb {
   box-sizing: border-box; width: 22px; height: 22px; border-radius: 50%; background: var(--st-background-color);
   border: 5px solid var(--st-primary-color);
 }
-input:focus { outline: none; }
-input:focus-visible::-webkit-slider-thumb { box-shadow: 0 0 0 4px color-mix(in srgb, var(--st-primary-color) 35%, transparent); }
+.range:focus { outline: none; }
+.range:focus-visible::-webkit-slider-thumb { box-shadow: 0 0 0 4px color-mix(in srgb, var(--st-primary-color) 35%, transparent); }
 .ticks { position: relative; height: 1.1rem; font-size: 0.75rem; opacity: 0.75; }
 .ticks span { position: absolute; transform: translateX(-50%); }
 .pins { position: absolute; inset: 0 11px auto; height: 26px; pointer-events: none; }
@@ -77,13 +88,19 @@ input:focus-visible::-webkit-slider-thumb { box-shadow: 0 0 0 4px color-mix(in s
   .value { font-size: 1.25rem; min-width: 4.1rem; }
   .landmarks { grid-column: 1 / -1; padding-left: 0; }
 }
+@container (max-width: 300px) {
+  .box { grid-template-columns: minmax(0, 1fr); row-gap: 0.2rem; }
+  .value { font-size: 1.25rem; }
+}
 """
 
 _HTML = """
-<div class="box">
-  <output class="value"></output>
-  <div class="track"><div class="pins"></div><input type="range" step="1"><div class="ticks"></div></div>
-  <div class="landmarks"></div>
+<div class="frame">
+  <div class="box">
+    <div class="value"><span></span><input class="number" type="number" step="any"></div>
+    <div class="track"><div class="pins"></div><input class="range" type="range" step="1"><div class="ticks"></div></div>
+    <div class="landmarks"></div>
+  </div>
 </div>
 """
 
@@ -91,7 +108,7 @@ _JS = r"""
 const sliders = new WeakMap();
 const MILLISECONDS_BETWEEN_ANSWERS = 120;
 
-const written = (value) => String(Number(value.toPrecision(3)));
+const written = (value) => String(Number(value.toPrecision(6)));
 
 function dark(box) {
   const probe = document.createElement('span');
@@ -111,12 +128,24 @@ function place(steps, value) {
   return above - 1 + share;
 }
 
-function show(slider, index) {
-  const { input, output, data } = slider;
+// A value that is no step, as one that is refused, stands as a number alone; a number being typed is left alone.
+function show(slider, value) {
+  const { input, number, data } = slider;
+  const index = Math.max(0, data.steps.indexOf(value));
   input.value = index;
   input.style.setProperty('--share', index / (data.steps.length - 1));
-  output.textContent = `${data.symbol} = ${written(data.steps[index])}`;
-  input.setAttribute('aria-valuetext', output.textContent);
+  input.setAttribute('aria-valuetext', `${data.symbol} = ${written(value)}`);
+  if (slider.typing) return;
+  number.value = written(value);
+  number.style.width = `${number.value.length + 0.3}ch`;
+}
+
+function type(slider) {
+  slider.typing = false;
+  slider.touched = 0;
+  const typed = slider.number.valueAsNumber;
+  if (Number.isFinite(typed)) slider.answer('value', typed);
+  else show(slider, slider.data.value);
 }
 
 // The first movement is told at once, later ones at most so often, the last one always.
@@ -138,6 +167,8 @@ function build(slider, data) {
   input.max = steps.length - 1;
   input.setAttribute('aria-label', data.label);
   input.title = data.help;
+  slider.symbol.textContent = data.symbol && `${data.symbol} =`;
+  slider.number.setAttribute('aria-label', data.label);
   const at = (value) => `${(100 * place(steps, value)) / (steps.length - 1)}%`;
   ticks.replaceChildren(...data.ticks.map((value) => {
     const tick = document.createElement('span');
@@ -151,7 +182,7 @@ function build(slider, data) {
     pin.style.left = at(value);
     button.type = 'button';
     button.textContent = text;
-    button.onclick = () => { show(slider, steps.indexOf(value)); tell(slider); };
+    button.onclick = () => { show(slider, value); tell(slider); };
     return [pin, button];
   });
   pins.replaceChildren(...pinned.map(([pin]) => pin));
@@ -161,10 +192,13 @@ function build(slider, data) {
 function create(box) {
   const find = (name) => box.querySelector(name);
   const slider = {
-    box, input: find('input'), output: find('output'), ticks: find('.ticks'), pins: find('.pins'),
+    box, input: find('.range'), number: find('.number'), symbol: find('.value span'), ticks: find('.ticks'), pins: find('.pins'),
     landmarks: find('.landmarks'),
   };
-  slider.input.addEventListener('input', () => { show(slider, Number(slider.input.value)); tell(slider); });
+  slider.input.addEventListener('input', () => { show(slider, slider.data.steps[slider.input.value]); tell(slider); });
+  slider.number.addEventListener('input', () => { slider.typing = true; });
+  slider.number.addEventListener('change', () => type(slider));
+  slider.number.addEventListener('blur', () => { slider.typing = false; });
   return slider;
 }
 
@@ -174,7 +208,7 @@ export default function ({ data, parentElement, setStateValue }) {
   sliders.set(box, slider);
   slider.answer = setStateValue;
   const { value, ...scale } = data;
-  const present = slider.data?.steps[Number(slider.input.value)] ?? value;
+  const present = slider.data?.steps[slider.input.value] ?? value;
   slider.data = data;
   const contents = JSON.stringify([scale, dark(box)]);
   const changed = slider.contents !== contents;
@@ -183,7 +217,7 @@ export default function ({ data, parentElement, setStateValue }) {
   // While a hand is on it the slider leads, and what comes back from Python is what it said a moment ago.
   const leads = slider.timer || Date.now() - (slider.touched ?? 0) < 1000;
   const shown = leads && data.steps.includes(present) ? present : value;
-  show(slider, data.steps.indexOf(shown));
+  show(slider, shown);
 }
 """
 
@@ -202,37 +236,29 @@ def log_slider(
     landmarks: Sequence[Landmark] = (),
     help: str = "",
 ) -> None:
-    """Draw a slider at ``value`` and call ``on_change`` with what the visitor chooses, before the
-    script reruns.
+    """Draw a slider at ``value`` and call ``on_change`` with what the visitor chooses or types,
+    before the script reruns.
 
     Args:
         label: what is chosen, for screen readers.
-        steps: the values to choose from, rising, evenly spaced on a logarithmic scale (more or
-            less).
-        value: the present one, one of the steps; the caller keeps it.
+        steps: the values to drag to, above 0, evenly spaced on a logarithmic scale (more or less).
+        value: the present one, which the caller keeps: any number, a refused one too.
         key: unique in the app.
-        on_change: called with the chosen step.
+        on_change: called with any finite number, which need not be a step.
         symbol: written before the value: "T" gives "T = 4".
         ticks: values to write below the scale.
-        landmarks: steps worth a visit.
+        landmarks: values worth a visit.
         help: one line, shown on hover.
 
-    Raises ConfigError where the value or a landmark is not one of the steps, or the steps do not
-    rise.
+    Raises ConfigError where steps are not above 0.
     """
-    chosen = [float(step) for step in steps]
-    require(
-        len(chosen) >= 2 and sorted(set(chosen)) == chosen and chosen[0] > 0,
-        "steps",
-        "above 0 and rising",
-        steps,
-    )
-    for each in (value, *(landmark.value for landmark in landmarks)):
-        require(each in chosen, "value", "one of the steps", each)
+    own = [value] if value > 0 else []
+    chosen = sorted({float(step) for step in (*steps, *own, *(each.value for each in landmarks))})
+    require(len(chosen) >= 2 and chosen[0] > 0, "steps", "two or more above 0", steps)
 
     def changed() -> None:
         answer = st.session_state[key].get("value")
-        if answer in chosen and math.isfinite(answer):
+        if isinstance(answer, int | float) and math.isfinite(answer):
             on_change(float(answer))
 
     tones = [[TONES[landmark.tone].light, TONES[landmark.tone].dark] for landmark in landmarks]

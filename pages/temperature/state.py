@@ -11,7 +11,7 @@ import streamlit as st
 from kdcore.analysis.temperature import ORDERS, Order
 from kdcore.errors import Problem
 from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
-from pages.shared.temperature import HIGHEST, LOWEST, STEPS
+from pages.shared.temperature import LEAST, MOST
 
 EXAMPLE, ALIKE, ALL, SQUARED, SEEN = (
     "One example",
@@ -86,10 +86,6 @@ class PageState(AddressState):
         }
         return self.as_parameters(given)
 
-    def steps(self, *others: float) -> list[float]:
-        """Return the slider's steps, with the present temperature and ``others`` among them."""
-        return sorted({*STEPS, self.temperature, *others})
-
 
 def page_state() -> PageState:
     """Return this visitor's state; it survives a visit to another page."""
@@ -103,8 +99,8 @@ _READERS: Readers = {
         "temperature",
         read_number(
             "T",
-            lambda value: LOWEST <= value <= HIGHEST,
-            f"a number from {LOWEST:g} to {HIGHEST:g}",
+            lambda value: LEAST <= value <= MOST,
+            f"a number from {LEAST:g} to {MOST:g}",
         ),
     ),
     "example": ("example", read_index("example")),
@@ -121,7 +117,6 @@ _READERS: Readers = {
 }
 
 
-def nearest_step(value: float) -> float | None:
-    """Return ``value`` to three digits, as the text says it too, None where it is no step."""
-    rounded = float(f"{value:.3g}")
-    return rounded if LOWEST <= rounded <= HIGHEST else None
+def in_digits(value: float) -> float:
+    """Return ``value`` to three digits, as the text says it too."""
+    return float(f"{value:.3g}")

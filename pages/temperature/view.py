@@ -16,10 +16,10 @@ from kdcore.storage.store import Store
 from pages.shared import examples
 from pages.shared.address import show_in_address
 from pages.shared.following import follow
-from pages.shared.log_slider import Landmark, log_slider
+from pages.shared.log_slider import Landmark
 from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import as_text, engine
-from pages.shared.temperature import HELP, TICKS
+from pages.shared.temperature import HIGHEST, LOWEST, temperature_control, within
 from pages.temperature import data
 from pages.temperature.compare import progress, what_the_student_saw
 from pages.temperature.sections import (
@@ -36,7 +36,7 @@ from pages.temperature.state import (
     SEEN,
     SQUARED,
     PageState,
-    nearest_step,
+    in_digits,
     page_state,
 )
 
@@ -247,23 +247,15 @@ def _explore(scene: Scene, state: PageState) -> None:
 
 def _slider(scene: Scene, state: PageState) -> None:
     def move(value: float) -> None:
-        state.temperature, state.problems = value, []
+        state.temperature, state.problems = within(value), []
 
-    best = nearest_step(data.calibration(scene.store, scene.teacher.id, scene.key).temperature)
-    landmarks = [] if best is None else [Landmark(best, f"best calibrated: {best:g}", "teacher")]
-    if scene.taught is not None and (step := nearest_step(scene.taught.temperature)) is not None:
-        landmarks.append(Landmark(step, f"the student was taught at {step:g}", "student"))
-    log_slider(
-        "Temperature T",
-        state.steps(*(landmark.value for landmark in landmarks)),
-        state.temperature,
-        symbol="T",
-        key="temperature_T",
-        on_change=move,
-        ticks=TICKS,
-        landmarks=landmarks,
-        help=HELP,
-    )
+    best = in_digits(data.calibration(scene.store, scene.teacher.id, scene.key).temperature)
+    on_the_scale = LOWEST <= best <= HIGHEST
+    landmarks = [Landmark(best, f"best calibrated: {best:g}", "teacher")] if on_the_scale else []
+    if scene.taught is not None:
+        taught = scene.taught.temperature
+        landmarks.append(Landmark(taught, f"the student was taught at {taught:g}", "student"))
+    temperature_control(state.temperature, key="temperature_T", on_change=move, landmarks=landmarks)
 
 
 # --- Without a teacher ---

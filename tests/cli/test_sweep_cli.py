@@ -104,7 +104,7 @@ def _wait_for_a_cell_in_training(store: Store, process: subprocess.Popen[str]) -
     [
         (
             ["--alpha", "0.1:2:3"],
-            "alpha must be at most 1, got 1.05; alpha must be at most 1, got 2.0",
+            "alpha must be at most 1, got 1.05; alpha must be at most 1, got 2",
         ),
         (["--temperature", "1,x"], "temperature must be a number, got 'x'"),
         (

@@ -186,12 +186,12 @@ def test_a_shared_address_restores_the_view_on_a_cold_server(
 
 
 def test_what_an_address_cannot_mean_is_answered_in_words(page: Page, url: str, lab: Lab) -> None:
-    visit(page, url, teacher="<b>nobody</b>", T="900", example="9999", order="best", student="x")
+    visit(page, url, teacher="<b>nobody</b>", T="9000", example="9999", order="best", student="x")
     shown = page.locator("[data-testid=stMain]")
     expect(shown).to_contain_text(
         "teacher must be the id of a trained teacher, got '<b>nobody</b>'"
     )
-    expect(shown).to_contain_text("T must be a number from 0.5 to 20, got '900'")
+    expect(shown).to_contain_text("T must be a number from 0.01 to 1000, got '9000'")
     expect(shown).to_contain_text("example must be from 0 to 448, got 9999")
     expect(shown).to_contain_text(
         "order must be one of entropy, margin, wrong but sure, disagreement, got 'best'"
@@ -199,7 +199,7 @@ def test_what_an_address_cannot_mean_is_answered_in_words(page: Page, url: str, 
     wait_for_chart(page, DISTRIBUTIONS)
     assert address(page)["teacher"] == lab.teacher.id, "and the page is there"
     move_to(page, 1)
-    expect(page.get_by_text("got '900'")).to_have_count(0, timeout=10_000)
+    expect(page.get_by_text("got '9000'")).to_have_count(0, timeout=10_000)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "", "4; drop table"])
@@ -207,7 +207,7 @@ def test_no_temperature_is_too_odd(page: Page, url: str, text: str) -> None:
     visit(page, url, T=text, against=text)
     if text:
         expect(page.locator("[data-testid=stMain]")).to_contain_text(
-            "T must be a number from 0.5 to 20"
+            "T must be a number from 0.01 to 1000"
         )
     expect(slider(page)).to_have_attribute("aria-valuetext", "T = 4")
 

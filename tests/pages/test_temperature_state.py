@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdcore.analysis.temperature import ORDERS
-from pages.shared.temperature import HIGHEST, LOWEST, STEPS
-from pages.temperature.state import SECTIONS, PageState, nearest_step
+from pages.shared.temperature import HIGHEST, LOWEST, STEPS, within
+from pages.temperature.state import SECTIONS, PageState, in_digits
 
 states = st.builds(
     PageState,
@@ -63,9 +63,9 @@ def test_a_late_address_of_its_own_does_not_turn_the_state_back() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("T", "900", "T must be a number from 0.5 to 20, got '900'"),
-        ("T", "nan", "T must be a number from 0.5 to 20, got 'nan'"),
-        ("T", "hot", "T must be a number from 0.5 to 20, got 'hot'"),
+        ("T", "9000", "T must be a number from 0.01 to 1000, got '9000'"),
+        ("T", "nan", "T must be a number from 0.01 to 1000, got 'nan'"),
+        ("T", "hot", "T must be a number from 0.01 to 1000, got 'hot'"),
         ("example", "-1", "example must be a whole number from 0, got '-1'"),
         ("example", "²", "example must be a whole number from 0, got '²'"),
         ("example", "9" * 5000, "example must be a whole number from 0"),
@@ -109,11 +109,13 @@ def test_the_steps_are_even_on_a_logarithmic_scale_and_hold_the_round_numbers() 
     assert ratios.min() > 0.4 / 12
     assert ratios.max() < 1.8 / 12
     assert {0.5, 1, 2, 3, 4, 5, 8, 10, 20} <= set(STEPS)
-    assert PageState(temperature=3.75).steps(1.23) == sorted({*STEPS, 3.75, 1.23})
 
 
-def test_the_nearest_step() -> None:
-    assert nearest_step(1.1578) == 1.16
-    assert nearest_step(10.0) == 10.0
-    assert nearest_step(0.05) is None
-    assert nearest_step(1000.0) is None
+def test_a_landmark_has_three_digits() -> None:
+    assert in_digits(1.1578) == 1.16
+    assert in_digits(10.0) == 10.0
+
+
+@pytest.mark.parametrize(("typed", "shown"), [(-3.0, 0.01), (0.0, 0.01), (4.25, 4.25), (1e9, 1000)])
+def test_what_is_typed_is_brought_to_what_a_page_can_show(typed: float, shown: float) -> None:
+    assert within(typed) == shown
