@@ -86,7 +86,7 @@ def draw(store: Store) -> None:
             compare_choose.choose(store, state, [each.id for each in contenders])
     if refused:
         st.info(refused, icon=":material/checklist:")
-        show_in_address(state.write(), page="/compare", key="compare_address")
+        show_in_address(state, state.write(), SECTIONS, page="/compare", key="compare_address")
         return
     ids = tuple(each.id for each in contenders)
     # In a fragment: while something is trained or measured, numbers and curves follow; the table
@@ -184,7 +184,7 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
         return
     if len(contenders) > MOST:
         compare_ranking.draw(rank(contenders))
-        show_in_address(state.write(), page="/compare", key="compare_address")
+        show_in_address(state, state.write(), SECTIONS, page="/compare", key="compare_address")
         if live != state.live:
             state.live = live
             st.rerun()
@@ -219,7 +219,7 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
                     f"Single answers, and McNemar's test of them, are those of seed {found.seed}."
                 )
     _sections(store, state, found)
-    show_in_address(state.write(), page="/compare", key="compare_address")
+    show_in_address(state, state.write(), SECTIONS, page="/compare", key="compare_address")
     if live != state.live:
         state.live = live
         st.rerun()
@@ -385,7 +385,7 @@ def _start_measuring(store: Store, run_ids: Sequence[str]) -> None:
 
 def _sections(store: Store, state: PageState, found: Comparison) -> None:
     def open_section() -> None:
-        state.section = st.session_state["compare_section"]
+        state.open(st.session_state["compare_section"])
 
     st.session_state["compare_section"] = state.section
     titles = list(SECTIONS.values())

@@ -2,7 +2,8 @@
 shared.
 
 ``st.query_params`` adds an entry to the browser's history at every change: after a walk along a
-slider, Back would walk it again. This replaces the present entry instead.
+slider, Back would walk it again. This replaces the present entry instead, and adds one where
+another section of the page was opened.
 """
 
 from __future__ import annotations
@@ -23,34 +24,69 @@ Reader = Callable[[str], Any]
 Readers = Mapping[str, tuple[str, Reader]]
 
 _JS = """
+const back = (window.kdLabBack ??= { turns: {}, sections: {} });
+
+// Back and Forward draw the page anew, and what is told meanwhile is lost; once that is done, the section of the address
+// is opened, as by a click, until it stays open.
+function follow() {
+  clearInterval(back.waiting);
+  const path = window.location.pathname;
+  const page = Object.keys(back.sections).find((name) => path.replace(/\\/$/, '').endsWith(name));
+  if (!page) return;
+  const name = new URL(window.location.href).searchParams.get('section') ?? '';
+  const title = back.sections[page][name];
+  let left = 150;
+  let open = 0;
+  back.waiting = setInterval(() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    if (--left < 0 || window.location.pathname !== path) clearInterval(back.waiting);
+    else if (app?.dataset.testScriptState === 'notRunning') {
+      const tab = [...document.querySelectorAll('[role="tab"]')].find((each) => each.textContent.trim() === title);
+      if (!tab) return;
+      open = tab.getAttribute('aria-selected') === 'true' ? open + 1 : 0;
+      if (open > 10) clearInterval(back.waiting);
+      if (open > 0) return;
+      back.following = true;
+      tab.click();
+    } else open = 0;
+  }, 100);
+}
+
+if (!back.listening) {
+  window.addEventListener('popstate', () => follow());
+  window.addEventListener('click', (event) => event.isTrusted && clearInterval(back.waiting), true);  // the hand leads
+}
+back.listening = true;
+
 export default function ({ data }) {
   const address = new URL(window.location.href);
   if (!address.pathname.replace(/\\/$/, '').endsWith(data.page)) return;  // the visitor has left the page
+  const turned = data.turns > (back.turns[data.page] ?? data.turns);  // a section was opened since the last time
+  const adds = turned && !back.following;
+  if (turned) back.following = false;
+  back.turns[data.page] = data.turns;
+  back.sections[data.page] = data.sections;
   const kept = [...address.searchParams].filter(([name]) => name.startsWith('embed'));  // Streamlit's own
   address.search = new URLSearchParams([...kept, ...Object.entries(data.parameters)]).toString();
-  if (address.href !== window.location.href) window.history.replaceState(window.history.state, '', address);
+  if (address.href === window.location.href) return;
+  window.history[adds ? 'pushState' : 'replaceState'](window.history.state, '', address);
 }
 """
 
 _component = st.components.v2.component("kd_address", html="<span></span>", js=_JS)
 
 
-def show_in_address(parameters: Mapping[str, str], *, page: str, key: str) -> None:
-    """Make ``parameters`` the query of the address bar.
-
-    ``page`` is the path of the page, such as "/temperature".
-    """
-    _component(key=key, data={"parameters": dict(parameters), "page": page}, height=1)
-
-
 @dataclass(kw_only=True)
 class AddressState:
     """What a page is set to, as its address says it.
 
-    ``problems`` are what the last address could not mean.
+    ``problems`` are what the last address could not mean; ``turns`` counts the sections that were
+    opened, each of which Back goes back to.
     """
 
     problems: list[Problem] = field(default_factory=list)
+    turns: int = 0
+    section: str = ""
     _seen: list[dict[str, str]] = field(default_factory=list)
 
     def take_over(self, parameters: Mapping[str, str], readers: Readers) -> bool:
@@ -71,6 +107,10 @@ class AddressState:
                     self.problems += error.problems
         return True
 
+    def open(self, section: str) -> None:
+        """Show another section of the page."""
+        self.section, self.turns = section, self.turns + 1
+
     def as_parameters(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Return ``given`` as the address's text without what is None, and remember that this page
         wrote it.
@@ -79,6 +119,29 @@ class AddressState:
         if parameters not in self._seen:
             self._seen = [*self._seen[-MOST_REMEMBERED:], parameters]
         return parameters
+
+
+def show_in_address(
+    state: AddressState,
+    parameters: Mapping[str, str],
+    sections: Mapping[str, str],
+    *,
+    page: str,
+    key: str,
+) -> None:
+    """Make ``parameters`` the query of the address bar.
+
+    ``sections`` are the titles of the page's sections by their names in the address, the first one
+    without a name there; ``page`` is its path, such as "/temperature".
+    """
+    names = {name if number else "": title for number, (name, title) in enumerate(sections.items())}
+    about = {
+        "parameters": dict(parameters),
+        "page": page,
+        "turns": state.turns,
+        "sections": names,
+    }
+    _component(key=key, data=about, height=1)
 
 
 def read_number(name: str, allowed: Callable[[float], bool], rule: str) -> Reader:

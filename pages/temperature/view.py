@@ -33,6 +33,7 @@ from pages.temperature.state import (
     ALIKE,
     ALL,
     EXAMPLE,
+    SECTIONS,
     SEEN,
     SQUARED,
     PageState,
@@ -212,7 +213,7 @@ def _explore(scene: Scene, state: PageState) -> None:
     watching = False
 
     def open_section() -> None:
-        state.section = st.session_state["temperature_section"]
+        state.open(st.session_state["temperature_section"])
 
     st.session_state["temperature_section"] = state.section
     tabs = dict(
@@ -237,7 +238,7 @@ def _explore(scene: Scene, state: PageState) -> None:
             why_squared(scene, state)
         else:
             watching = what_the_student_saw(scene, state)
-    show_in_address(state.write(), page="/temperature", key="temperature_address")
+    show_in_address(state, state.write(), SECTIONS, page="/temperature", key="temperature_address")
     if watching:
         engine().tend()
     if watching != state.watching:

@@ -435,3 +435,44 @@ def test_without_a_teacher_a_button_trains_one_and_the_page_fills_by_itself(
     finally:
         for worker in store.workers():
             terminate_group(worker.pid)
+
+
+def open_tab(page: Page) -> str:
+    return page.locator("[role=tab][aria-selected=true]").inner_text()
+
+
+def expect_section(page: Page, title: str, name: str | None, chart: str) -> None:
+    """Wait until a section is open, drawn, and in the address."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if open_tab(page) == title and address(page).get("section") == name:
+            break
+        page.wait_for_timeout(100)
+    assert (open_tab(page), address(page).get("section")) == (title, name)
+    expect(page.locator(f".st-key-{chart} .js-plotly-plot")).to_be_visible(timeout=20_000)
+
+
+def test_back_and_forward_step_through_the_sections_and_not_along_the_slider(
+    page: Page, url: str, lab: Lab, complaints: Complaints
+) -> None:
+    page.goto(url.replace("/temperature", "/runs"))
+    visit(page, url, teacher=lab.teacher.id, T=4)
+    alike = ("Look-alikes", "alike", "temperature_similarity")
+    squared = ("Why T²", "squared", "temperature_gradients")
+    first = ("One example", None, DISTRIBUTIONS)
+    for section in (alike, squared):
+        page.get_by_role("tab", name=section[0], exact=True).click()
+        expect_section(page, *section)
+        move_to(page, 2)
+        page.wait_for_timeout(500)
+    page.go_back()
+    expect_section(page, *alike)
+    page.go_back()
+    expect_section(page, *first)
+    page.go_forward()
+    expect_section(page, *alike)
+    page.go_back()
+    expect_section(page, *first)
+    page.go_back()
+    expect(page).to_have_url(re.compile("/runs"))
+    assert complaints.messages == []
