@@ -10,6 +10,9 @@ from kdcore.config.catalog import short_name
 from kdcore.config.experiment import role_settings, stored_setting
 from kdcore.storage.schema import Run
 
+# Values of settings that matter to models of a user's own alone: they say nothing of others.
+SAYS_NOTHING = ("checked",)
+
 
 def run_titles(runs: Sequence[Run]) -> dict[str, str]:
     """Return a title for each run by its id: dataset, network, what tells it from the others, and
@@ -21,9 +24,10 @@ def run_titles(runs: Sequence[Run]) -> dict[str, str]:
     apart = told_apart(
         [
             {
-                name: stored_setting(run.config, name)
+                name: value
                 for name in role_settings(run.role, run.config)
                 if name not in left_out
+                and (value := stored_setting(run.config, name)) not in SAYS_NOTHING
             }
             | ({} if run.role == "teacher" else {"seed": run.seed})
             for run in runs

@@ -20,13 +20,14 @@ from kdcore.errors import KDLabError, require
 from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
+from kdcore.takeaway.fonts import FAMILY, with_font
 from kdcore.words import first_line
 
 # What browsers take for a millimetre.
 PIXELS_PER_MILLIMETRE = 96 / 25.4
 NARROWEST, WIDEST = 40, 400
 ENDINGS = (".svg", ".pdf", ".png")
-FONTS = "Source Sans, Liberation Sans, Arial, sans-serif"
+FONTS = f"{FAMILY}, Liberation Sans, Arial, sans-serif"
 TWO_COLUMNS = 450  # pixels; narrower is one column of a paper
 
 
@@ -97,7 +98,7 @@ def _sweep_figures(store: Store, sweep_id: str) -> Iterator[Figure]:
 
 
 def write_figure(figure: go.Figure, file: Path, millimetres: float = 170) -> None:
-    """Write a chart as .pdf (vectors, fonts embedded), .svg (vectors, fonts by name) or .png.
+    """Write a chart as .pdf or .svg (vectors, fonts embedded), or as .png.
 
     It has no title, as a paper says that below a figure. Raises ConfigError for another ending or
     width, KDLabError where no browser can draw it.
@@ -108,12 +109,13 @@ def write_figure(figure: go.Figure, file: Path, millimetres: float = 170) -> Non
     require(fits, "width", f"from {NARROWEST} to {WIDEST} millimetres", millimetres)
     drawn = for_paper(figure, round(millimetres * PIXELS_PER_MILLIMETRE))
     try:
-        file.write_bytes(drawn.to_image(ending[1:], scale=3 if ending == ".png" else 1))
+        image = drawn.to_image(ending[1:], scale=3 if ending == ".png" else 1)
     except (RuntimeError, ValueError) as error:
         raise KDLabError(
             "a figure needs Chromium or Chrome, which could not draw it: "
             f"{first_line(error)}. Install it, or download the chart as SVG on its page"
         ) from error
+    file.write_bytes(with_font(image) if ending == ".svg" else image)
 
 
 def for_paper(figure: go.Figure, width: int) -> go.Figure:

@@ -110,7 +110,8 @@ def _row(store: Store, row: UserDataset) -> None:
         ):
             st.query_params["dataset"] = row.key
             st.rerun()
-        shape = "×".join(map(str, row.card["input_shape"]))
+        sides = row.card["input_shape"]
+        shape = f"{sides[0]} features" if len(sides) == 1 else "×".join(map(str, sides))
         st.caption(
             f"{len(row.card['class_names'])} classes · {row.card['training_examples']:,} for training · {shape} · "
             f"{in_bytes(row.size)} · {ago(row.created_at)}",

@@ -204,8 +204,8 @@ def presentable(shown: pd.DataFrame) -> pd.DataFrame:
             "epochs": shown["epochs"],
             "seeds": shown["seeds"],
             "when": pd.to_datetime(shown["created_at"], unit="s", utc=True),
-            "tags": shown["tags"],
             "bytes": shown["bytes"],
+            "tags": shown["tags"],
             "id": shown["experiment"],
         }
     )
@@ -226,21 +226,21 @@ def _interval(low: float, high: float) -> str | None:
 _number, _text = st.column_config.NumberColumn, st.column_config.TextColumn
 COLUMNS: dict[str, Any] = {
     "star": _text("★", width=30, help="Starred"),
-    "title": _text("Experiment", width=170, help="Its name, or who teaches whom"),
-    "status": _text("Status", width=78),
+    "title": _text("Experiment", width=152, help="Its name, or who teaches whom"),
+    "status": _text("Status", width=70),
     "split": _text(
         "On",
-        width=72,
+        width=46,
         help="The data that gain and accuracies are of; cells of a sweep without a winner: validation",
     ),
     "gain": _number(
         "Gain (points)",
         format="%+.1f",
-        width=95,
+        width=84,
         help="Student minus baseline, percentage points, on the data of the column before",
     ),
     "interval": _text(
-        "95 % interval", width=100, help="Of the gain, over paired seeds; none with a single seed"
+        "95 % interval", width=92, help="Of the gain, over paired seeds; none with a single seed"
     ),
     "student_accuracy": _number(
         "Student", format="%.1f %%", width=65, help="Accuracy, mean over seeds"
@@ -248,21 +248,21 @@ COLUMNS: dict[str, Any] = {
     "baseline_accuracy": _number(
         "Baseline", format="%.1f %%", width=70, help="Accuracy, mean over seeds"
     ),
-    "dataset": _text("Dataset", width=70),
+    "dataset": _text("Dataset", width=64),
     "models": _text("Teacher → student", width=158),
     "labels": _number(
-        "Labels", width=60, help="How many true labels the student gets; – is all of them"
+        "Labels", width=52, help="How many true labels the student gets; – is all of them"
     ),
     "alpha": _number("α", format="%g", width=42, help="Weight of the true labels"),
     "temperature": _number("T", format="%g", width=40, help="Temperature"),
     "epochs": _number("Epochs", width=56, help="Of student and baseline"),
     "seeds": _number("Seeds", width=52, help="Paired repetitions"),
     "tags": st.column_config.ListColumn("Tags", width=110),
-    "when": st.column_config.DatetimeColumn("When", format="distance", width=105),
+    "when": st.column_config.DatetimeColumn("When", format="distance", width=104),
     "bytes": _number(
         "Disk",
         format="bytes",
-        width=90,
+        width=66,
         help="Weights, logits and checkpoints of the models it trained itself",
     ),
     "id": _text("Id", width=95),

@@ -266,6 +266,7 @@ function draw(chart) {
   chart.save ??= [
     { name: 'values', title: 'Values as a table', icon: ROWS, click: () => showTable(chart, true) },
     saveButton(chart, 'png', 'Download as PNG'), saveButton(chart, 'svg', 'Download as SVG'),
+    saveButton(chart, 'pdf', 'Print, or save as PDF'),
   ];
   Plotly.react(plot, data, layout, {
     displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
@@ -279,18 +280,73 @@ function draw(chart) {
 
 // The picture stands alone, so it has its title, legend and background again.
 const saveButton = (chart, format, title) => ({
-  name: `save-${format}`, title, icon: chart.Plotly.Icons[format === 'png' ? 'camera' : 'disk'],
-  click: () => {
-    const { data, layout } = themed(chart);
-    const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
-    layout.margin.t = 100;
-    Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
-    chart.Plotly.downloadImage({ data, layout }, { ...size, format, scale: format === 'png' ? 2 : 1, filename: 'kd-lab' });
-  },
+  name: `save-${format}`, title, icon: { png: chart.Plotly.Icons.camera, svg: chart.Plotly.Icons.disk, pdf: PRINTER }[format],
+  click: () => save(chart, format),
 });
+
+async function save(chart, format) {
+  const { data, layout } = themed(chart);
+  const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
+  layout.margin.t = 100;
+  Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
+  if (format === 'png') {
+    chart.Plotly.downloadImage({ data, layout }, { ...size, format, scale: 2, filename: 'kd-lab' });
+    return;
+  }
+  const url = await chart.Plotly.toImage({ data, layout }, { ...size, format: 'svg' });
+  const text = decodeURIComponent(url.slice(url.indexOf(',') + 1));
+  if (format === 'pdf') print(text, size);
+  else download(text.replace('>', `><style>${await fontFaces(layout.font.family)}</style>`));
+}
+
+function download(svg) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([svg], { type: 'image/svg+xml' }));
+  link.download = 'kd-lab.svg';
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+// The browser's own printing makes a PDF of vectors, as wide as two columns of a paper. Its fonts are those of the system:
+// of the page's, a variable one, it would make Type 3, which journals refuse.
+function print(svg, { width, height }) {
+  const frame = document.createElement('iframe');
+  frame.style.cssText = 'position: fixed; width: 0; height: 0; border: 0;';
+  frame.title = 'The chart to print';
+  frame.onload = () => {
+    frame.contentWindow.onafterprint = () => frame.remove();
+    frame.contentWindow.print();
+  };
+  const page = `size: 170mm ${Math.ceil(170 * height / width) + 1}mm; margin: 0`;
+  frame.srcdoc = `<style>@page { ${page} } body { margin: 0 } svg { display: block; width: 170mm; height: auto }</style>`
+    + svg.replace('<svg ', `<svg viewBox="0 0 ${width} ${height}" `);
+  document.body.append(frame);
+}
+
+// The rules of the page for a font, with the font in them: files that leave must not depend on what is installed.
+async function fontFaces(family) {
+  const name = family.split(',')[0].replace(/["']/g, '').trim();
+  const rules = [...document.styleSheets].flatMap((sheet) => {
+    try { return [...sheet.cssRules]; } catch { return []; }  // of another origin
+  });
+  const faces = rules.filter((rule) => rule instanceof CSSFontFaceRule && rule.style.fontStyle !== 'italic'
+    && rule.style.fontFamily.replace(/["']/g, '') === name);
+  return (await Promise.all(faces.map(async (rule) => {
+    const source = rule.style.getPropertyValue('src').match(/url\(["']?([^"')]+)/)?.[1];
+    if (!source) return '';
+    const data = await (await fetch(new URL(source, rule.parentStyleSheet.href ?? document.baseURI))).blob();
+    const inside = await new Promise((resolve) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result);
+      reader.readAsDataURL(data);
+    });
+    return `@font-face { font-family: "${name}"; font-weight: ${rule.style.fontWeight || 'normal'}; src: url(${inside}) }`;
+  }))).join('');
+}
 
 // What a chart shows as numbers: screen readers read it, and everybody can select and copy it.
 const ROWS = { width: 16, height: 16, path: 'M1 2h14v2H1zM1 7h14v2H1zM1 12h14v2H1z' };
+const PRINTER = { width: 16, height: 16, path: 'M4 1h8v3H4zM1 5h14v7h-2V9H3v3H1zM4 10h8v5H4z' };
 const MOST_ROWS = 400;
 const asText = (value) => typeof value === 'number' ? String(Number(value.toPrecision(6))) : plain(String(value ?? '–'));
 

@@ -5,8 +5,10 @@ comes back to Python.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -161,6 +163,47 @@ def test_the_values_are_a_table_for_keyboard_and_screen_readers(page: Page, addr
     assert float(cell) == pytest.approx(drawn_value, rel=1e-5)
     page.keyboard.press("Escape")
     expect(shown).to_be_hidden()
+
+
+def press_in_the_toolbar(page: Page, node: Locator, title: str) -> None:
+    node.hover()
+    node.locator(f"[data-title='{title}']").click()
+
+
+def test_an_svg_that_is_saved_holds_its_font(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(f"{address}/sub")
+    node = plot(page, "five seeds")
+    with page.expect_download() as downloading:
+        press_in_the_toolbar(page, node, "Download as SVG")
+    downloading.value.save_as(tmp_path / "chart.svg")
+    text = (tmp_path / "chart.svg").read_text()
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "accuracy, validation" in text
+    alone = page.context.new_page()
+    alone.goto(f"file://{tmp_path}/chart.svg")
+    alone.wait_for_function("[...document.fonts].some((face) => face.status === 'loaded')")
+    assert "Source Sans" in alone.evaluate("[...document.fonts][0].family")
+    alone.close()
+
+
+def test_a_chart_is_printed_as_vectors_with_its_font(page: Page, address: str) -> None:
+    page.add_init_script(
+        "window.print = () => { top.printed = document.documentElement.outerHTML; }"
+    )
+    page.goto(f"{address}/sub")
+    node = plot(page, "five seeds")
+    press_in_the_toolbar(page, node, "Print, or save as PDF")
+    page.wait_for_function("window.printed")
+    alone = page.context.new_page()
+    alone.set_content(page.evaluate("window.printed"))
+    data = alone.pdf(prefer_css_page_size=True)
+    alone.close()
+    assert b"/FontFile" in data, "fonts are embedded"
+    assert b"/Subtype /Image" not in data, "no picture of pixels"
+    box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", data)
+    assert box is not None
+    assert float(box[1]) * 25.4 / 72 == pytest.approx(170, abs=0.5)
+    assert data.count(b"/Type /Page\n") == 1
 
 
 def test_double_click_resets_the_zoom(page: Page, address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import re
@@ -76,6 +77,9 @@ def test_an_svg_holds_the_curves_that_the_store_holds(
     assert drawn.get("width") == "643"
     texts = {text.strip() for text in drawn.itertext() if text.strip()}
     assert {"epoch", "accuracy, validation", "student (distilled)"} <= texts
+    font = re.search(r"font/woff2;base64,([A-Za-z0-9+/=]+)", (tmp_path / "a.svg").read_text())
+    assert font is not None
+    assert base64.b64decode(font[1])[:4] == b"wOF2", "its font is in it"
     points = metrics_table(store, [experiment])
     validation = points[(points["split"] == "validation") & (points["role"] == "student")]
     expected = validation.groupby("epoch")["accuracy"].mean().to_numpy()
