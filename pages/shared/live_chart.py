@@ -259,8 +259,10 @@ function draw(chart) {
   delete layout.height;
   Object.assign(layout, { autosize: true, uirevision: 'kept', width: undefined });
   const fixed = Object.entries(layout).every(([name, axis]) => !/^[xy]axis/.test(name) || axis.fixedrange);
-  // A finger on the chart scrolls the page.
-  if (fixed || matchMedia('(pointer: coarse)').matches) layout.dragmode = false;
+  const finger = matchMedia('(pointer: coarse)').matches;
+  // A finger on the chart scrolls the page, and leaves the toolbar in sight: it has a row of its own.
+  if (fixed || finger) layout.dragmode = false;
+  if (finger) layout.margin = { ...layout.margin, t: Math.max(layout.margin?.t ?? 0, TOOLBAR_HEIGHT) };
   plot.setAttribute('aria-label', chart.data.description);
   // The very same button each time: Plotly takes another function for a new configuration, and starts afresh.
   chart.save ??= [
@@ -348,6 +350,7 @@ async function fontFaces(family) {
 const ROWS = { width: 16, height: 16, path: 'M1 2h14v2H1zM1 7h14v2H1zM1 12h14v2H1z' };
 const PRINTER = { width: 16, height: 16, path: 'M4 1h8v3H4zM1 5h14v7h-2V9H3v3H1zM4 10h8v5H4z' };
 const MOST_ROWS = 400;
+const TOOLBAR_HEIGHT = 34;
 const asText = (value) => typeof value === 'number' ? String(Number(value.toPrecision(6))) : plain(String(value ?? '–'));
 
 function showTable(chart, shown) {

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from kdcore.palette import colour
@@ -329,6 +329,22 @@ def test_a_narrow_screen_holds_the_chart(page: Page, address: str) -> None:
     names = node.locator(".xtick text").all_text_contents()
     assert "ankle boot" in names
     assert len(names) == 10
+
+
+def test_on_a_phone_the_toolbar_does_not_cover_the_data(chromium: Browser, address: str) -> None:
+    phone = chromium.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = phone.new_page()
+    page.goto(f"{address}/sub")
+    node = plot(page, "five seeds")
+    node.tap()
+    toolbar = node.locator(".modebar").bounding_box()
+    data = node.locator(".nsewdrag").bounding_box()
+    assert toolbar
+    assert data
+    assert toolbar["y"] + toolbar["height"] <= data["y"] + 1
+    phone.close()
 
 
 def test_the_library_is_installed_whole_and_once(tmp_path: Path) -> None:
