@@ -12,11 +12,12 @@ import click
 from kdcore.analysis.brought_teacher import Examination, looks
 from kdcore.cli.common import carry_out
 from kdcore.config.catalog import APPLICATIONS, dataset_key, short_name
-from kdcore.errors import StoreError
+from kdcore.errors import StoreError, Words, require
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import UserModel
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import INPUTS
+from kdcore.takeaway.downloads import find_run
 from kdcore.words import in_bytes
 
 
@@ -27,7 +28,14 @@ def model() -> None:
 
 @model.command()
 @click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--from-run",
+    "trained",
+    default="",
+    metavar="ID",
+    help="In place of PATH: a run that was trained here, or the student of an experiment.",
+)
 @click.option(
     "--inputs",
     type=click.Choice(INPUTS),
@@ -51,7 +59,14 @@ def model() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
 def add(
-    store_url: str, name: str, path: Path, inputs: str, output: str, dataset: str, as_json: bool
+    store_url: str,
+    name: str,
+    path: Path | None,
+    trained: str,
+    inputs: str,
+    output: str,
+    dataset: str,
+    as_json: bool,
 ) -> None:
     """Take in the model at PATH as NAME, and look at what it answers on labelled data.
 
@@ -59,23 +74,19 @@ def add(
     --dataset (.csv, .parquet, .npz). It is loaded in a worker process only.
     """
     user_models.check_name(name)
-    user_models.check_file(path)
     store = Store(store_url)
-    dataset = dataset and dataset_key(dataset)
-    with path.open("rb") as file:
-        upload = user_data.put_upload(store, new_id(), file)
-    job_id = carry_out(
-        store,
-        "model",
-        {
-            "upload": upload,
-            "file_name": path.name,
+    received = Words("both" if path else "neither")
+    require(bool(path) != bool(trained), "path", "given, or --from-run in its place", received)
+    if path is None:
+        payload = user_models.payload_of_run(store, find_run(store, trained), name)
+    else:
+        payload = _payload_of_file(store, path) | {
             "name": name,
             "inputs": inputs,
             "output": output,
-            "dataset": dataset,
-        },
-    )
+            "dataset": dataset and dataset_key(dataset),
+        }
+    job_id = carry_out(store, "model", payload)
     row = user_models.find(store, (store.artifact(f"model_report/{job_id}") or b"").decode())
     assert row is not None, "a finished job has stored something"
     seen = looks(store, row.key)
@@ -83,6 +94,15 @@ def add(
         click.echo(json.dumps(_summary(row) | {"looks": _looks_as_json(seen)}))
     else:
         click.echo("\n".join([_in_words(row), *_looks_in_words(seen), f"stored as {row.key}"]))
+
+
+def _payload_of_file(store: Store, path: Path) -> dict[str, Any]:
+    user_models.check_file(path)
+    with path.open("rb") as file:
+        return {
+            "upload": user_data.put_upload(store, new_id(), file),
+            "file_name": path.name,
+        }
 
 
 @model.command(name="look")

@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from kdcore.config.catalog import USER_NAME, DatasetCard, ModelCard, is_built_in, own_model
-from kdcore.errors import Words, require
+from kdcore.errors import StoreError, Words, require
 from kdcore.storage import user_data
 from kdcore.storage.artifacts import ArtifactStore
-from kdcore.storage.schema import UserModel
+from kdcore.storage.jobs import new_id
+from kdcore.storage.schema import Run, UserModel
 from kdcore.words import in_bytes
 
 LARGEST_MODEL_BYTES = 500 * 10**6
@@ -105,6 +107,26 @@ def remember_functions(store: ArtifactStore, *names: str) -> None:
             )
             with store.writing() as session:
                 session.merge(row)
+
+
+def payload_of_run(store: ArtifactStore, run: Run, name: str) -> dict[str, Any]:
+    """Return the payload of a job that takes in a model that was trained here as NAME, so that it
+    can teach: a student as well as a teacher.
+
+    It sees what it saw in training. Raises StoreError where its weights are not kept.
+    """
+    check_name(name)
+    data = store.artifact(f"model/{run.id}")
+    if data is None:
+        raise StoreError(f"the {run.role} {run.id} has no trained model to teach with")
+    return {
+        "upload": user_data.put_upload(store, new_id(), io.BytesIO(data)),
+        "file_name": f"{run.id}.keras",
+        "name": name,
+        "inputs": "as they are",
+        "inputs_known": "as in its training",
+        "dataset": run.config["dataset"],
+    }
 
 
 def check_name(name: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     Then look at it on data: that of the payload's ``dataset``, or what is at hand and fits.
 
     The payload: ``upload``, ``file_name``, ``name``, ``inputs``, and where one of several outputs
-    is meant ``output``. Its key is then under ``model_report/<job id>``.
+    is meant ``output``; ``inputs_known`` says how the inputs are known, by default as the user
+    said. Its key is then under ``model_report/<job id>``.
     """
     payload, upload = job.payload, job.payload["upload"]
     user_models.check_name(payload["name"])
@@ -71,7 +73,8 @@ def _taken_in(path: Path, payload: dict[str, Any]) -> tuple[ModelCard, bytes]:
         return _answers_taken_in(path, name, dataset)
     digest = hashlib.sha256(file + (inputs + output).encode()).hexdigest()
     model = load_file(path, output, payload["file_name"])
-    return describe(name, f"{name}@{digest[:10]}", model, inputs, output), file
+    card = describe(name, f"{name}@{digest[:10]}", model, inputs, output)
+    return replace(card, inputs_known=payload.get("inputs_known", card.inputs_known)), file
 
 
 def _answers_taken_in(path: Path, name: str, dataset: str) -> tuple[ModelCard, bytes]:

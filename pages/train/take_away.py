@@ -11,6 +11,7 @@ from kdcore.analysis.results import Results
 from kdcore.analysis.unsettled import is_unsettled
 from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
+from kdcore.storage import user_models
 from kdcore.storage.schema import Export, Job, JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.takeaway import decision
@@ -183,11 +184,28 @@ def _models(store: Store, run: Run, experiment_id: str) -> None:
             help="Converts, reopens and measures in a worker; a few seconds for a small model.",
         ):
             _make(store, run)
+        _let_it_teach(store, run)
     offered = [export for export in done if export.report["passed"]]
     if offered and not live:
         _take(store, run, offered, made)
     if not live:
         _decide(store, experiment_id)
+
+
+def _let_it_teach(store: Store, run: Run) -> None:
+    """Offer the trained model as a teacher of others: of an assistant, or of its own generation."""
+    with st.popover("Let it teach", icon=":material/school:", help="As teacher of another student"):
+        suggested = user_models.suggest_name(f"{run.role}-{run.id}.keras")
+        name = st.text_input("Name", suggested, key=f"take_teach_{run.id}", max_chars=40)
+        if st.button("Make it a teacher", type="primary", key="take_teach"):
+            try:
+                payload = user_models.payload_of_run(store, run, name)
+            except KDLabError as error:
+                show_error(error)
+                return
+            job_id = store.add_job("model", payload)
+            engine().submit(job_id)
+            st.switch_page("pages/views/data.py", query_params={"job": job_id})
 
 
 def _code(store: Store, results: Results) -> None:
