@@ -33,7 +33,7 @@ def test_a_trained_student_teaches_with_the_answers_that_it_gave(store: Store, r
     )
     assert run_job(store.url, second) == "finished", store.job(second).error
     (teacher,) = load_results(store, second).runs("teacher")
-    np.testing.assert_array_equal(logits(store, teacher.id, "test"), logits(store, run.id, "test"))
+    np.testing.assert_array_equal(logits(store, teacher, "test"), logits(store, run, "test"))
     assert teacher.summary["test_accuracy"] == run.summary["test_accuracy"]
 
 
