@@ -27,6 +27,7 @@ from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
 from pages.shared.live_chart import Click, live_chart
 from pages.shared.session import as_text, engine
+from pages.shared.tiles import Tile, draw_tiles
 from pages.sweep import cell as sweep_cell
 
 SECONDS_BETWEEN_POLLS = 0.7
@@ -220,42 +221,46 @@ def _figures(sweep: SweepResults) -> None:
         sweep.trained["baseline"] + sweep.trained["teacher"],
     )
     numbers = [
-        (
+        Tile(
             "Best cell",
             _short(best.values) if best else "–",
-            "Highest mean accuracy on validation data so far.",
+            "so far" if sweep.done < len(sweep.cells) else "of all",
+            "Highest mean accuracy on validation data.",
         ),
-        (
+        Tile(
             "Its accuracy",
             f"{best.accuracy:.1%}" if best and best.accuracy is not None else "–",
-            "On validation data, mean over its seeds.",
+            "validation data",
+            "Mean over its seeds.",
         ),
-        (
+        Tile(
             "Its gain",
-            f"{gain.mean:+.1f} points" if gain else "–",
-            "Over its baseline on validation data, in percentage points.",
+            f"{gain.mean:+.1f}" if gain else "–",
+            "points, validation data",
+            "Over its baseline, in percentage points.",
         ),
-        (
+        Tile(
             "Cells",
             f"{sweep.done} / {len(sweep.cells)}",
+            "trained",
             f"{sum(cell.pruned for cell in sweep.cells)} of them were pruned.",
         ),
-        (
+        Tile(
             "Models trained",
             f"{students + shared}",
-            f"{students} students here, and {shared} teachers and baselines that all cells share.",
+            f"{students} are students",
+            f"{shared} teachers and baselines are shared by all cells.",
         ),
-        (
+        Tile(
             "Training speed",
             f"{speed:,.0f}" if speed else "–",
-            "Examples a second over all workers, latest cells.",
+            "examples a second",
+            "Over all workers, latest cells.",
         ),
     ]
     if races.is_race(sweep):  # nothing is chosen in a race: its table is of test data
         numbers = numbers[3:]
-    with st.container(horizontal=True, gap="small"):
-        for label, value, about in numbers:
-            st.metric(label, value, help=about, border=True)
+    draw_tiles(numbers)
 
 
 def _short(values: dict[str, Any] | None) -> str:

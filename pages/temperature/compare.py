@@ -18,6 +18,7 @@ from kdcore.storage.store import Store, current_points
 from pages.shared import examples
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine
+from pages.shared.tiles import Tile, draw_tiles
 from pages.temperature import charts as temperature_charts
 from pages.temperature import data
 from pages.temperature.sections import Scene, log_switch, nats, no_student, picture_html
@@ -135,25 +136,30 @@ def _side(scene: Scene, state: PageState, taught: Taught, figure: go.Figure, sid
         examples.run_logits(scene.store, run_id) for run_id in (scene.teacher.id, run.id)
     )
     st.subheader(f"Taught at T = {temperature:g}", anchor=False)
-    with st.container(horizontal=True, gap="small"):
-        st.metric(
-            "Test accuracy", f"{run.summary['test_accuracy']:.1%}", border=True, width="stretch"
-        )
-        st.metric(
-            "Same answer as teacher",
-            f"{agreement(teacher, learnt):.1%}",
-            border=True,
-            width="stretch",
-            help="On how many test examples both name the same class.",
-        )
-        st.metric(
-            f"Distance at T = {state.temperature:g}",
-            nats(data.distance(scene.store, scene.teacher.id, run.id, state.temperature)),
-            border=True,
-            width="stretch",
-            help="Mean KL divergence of the student's answers from the teacher's on test data, both softened with the "
-            "slider's T.",
-        )
+    distance = data.distance(scene.store, scene.teacher.id, run.id, state.temperature)
+    draw_tiles(
+        [
+            Tile(
+                "Accuracy",
+                f"{run.summary['test_accuracy']:.1%}",
+                "test data",
+                "The share of examples it gets right.",
+            ),
+            Tile(
+                "Same answer as teacher",
+                f"{agreement(teacher, learnt):.1%}",
+                "test data",
+                "On how many examples both name the same class.",
+            ),
+            Tile(
+                f"Distance at T = {state.temperature:g}",
+                nats(distance),
+                "test data",
+                "Mean KL divergence of the student's answers from the teacher's, both softened with "
+                "the slider's T.",
+            ),
+        ]
+    )
     index = state.example or 0
     saw = softmax(teacher[index], temperature)
     rows: list[charts.Distribution] = [

@@ -4,8 +4,6 @@ beside them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import streamlit as st
 
 from kdcore.analysis import library
@@ -34,6 +32,7 @@ from pages.shared.forms import prefill
 from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
+from pages.shared.tiles import Tile, draw_tiles
 from pages.train import generations, plan, previous, take_away
 
 
@@ -182,18 +181,8 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     results = look.results
     plan.draw(results)
     _state_in_words(view.store, results)
-    with st.container(horizontal=True, gap="small"):
-        hidden = is_unsettled(view.store, results.experiment.id)
-        for tile in look.once(("tiles", hidden), lambda: _tiles(view.store, look, hidden)):
-            st.metric(
-                tile.label,
-                tile.value,
-                tile.note,
-                delta_color="off",
-                delta_arrow="off",
-                help=tile.help,
-                border=True,
-            )
+    hidden = is_unsettled(view.store, results.experiment.id)
+    draw_tiles(look.once(("tiles", hidden), lambda: _tiles(view.store, look, hidden)))
     before = previous.of(view.store, results)
     if before is not None:
         st.caption(as_text(previous.in_words(before, results)), help=previous.HELP)
@@ -333,15 +322,6 @@ def _gain(store: Store, results: Results) -> PairedGain | None:
 @st.cache_data(show_spinner=False, max_entries=256)
 def _gain_of(_store: Store, experiment_id: str, finished: tuple[str, ...]) -> PairedGain | None:
     return gain(_store, load_results(_store, experiment_id)) if finished else None
-
-
-class Tile(NamedTuple):
-    """A number on screen: its name, its value, and below it what it was measured on."""
-
-    label: str
-    value: str
-    note: str
-    help: str
 
 
 def _tiles(store: Store, look: Look, hidden: bool) -> list[Tile]:
