@@ -268,7 +268,8 @@ function draw(chart) {
   chart.save ??= [
     { name: 'values', title: 'Values as a table', icon: ROWS, click: () => showTable(chart, true) },
     saveButton(chart, 'png', 'Download as PNG'), saveButton(chart, 'svg', 'Download as SVG'),
-    saveButton(chart, 'pdf', 'Print, or save as PDF'),
+    saveButton(chart, 'pdf', 'Print, or save as PDF: 170 mm, two columns of a paper', 170),
+    saveButton(chart, 'pdf', 'Print, or save as PDF: 85 mm, one column', 85),
   ];
   Plotly.react(plot, data, layout, {
     displaylogo: false, displayModeBar: 'hover', doubleClick: 'reset+autosize', responsive: false,
@@ -281,14 +282,18 @@ function draw(chart) {
 }
 
 // The picture stands alone, so it has its title, legend and background again.
-const saveButton = (chart, format, title) => ({
-  name: `save-${format}`, title, icon: { png: chart.Plotly.Icons.camera, svg: chart.Plotly.Icons.disk, pdf: PRINTER }[format],
-  click: () => save(chart, format),
+const saveButton = (chart, format, title, millimetres = 170) => ({
+  name: `save-${format}-${millimetres}`, title, icon: iconOf(chart, format, millimetres),
+  click: () => save(chart, format, millimetres),
 });
 
-async function save(chart, format) {
+const iconOf = ({ Plotly }, format, millimetres) => ({
+  png: Plotly.Icons.camera, svg: Plotly.Icons.disk, pdf: millimetres > 100 ? PRINTER : SMALL_PRINTER,
+}[format]);
+
+async function save(chart, format, millimetres) {
   const { data, layout } = themed(chart);
-  const size = { width: 900, height: 300 + (layout.height ?? 320) / 2 };
+  const size = { width: PIXELS_PER_MILLIMETRE * millimetres, height: 300 + (layout.height ?? 320) / 2 };
   layout.margin.t = 100;
   Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
   if (format === 'png') {
@@ -297,7 +302,7 @@ async function save(chart, format) {
   }
   const url = await chart.Plotly.toImage({ data, layout }, { ...size, format: 'svg' });
   const text = decodeURIComponent(url.slice(url.indexOf(',') + 1));
-  if (format === 'pdf') print(text, size);
+  if (format === 'pdf') print(text, size, millimetres);
   else download(text.replace('>', `><style>${await fontFaces(layout.font.family)}</style>`));
 }
 
@@ -309,9 +314,9 @@ function download(svg) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// The browser's own printing makes a PDF of vectors, as wide as two columns of a paper. Its fonts are those of the system:
-// of the page's, a variable one, it would make Type 3, which journals refuse.
-function print(svg, { width, height }) {
+// The browser's own printing makes a PDF of vectors. Its fonts are those of the system: of the page's, a variable one, it
+// would make Type 3, which journals refuse.
+function print(svg, { width, height }, millimetres) {
   const frame = document.createElement('iframe');
   frame.style.cssText = 'position: fixed; width: 0; height: 0; border: 0;';
   frame.title = 'The chart to print';
@@ -319,8 +324,8 @@ function print(svg, { width, height }) {
     frame.contentWindow.onafterprint = () => frame.remove();
     frame.contentWindow.print();
   };
-  const page = `size: 170mm ${Math.ceil(170 * height / width) + 1}mm; margin: 0`;
-  frame.srcdoc = `<style>@page { ${page} } body { margin: 0 } svg { display: block; width: 170mm; height: auto }</style>`
+  const page = `size: ${millimetres}mm ${Math.ceil(millimetres * height / width) + 1}mm; margin: 0`;
+  frame.srcdoc = `<style>@page { ${page} } body { margin: 0 } svg { display: block; width: ${millimetres}mm; height: auto }</style>`
     + svg.replace('<svg ', `<svg viewBox="0 0 ${width} ${height}" `);
   document.body.append(frame);
 }
@@ -349,6 +354,8 @@ async function fontFaces(family) {
 // What a chart shows as numbers: screen readers read it, and everybody can select and copy it.
 const ROWS = { width: 16, height: 16, path: 'M1 2h14v2H1zM1 7h14v2H1zM1 12h14v2H1z' };
 const PRINTER = { width: 16, height: 16, path: 'M4 1h8v3H4zM1 5h14v7h-2V9H3v3H1zM4 10h8v5H4z' };
+const SMALL_PRINTER = { width: 16, height: 16, path: 'M5 4h6v2H5zM3 7h10v4h-1V9H4v2H3zM5 10h6v3H5z' };
+const PIXELS_PER_MILLIMETRE = 900 / 170;
 const MOST_ROWS = 400;
 const TOOLBAR_HEIGHT = 34;
 const asText = (value) => typeof value === 'number' ? String(Number(value.toPrecision(6))) : plain(String(value ?? '–'));

@@ -186,13 +186,18 @@ def test_an_svg_that_is_saved_holds_its_font(page: Page, address: str, tmp_path:
     alone.close()
 
 
-def test_a_chart_is_printed_as_vectors_with_its_font(page: Page, address: str) -> None:
+@pytest.mark.parametrize(
+    ("millimetres", "title"), [(170, "170 mm, two columns of a paper"), (85, "85 mm, one column")]
+)
+def test_a_chart_is_printed_as_vectors_with_its_fonts(
+    page: Page, address: str, millimetres: int, title: str
+) -> None:
     page.add_init_script(
         "window.print = () => { top.printed = document.documentElement.outerHTML; }"
     )
     page.goto(f"{address}/sub")
     node = plot(page, "five seeds")
-    press_in_the_toolbar(page, node, "Print, or save as PDF")
+    press_in_the_toolbar(page, node, f"Print, or save as PDF: {title}")
     page.wait_for_function("window.printed")
     alone = page.context.new_page()
     alone.set_content(page.evaluate("window.printed"))
@@ -202,7 +207,7 @@ def test_a_chart_is_printed_as_vectors_with_its_font(page: Page, address: str) -
     assert b"/Subtype /Image" not in data, "no picture of pixels"
     box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", data)
     assert box is not None
-    assert float(box[1]) * 25.4 / 72 == pytest.approx(170, abs=0.5)
+    assert float(box[1]) * 25.4 / 72 == pytest.approx(millimetres, abs=0.5)
     assert data.count(b"/Type /Page\n") == 1
 
 
