@@ -281,7 +281,8 @@ function draw(chart) {
   cards(chart, chart.data.cards);
 }
 
-// The picture stands alone, so it has its title, legend and background again.
+// The picture stands alone, so it has its title, legend and background again; on paper, which is white, a paper's own
+// words below it are the title.
 const saveButton = (chart, format, title, millimetres = 170) => ({
   name: `save-${format}-${millimetres}`, title, icon: iconOf(chart, format, millimetres),
   click: () => save(chart, format, millimetres),
@@ -292,17 +293,24 @@ const iconOf = ({ Plotly }, format, millimetres) => ({
 }[format]);
 
 async function save(chart, format, millimetres) {
-  const { data, layout } = themed(chart);
+  const onPaper = format === 'pdf';
+  const { data, layout } = onPaper ? JSON.parse(chart.data.figure) : themed(chart);
   const size = { width: PIXELS_PER_MILLIMETRE * millimetres, height: 300 + (layout.height ?? 320) / 2 };
   layout.margin.t = 100;
-  Object.assign(layout, { ...size, autosize: false, paper_bgcolor: chart.neutrals.surface });
+  Object.assign(layout, { ...size, autosize: false, paper_bgcolor: onPaper ? 'white' : chart.neutrals.surface });
+  if (onPaper) {
+    delete layout.title;
+    layout.font = { ...layout.font, family: SYSTEM_FONTS };
+    layout.margin.t = millimetres > 100 ? 40 : 70;
+    size.height = layout.height = layout.height - 60;
+  }
   if (format === 'png') {
     chart.Plotly.downloadImage({ data, layout }, { ...size, format, scale: 2, filename: 'kd-lab' });
     return;
   }
   const url = await chart.Plotly.toImage({ data, layout }, { ...size, format: 'svg' });
   const text = decodeURIComponent(url.slice(url.indexOf(',') + 1));
-  if (format === 'pdf') print(text, size, millimetres);
+  if (onPaper) print(text, size, millimetres);
   else download(text.replace('>', `><style>${await fontFaces(layout.font.family)}</style>`));
 }
 
@@ -356,6 +364,7 @@ const ROWS = { width: 16, height: 16, path: 'M1 2h14v2H1zM1 7h14v2H1zM1 12h14v2H
 const PRINTER = { width: 16, height: 16, path: 'M4 1h8v3H4zM1 5h14v7h-2V9H3v3H1zM4 10h8v5H4z' };
 const SMALL_PRINTER = { width: 16, height: 16, path: 'M5 4h6v2H5zM3 7h10v4h-1V9H4v2H3zM5 10h6v3H5z' };
 const PIXELS_PER_MILLIMETRE = 900 / 170;
+const SYSTEM_FONTS = 'Arial, "Liberation Sans", Helvetica, sans-serif';
 const MOST_ROWS = 400;
 const TOOLBAR_HEIGHT = 34;
 const asText = (value) => typeof value === 'number' ? String(Number(value.toPrecision(6))) : plain(String(value ?? '–'));
