@@ -106,6 +106,8 @@ _HTML = """
 
 _JS = r"""
 const sliders = new WeakMap();
+// What was said last, by key, until it comes back: while a page is being drawn anew an answer may be lost, with its slider.
+const told = (window.kdLabTold ??= {});
 const MILLISECONDS_BETWEEN_ANSWERS = 120;
 
 const written = (value) => String(Number(value.toPrecision(6)));
@@ -140,11 +142,25 @@ function show(slider, value) {
   number.style.width = `${number.value.length + 0.3}ch`;
 }
 
+function say(slider, value) {
+  told[slider.data.key] = { value, at: Date.now() };
+  slider.answer('value', value);
+}
+
+function sayAgainWhatWasLost(slider, value) {
+  const { key } = slider.data;
+  const last = told[key];
+  if (!last || last.value === value) delete told[key];
+  else if (!last.again && Date.now() - last.at < 5000) {
+    last.again = setTimeout(() => { if (told[key] === last) slider.answer('value', last.value); }, 150);
+  }
+}
+
 function type(slider) {
   slider.typing = false;
   slider.touched = 0;
   const typed = slider.number.valueAsNumber;
-  if (Number.isFinite(typed)) slider.answer('value', typed);
+  if (Number.isFinite(typed)) say(slider, typed);
   else show(slider, slider.data.value);
 }
 
@@ -156,7 +172,7 @@ function tell(slider) {
   slider.timer = setTimeout(() => {
     slider.timer = undefined;
     slider.toldAt = slider.touched = Date.now();
-    slider.answer('value', slider.data.steps[Number(slider.input.value)]);
+    say(slider, slider.data.steps[Number(slider.input.value)]);
   }, wait);
 }
 
@@ -218,6 +234,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const leads = slider.timer || Date.now() - (slider.touched ?? 0) < 1000;
   const shown = leads && data.steps.includes(present) ? present : value;
   show(slider, shown);
+  sayAgainWhatWasLost(slider, value);
 }
 """
 
@@ -265,6 +282,7 @@ def log_slider(
     _component(
         key=key,
         data={
+            "key": key,
             "label": label,
             "symbol": symbol,
             "help": help,

@@ -197,7 +197,7 @@ def test_what_an_address_cannot_mean_is_answered_in_words(page: Page, url: str, 
         "order must be one of entropy, margin, wrong but sure, disagreement, got 'best'"
     )
     wait_for_chart(page, DISTRIBUTIONS)
-    assert address(page)["teacher"] == lab.teacher.id, "and the page is there"
+    wait_for(page, lambda: address(page)["teacher"] == lab.teacher.id)  # and the page is there
     move_to(page, 1)
     expect(page.get_by_text("got '9000'")).to_have_count(0, timeout=10_000)
 

@@ -323,8 +323,11 @@ def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
     assert store.experiment(before).name == "The *first* one"
     page.keyboard.press("Escape")
     button(page, "Change and train again").click()
-    page.get_by_role("spinbutton", name=re.compile("temperature", re.I)).first.fill("7")
+    expect(button(page, "Train")).to_be_visible()
+    settle(page)
+    page.get_by_role("spinbutton", name="Temperature T").fill("7")
     page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
     settle(page)
     button(page, "Train").click()
     said = page.get_by_text("Thin and dashed: The *first* one, with")
@@ -332,6 +335,26 @@ def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
     traces = f"({chart(page, 'train_accuracy')}?.data ?? []).map((trace) => trace.uid)"
     page.wait_for_function(f"{traces}.includes('student-before')", timeout=60_000)
     assert f"previous={before}" in page.url
+
+
+def test_what_is_typed_while_the_page_is_drawn_anew_is_not_lost(
+    page: Page, url: str, store: Store
+) -> None:
+    experiment = store.create(LONG)
+    store.request_stop(experiment)
+    page.goto(f"{url}/?experiment={experiment}")
+    settle(page)
+    button(page, "Change and train again").click()
+    field = page.get_by_role("spinbutton", name="Temperature T")
+    field.fill("7")  # at the first moment that it is there
+    page.keyboard.press("Tab")
+    expect(field).to_have_value("7")
+    page.wait_for_timeout(1500)
+    settle(page)
+    expect(field).to_have_value("7")
+    expect(page.get_by_role("slider", name="Temperature T")).to_have_attribute(
+        "aria-valuetext", "T = 7"
+    )
 
 
 def test_the_link_is_copied_and_the_keyboard_skips_the_navigation(
