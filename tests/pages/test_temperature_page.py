@@ -455,6 +455,17 @@ def expect_section(page: Page, title: str, name: str | None, chart: str) -> None
 def test_back_and_forward_step_through_the_sections_and_not_along_the_slider(
     page: Page, url: str, lab: Lab, complaints: Complaints
 ) -> None:
+    try:
+        walk_back_and_forward(page, url, lab)
+    except AssertionError:
+        # Seldom, on a busy machine, Streamlit gives its connection up at Back, and says "Error".
+        if not page.get_by_role("banner").get_by_text("Error", exact=True).count():
+            raise
+        walk_back_and_forward(page, url, lab)
+    assert complaints.messages == []
+
+
+def walk_back_and_forward(page: Page, url: str, lab: Lab) -> None:
     page.goto(url.replace("/temperature", "/runs"))
     visit(page, url, teacher=lab.teacher.id, T=4)
     alike = ("Look-alikes", "alike", "temperature_similarity")
@@ -475,4 +486,3 @@ def test_back_and_forward_step_through_the_sections_and_not_along_the_slider(
     expect_section(page, *first)
     page.go_back()
     expect(page).to_have_url(re.compile("/runs"))
-    assert complaints.messages == []
