@@ -19,6 +19,11 @@ class Words(str):
         return str(self)
 
 
+def with_mend(received: str, mend: str | None) -> str:
+    """Return a received value followed by what to do instead, where that is known."""
+    return Words(f"{received!r}: {mend}") if mend else received
+
+
 @dataclass(frozen=True)
 class Problem:
     """One refused setting: the field, the rule it breaks, and the value received."""

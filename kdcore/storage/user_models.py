@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kdcore.config.catalog import USER_NAME, DatasetCard, ModelCard, is_built_in, own_model
-from kdcore.errors import StoreError, Words, require
+from kdcore.errors import StoreError, Words, require, with_mend
 from kdcore.storage import user_data
 from kdcore.storage.artifacts import ArtifactStore
 from kdcore.storage.jobs import new_id
@@ -144,8 +144,7 @@ def file_format(name: str) -> str | None:
 
 def check_file_name(name: str) -> None:
     """Raise ConfigError for the name of a file that holds no model, with what to do instead."""
-    mend = MENDS.get(Path(name).suffix.lower())
-    received = Words(f"{name!r}: {mend}") if mend else name
+    received = with_mend(name, MENDS.get(Path(name).suffix.lower()))
     require(file_format(name) is not None, "file", f"one of {', '.join(FILES)}", received)
 
 

@@ -14,7 +14,7 @@ from kdcore.data.readers.arrays import NamedArrays
 from kdcore.data.readers.common import MOST_BYTES, Source
 from kdcore.data.readers.images import Folder, ImageFiles, Zip
 from kdcore.data.readers.tables import Table, read_table
-from kdcore.errors import Words, require
+from kdcore.errors import Words, require, with_mend
 from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
@@ -62,10 +62,9 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
 def check_file_name(name: str) -> None:
     """Raise ConfigError for the name of a file of another kind, with what to do instead."""
     kind = Path(name).suffix.lower()
-    mend = MENDS.get(kind)
     require(
         kind in (".npz", ".zip", *TABLES),
         "file",
         "a .npz, a .zip or folder of images, a .csv, .tsv, .txt or .data table, or a .parquet",
-        Words(f"{name!r}: {mend}") if mend else name,
+        with_mend(name, MENDS.get(kind)),
     )
