@@ -25,7 +25,8 @@ import numpy as np
 
 from benchmarks.common import present
 from kdcore import sweeps
-from kdcore.config.experiment import PRESETS, ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.presets import PRESETS
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.local import LocalEngine
 from kdcore.storage.schema import JobStatus

@@ -35,7 +35,7 @@ def train_for(threads: int, seconds: float, begin_at: float) -> float:
     import numpy as np
 
     from kdcore import models
-    from kdcore.config.experiment import PRESETS
+    from kdcore.config.presets import PRESETS
     from kdcore.data import datasets
     from kdcore.training.loop import Learner, Loop, Network, student_order
     from kdcore.training.trainer import make_trainer

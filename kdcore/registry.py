@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from kdcore.errors import require
@@ -41,3 +42,27 @@ class Registry(dict[str, type[Kind]]):
         known = isinstance(name, str) and name in self
         require(known, self.noun, f"one of {', '.join(self)}{self.elsewhere}", name)
         return self[str(name)]
+
+
+Value = TypeVar("Value")
+
+
+class Late(Mapping[str, Value]):
+    """Values by name, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Value]]) -> None:
+        self._makers, self._made = dict(makers), dict[str, Value]()
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)

@@ -23,6 +23,7 @@ from kdcore.storage.store import Store
 from kdcore.tasks import find
 from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
 from kdcore.tasks.report import COLOURS, SCALINGS, DataOptions, Report
+from kdcore.tasks.vocabulary import PIECES
 from kdcore.words import in_bytes
 
 
@@ -61,6 +62,29 @@ def data() -> None:
     default="refuse",
     show_default=True,
     help="Missing values of a table. What fills them is learnt from the training part; own category adds a feature that says where.",
+)
+@click.option(
+    "--text-column",
+    default=None,
+    metavar="COLUMN",
+    help="The column of a table whose texts are learnt. [default: found by what is in it]",
+)
+@click.option(
+    "--pieces",
+    type=click.Choice(PIECES),
+    default="bpe",
+    show_default=True,
+    help="What texts are cut into; bpe: parts of words that the training part shows.",
+)
+@click.option(
+    "--vocabulary", type=int, default=4000, show_default=True, help="The most different pieces."
+)
+@click.option(
+    "--length",
+    type=int,
+    default=64,
+    show_default=True,
+    help="Tokens of a text; longer ones lose their end.",
 )
 @click.option(
     "--size",
@@ -102,6 +126,10 @@ def add(
     drop: tuple[str, ...],
     text: Any,
     missing: Any,
+    text_column: str | None,
+    pieces: Any,
+    vocabulary: int,
+    length: int,
     size: str | None,
     colour: Any,
     scaling: Any,
@@ -112,8 +140,9 @@ def add(
 ) -> None:
     """Check the data at PATH, report, and store it as NAME.
 
-    PATH is a .npz (x_train, y_train, x_test, y_test, or x, y), a zip or a folder of images
-    (class/..., or train/ and test/ above), a .csv or a .parquet with a column of classes.
+    PATH is a .npz (x_train, y_train, x_test, y_test, or x, y), a zip or a folder of images or of
+    .txt files (class/..., or train/ and test/ above), a .csv, .jsonl or .parquet with a column of
+    classes, and features or texts beside it.
     """
     check_name(name)
     options = DataOptions(
@@ -122,6 +151,10 @@ def add(
         drop=drop,
         text=text,
         missing=missing,
+        text_column=text_column,
+        pieces=pieces,
+        vocabulary=vocabulary,
+        length=length,
         size=read_size(size),
         colour=colour,
         scaling=scaling,
@@ -249,7 +282,7 @@ def in_words(report: Report) -> str:
     task = find(report.kind)
     lines += [f"  {what:<11} {words}" for what, words in task.about(report)]
     lines.append(
-        f"  stored as   {'×'.join(map(str, report.shape))} {report.dtype}, scaled to {task.scaling_in_words(report)}, "
+        f"  stored as   {task.stored_in_words(report)}, scaled to {task.scaling_in_words(report)}, "
         f"{in_bytes(report.stored_bytes)}"
     )
     lines.append(

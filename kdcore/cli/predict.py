@@ -1,4 +1,4 @@
-"""``python -m kdcore predict``: ask teacher, student and baseline about a picture."""
+"""``python -m kdcore predict``: ask teacher, student and baseline about a picture or a text."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
+from kdcore.analysis.occlusion import drops, parts_of, questions
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import dataset_card
 from kdcore.engine.choice import make_engine
-from kdcore.engine.predictions import from_image, predict, trained_models
-from kdcore.errors import require
+from kdcore.engine.predictions import from_image, from_text, predict, trained_models
+from kdcore.errors import Words, require
 from kdcore.storage.store import Store
 
 
 @click.command("predict")
 @click.argument("experiment_id")
-@click.argument("image", type=click.File("rb"))
+@click.argument("image", type=click.File("rb"), required=False)
+@click.option("--text", default=None, help="What models of texts are asked, instead of an image.")
 @click.option(
     "--seed",
     type=int,
@@ -31,20 +33,30 @@ from kdcore.storage.store import Store
 def predict_command(
     store_url: str,
     experiment_id: str,
-    image: BinaryIO,
+    image: BinaryIO | None,
+    text: str | None,
     seed: int | None,
     temperature: float,
     as_json: bool,
 ) -> None:
-    """Ask the models of an experiment about a picture, as the Try it page does.
+    """Ask the models of an experiment about a picture or a text, as the Try it page does.
 
-    A digit is cut out and centred.
+    A digit is cut out and centred. Of a text it says, with --json, how much less likely the answer
+    becomes without each of its parts.
     """
     require(temperature > 0, "temperature", "above 0", temperature)
     store = Store(store_url)
     runs = trained_models(store, experiment_id, seed)
     card = dataset_card(store.experiment(experiment_id).config["dataset"])
-    inputs = from_image(card, image.read())
+    parts = parts_of(text) if text is not None else []
+    if card.task.written:
+        require(text is not None and image is None, "text", "given (--text), and no image", text)
+        key = store.experiment(experiment_id).dataset_key or ""
+        inputs = from_text(store, key, questions(text or "", parts))
+    else:
+        require(text is None, "text", "left out: these models take no texts", text)
+        require(image is not None, "image", "a file", Words("none"))
+        inputs = from_image(card, image.read() if image is not None else b"")
     answer = predict(
         store,
         make_engine(store, idle_seconds=2.0),
@@ -62,6 +74,12 @@ def predict_command(
             "probabilities": dict(zip(card.class_names, map(float, probabilities), strict=True)),
             "milliseconds": answer.milliseconds[run.id],
         }
+        if text is not None:
+            falls = drops(answer.logits[run.id], temperature).tolist()
+            answers[role]["parts"] = [
+                {"part": text[part.begin : part.end], "drop": fall}
+                for part, fall in zip(parts, falls, strict=True)
+            ]
     if as_json:
         click.echo(
             json.dumps(

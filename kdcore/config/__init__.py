@@ -3,13 +3,13 @@ may use.
 """
 
 from kdcore.config.experiment import (
-    PRESETS,
     ExperimentConfig,
     digest,
     read_setting,
     starting_config,
     stored_setting,
 )
+from kdcore.config.presets import PRESETS
 
 __all__ = [
     "PRESETS",

@@ -12,6 +12,7 @@ each time.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -19,10 +20,11 @@ import os
 import re
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from kdcore.errors import require
+from kdcore.registry import Late
 from kdcore.tasks import TASKS, Task
 from kdcore.tasks import find as find_task
 
@@ -116,9 +118,15 @@ class ModelFamily:
     builder: str
     pattern: str
     suggestions: tuple[str, ...]
-    needs_images: bool = True
+    takes: Literal["images", "values", "texts"] = "images"
     by_name: bool = False  # the builder is given the whole name, not numbers
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
+
+    def fits(self, task: Task) -> bool:
+        """Return whether it learns a kind of data; "values" are numbers of any shape."""
+        if task.written:
+            return self.takes == "texts"
+        return self.takes == "values" or (self.takes == "images" and task.pictures)
 
     def numbers(self, name: str) -> tuple[int, ...] | None:
         """Return the numbers in ``name``; None where it is not one of this family's.
@@ -156,7 +164,7 @@ def transformer_size(numbers: tuple[int, ...]) -> str | None:
 
 DIGIT_NAMES = tuple("0123456789")
 
-DATASETS: dict[str, DatasetCard] = {
+_IMAGES = {
     "digits": DatasetCard(
         "Digits 8×8 (embedded)",
         "kdcore.data.datasets:load_digits",
@@ -200,6 +208,14 @@ DATASETS: dict[str, DatasetCard] = {
     ),
 }
 
+# Cards that take work to make are made when they are first asked for.
+DATASETS: Late[DatasetCard] = Late(
+    {
+        **{name: functools.partial(_IMAGES.__getitem__, name) for name in _IMAGES},
+        "languages": lambda: resolve("kdcore.data.languages:card")(),
+    }
+)
+
 # Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
 # weights expect.
 APPLICATIONS: dict[str, tuple[str, int, str]] = {
@@ -224,7 +240,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         "kdcore.models.families:build_mlp",
         r"mlp-(\d+(?:-\d+)*)",
         ("mlp-512-256", "mlp-64", "mlp-16"),
-        needs_images=False,
+        takes="values",
     ),
     "resnet": ModelFamily(
         "Residual network, CIFAR style (depth 6n+2, width)",
@@ -247,6 +263,21 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("deit-4-64", "deit-2-32"),
         rule=transformer_size,
     ),
+    "transformer": ModelFamily(
+        "Transformer for texts, as BERT's (layers, width)",
+        "kdcore.models.text:build_transformer",
+        r"transformer-(\d+)-(\d+)",
+        ("transformer-4-128", "transformer-2-64", "transformer-1-32"),
+        takes="texts",
+        rule=transformer_size,
+    ),
+    "bag": ModelFamily(
+        "The mean of what each token means, in any order (width)",
+        "kdcore.models.text:build_bag",
+        r"bag-(\d+)",
+        ("bag-64", "bag-16"),
+        takes="texts",
+    ),
     "app": ModelFamily(
         "A network of keras.applications, with -imagenet from its ImageNet weights",
         "kdcore.models.own:build_application",
@@ -257,7 +288,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
 }
 
 OWN = ModelFamily(
-    "A model of your own", "kdcore.models.own:build_own", "", (), needs_images=False, by_name=True
+    "A model of your own", "kdcore.models.own:build_own", "", (), takes="values", by_name=True
 )
 
 MODEL_SUGGESTIONS: tuple[str, ...] = tuple(
@@ -306,7 +337,11 @@ def sources() -> list[Source]:
 
 def dataset_card(name: str) -> DatasetCard:
     """Return the card of dataset ``name``; raises ConfigError for an unknown name."""
-    if card := DATASETS.get(name) or _cards.get(name):
+    built_in = DATASETS.get(short_name(name))
+    if built_in is not None and (name == short_name(name) or built_in.key):
+        # One of another version is shown as what it is; its content cannot be had again.
+        return built_in if short_name(name) == name else replace(built_in, key=name)
+    if card := _cards.get(name):
         return card
     if re.fullmatch(USER_KEY, name):
         for source in sources():
@@ -329,7 +364,7 @@ def datasets() -> dict[str, DatasetCard]:
     latest versions, without those of a kind that only a plugin knows which is not there.
     """
     return {
-        **DATASETS,
+        **{card.key or name: card for name, card in DATASETS.items()},
         **{
             key: card
             for source in reversed(sources())
@@ -393,9 +428,7 @@ def model_key(name: str) -> str:
 
 def models_of(task: Task) -> list[str]:
     """Return the names of models to choose from for a kind of data: suggested, then users' own."""
-    fitting = [
-        family for family in MODEL_FAMILIES.values() if task.pictures or not family.needs_images
-    ]
+    fitting = [family for family in MODEL_FAMILIES.values() if family.fits(task)]
     names = [name for family in fitting for name in family.suggestions]
     yours = [key for source in sources() for key in source.user_models()]
     return [*names, *(key for key, (card, _) in _functions.items() if key == card.key), *yours]

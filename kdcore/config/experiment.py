@@ -392,7 +392,10 @@ class ExperimentConfig(BaseModel):
         if self.mixing != "none" and self.plan.clean_answers:
             rule = f"none with the plan {self.plan.name}, whose teachers answer for clean examples"
             problems.append(Problem("mixing", rule, self.mixing))
-        if self.mixing == "cutmix" and not card.task.pictures:
+        if self.mixing != "none" and card.task.written:
+            rule = f"none: {short_name(self.dataset)} is {card.task.title}"
+            problems.append(Problem("mixing", rule, self.mixing))
+        elif self.mixing == "cutmix" and not card.task.pictures:
             rule = f"none or mixup: {short_name(self.dataset)} is {card.task.title}, not images"
             problems.append(Problem("mixing", rule, self.mixing))
         problems += self._omitted_problems(card.class_names)
@@ -818,9 +821,8 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     """
     card, name = dataset_card(dataset), short_name(dataset)
     family, own, shape = parse_model_name(model)[0], own_model(model), card.input_shape
-    if family.needs_images and not card.task.pictures:
-        rule = f"a model of dense layers, such as mlp-64: {name} is {card.task.title}, not images"
-        return [(rule, model)]
+    if not family.fits(card.task) and not (family is OWN and card.task.written):
+        return [(f"{card.task.networks}: {name} is {card.task.title}", model)]
     if family is not OWN or own is None or own.kind == "function":
         return []
     found = []
@@ -866,58 +868,15 @@ def _with_label_budget(values: dict[str, Any]) -> dict[str, Any]:
     examples = values.get("training_examples")
     known = examples if isinstance(examples, int) and examples > 0 else None
     dataset = values.get("dataset", "digits")
+    if not isinstance(dataset, str):  # refused as what it is
+        return values
     if dataset == "digits":
         return {**values, "labels": min(100, known or 100)}
     try:
         card = dataset_card(dataset)
-    except (ConfigError, TypeError):  # refused as what it is
+    except ConfigError:  # refused as what it is
         return values
     return {**values, "labels": label_budget(card, known)}
-
-
-PRESETS: dict[str, ExperimentConfig] = {
-    "Few labels (digits)": ExperimentConfig(),
-    "A student that beats its teacher": ExperimentConfig(
-        plan="noisy-student",
-        labels=50,
-        teacher="conv-16-32",
-        student="conv-16-32",
-        augmentation="shifts",
-        pseudo_labels="hard",
-    ),
-    "A convnet teaches a transformer": ExperimentConfig(
-        method="distillation_token",
-        teacher_says="distribution",
-        student="deit-2-32",
-        epochs=30,
-    ),
-    "A patient teacher": ExperimentConfig(
-        alpha=0,
-        temperature=1,
-        augmentation="shifts",
-        mixing="mixup",
-        epochs=100,
-        optimizer="adamw",
-        learning_rate_schedule="cosine",
-        learning_rate_warm_up=5,
-        weight_decay=0.01,
-        clip_norm=1,
-    ),
-    "The Keras example (MNIST)": ExperimentConfig(
-        dataset="mnist",
-        labels=None,
-        teacher="conv-256-512",
-        teacher_epochs=5,
-        student="conv-16-32",
-        epochs=3,
-        alpha=0.1,
-        temperature=10,
-        batch_size=64,
-        learning_rate=1e-3,
-        teacher_batch_size=64,
-        teacher_learning_rate=1e-3,
-    ),
-}
 
 
 def read_setting(name: str, text: str) -> Any:

@@ -202,9 +202,7 @@ def _divide(labels: dict[str, NDArray], report: Report) -> None:
         rule = f"at least {least} in every class"
         report.problems.append(("training examples", rule, f"{int(counts.min())} of {which!r}"))
     report.stored = {part: len(found) for part, found in labels.items()}
-    report.stored_bytes = (
-        sum(report.stored.values()) * int(np.prod(report.shape)) * np.dtype(report.dtype).itemsize
-    )
+    report.stored_bytes = sum(report.stored.values()) * report.bytes_an_example
     most = in_bytes(MOST_STORED_BYTES)
     if report.stored_bytes > MOST_STORED_BYTES:
         report.problems.append(

@@ -18,49 +18,41 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import DATASETS, dataset_card, resolve, short_name, sources
+from kdcore.config.catalog import (
+    DATASETS,
+    DatasetCard,
+    dataset_card,
+    resolve,
+    short_name,
+    sources,
+)
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data.downloads import Arrays, fetch
+from kdcore.data.raw import RawData
 from kdcore.errors import DatasetError
 from kdcore.storage import user_data
 from kdcore.storage.arrays import unpack
 from kdcore.storage.store import Store
-from kdcore.tasks.columns import Column, Missing, columns_from_json, filled, learn_fill
+from kdcore.tasks.columns import Column, columns_from_json, filled, learn_fill
+from kdcore.tasks.text import texts_of
 from kdcore.tasks.values import InputValues
+from kdcore.tasks.vocabulary import Tokens, Vocabulary, learn_vocabulary
 
 PROBE_EXAMPLES = 64
-EMBEDDED = ("digits",)  # come with the packages
-
-
-@dataclass(frozen=True)
-class RawData:
-    """A dataset as its source gives it. Inputs [n, ...] times ``scale`` lie in 0 to 1; no test
-    part: it is drawn.
-
-    ``per_feature`` says how the features of a table are scaled by what the training part shows:
-    "unit" to 0 to 1, "standard" to mean 0 and deviation 1, "none" not at all. ``columns`` are those
-    that a table's features come from, ``missing`` says what fills gaps (NaN) in them.
-    """
-
-    inputs: NDArray
-    labels: NDArray
-    scale: float
-    test_inputs: NDArray | None = None
-    test_labels: NDArray | None = None
-    per_feature: str = "none"
-    columns: tuple[Column, ...] = ()
-    missing: Missing = "refuse"
+EMBEDDED = ("digits", "languages")  # come with the packages
 
 
 @dataclass(frozen=True)
 class Split:
     """Examples of one part of a dataset: inputs [n, height, width, channels] as stored, labels [n]
-    int32, and ``rows`` [n]: which examples of the source they are.
+    int32, and ``rows`` [n]: which examples of the source they are. ``texts`` [n, width] are the
+    UTF-8 bytes that tokens come from.
     """
 
     inputs: NDArray
     labels: NDArray[np.int32]
     rows: NDArray[np.int64]
+    texts: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,7 +63,8 @@ class Dataset:
     """A dataset split three ways. Models see ``inputs * scale`` as float32.
 
     The features of a table are ``inputs * spread + centre`` in their own units; they come from
-    ``columns``, and ``fill`` [features] is what a missing one is given.
+    ``columns``, and ``fill`` [features] is what a missing one is given. Inputs of texts are tokens
+    of the ``vocabulary``.
     """
 
     name: str
@@ -86,6 +79,7 @@ class Dataset:
     spread: NDArray | None = None
     fill: NDArray[np.float64] | None = None
     columns: tuple[Column, ...] = ()
+    vocabulary: Vocabulary | None = None
     test_is_drawn: bool = True  # from the same rows as the others; else a part of its own
 
     @property
@@ -96,6 +90,8 @@ class Dataset:
     @functools.cached_property
     def values(self) -> InputValues:
         """What values models see."""
+        if self.vocabulary is not None:
+            return InputValues(0.0, self.vocabulary.size - 1.0, tokens=self.vocabulary.size)
         low, high = dataset_card(self.name).value_range
         return InputValues(low, high, self.train.inputs, self.scale, self.centre, self.spread)
 
@@ -118,16 +114,16 @@ def load_named(name: str, split_seed: int = 0, training_examples: int | None = N
 @functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
 def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     card = dataset_card(name)
-    raw: RawData = load_stored(card.key) if card.key else resolve(card.builder)()
-    order = stratified_order(raw.labels, split_seed)
-    if raw.test_inputs is None or raw.test_labels is None:
-        test_rows, order = order[: card.test_examples], order[card.test_examples :]
-        test = _take(raw.inputs, raw.labels, test_rows)
-    else:
-        test = _take(raw.test_inputs, raw.test_labels, np.arange(len(raw.test_labels)))
-    validation = _take(raw.inputs, raw.labels, order[: card.validation_examples])
-    rest = order[card.validation_examples :]
-    train = _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)])
+    raw: RawData = resolve(card.builder)() if card.builder else load_stored(card.key)
+    _check_version(name)
+    train, validation, test = _divide(raw, card, split_seed, training_examples)
+    vocabulary = None
+    if raw.tokens is not None:
+        vocabulary = learn_vocabulary(texts_of(train.inputs), raw.tokens)
+        train, validation, test = (
+            _in_tokens(split, vocabulary) for split in (train, validation, test)
+        )
+        train = replace(train, texts=None)  # tokens are enough, and smaller
     fill = learn_fill(train.inputs, raw.columns, raw.missing)
     if fill is not None:
         train, validation, test = (
@@ -141,8 +137,11 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         )
     probe_rows = np.sort(stratified_order(validation.labels, split_seed)[:PROBE_EXAMPLES])
     probe = _take(validation.inputs, validation.labels, probe_rows)
-    probe = replace(probe, rows=validation.rows[probe_rows])
+    texts = None if validation.texts is None else validation.texts[probe_rows]
+    probe = replace(probe, rows=validation.rows[probe_rows], texts=texts)
     fingerprint = hashlib.sha256(repr((name, raw.scale)).encode())
+    if vocabulary is not None:
+        fingerprint.update(vocabulary.definition.encode())
     for split in (train, validation, test):
         fingerprint.update(np.ascontiguousarray(split.inputs).data)
         fingerprint.update(split.labels.tobytes())
@@ -159,7 +158,54 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
         spread,
         fill,
         raw.columns,
-        raw.test_inputs is None or raw.test_labels is None,
+        vocabulary,
+        raw.parts is None and (raw.test_inputs is None or raw.test_labels is None),
+    )
+
+
+def _check_version(name: str) -> None:
+    """Raise DatasetError for a built-in dataset of another version than the one that is here."""
+    here = dataset_card(short_name(name)).key
+    if short_name(name) in DATASETS and name not in (short_name(name), here):
+        raise DatasetError(
+            f"{name} was made by another version of its package than is installed, which makes {here}: "
+            f"train anew on {short_name(name)}"
+        )
+
+
+def _divide(
+    raw: RawData, card: DatasetCard, seed: int, training_examples: int | None
+) -> tuple[Split, Split, Split]:
+    """Return training, validation and test part: those that the source says, or drawn ones."""
+    order = stratified_order(raw.labels, seed)
+    if raw.parts is not None:
+        of_part = [order[raw.parts[order] == part] for part in ("train", "validation", "test")]
+        rest, *others = of_part
+        train, validation, test = rest[: training_examples or len(rest)], *map(np.sort, others)
+        return (
+            _take(raw.inputs, raw.labels, train),
+            _take(raw.inputs, raw.labels, validation),
+            _take(raw.inputs, raw.labels, test),
+        )
+    if raw.test_inputs is None or raw.test_labels is None:
+        test_rows, order = order[: card.test_examples], order[card.test_examples :]
+        test_part = _take(raw.inputs, raw.labels, test_rows)
+    else:
+        test_part = _take(raw.test_inputs, raw.test_labels, np.arange(len(raw.test_labels)))
+    rest = order[card.validation_examples :]
+    return (
+        _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)]),
+        _take(raw.inputs, raw.labels, order[: card.validation_examples]),
+        test_part,
+    )
+
+
+def _in_tokens(split: Split, vocabulary: Vocabulary) -> Split:
+    """Return a part of texts as tokens; the bytes stay with it, to be shown."""
+    tokens = vocabulary.encode(texts_of(split.inputs))
+    small = vocabulary.size <= np.iinfo(np.uint16).max
+    return replace(
+        split, inputs=tokens.astype(np.uint16 if small else np.int32), texts=split.inputs
     )
 
 
@@ -217,6 +263,7 @@ def load_stored(key: str) -> RawData:
                 scaling,
                 columns_from_json(row.manifest.get("columns", [])),
                 row.manifest.get("missing", "refuse"),
+                tokens=Tokens(**row.manifest["tokens"]) if row.manifest.get("tokens") else None,
             )
     raise DatasetError(
         f"the data of {key} has been removed from the store: add the same file again "

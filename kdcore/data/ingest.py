@@ -90,6 +90,8 @@ def _write(
     )
     if report.missing != "refuse" or any(column["categories"] for column in report.columns):
         digest.update(json.dumps([report.columns, report.missing]).encode())
+    if report.tokens is not None:
+        digest.update(json.dumps(report.tokens).encode())
     done, total = 0, sum(report.parts.values())
     labels_to_store: dict[str, bytes] = {}
     for part in source.parts:
@@ -116,7 +118,7 @@ def _write(
         digest.update(part.encode() + stored.tobytes())
         labels_to_store[f"{prefix}/{part}/labels"] = pack(stored)
         manifest[part] = {"examples": len(stored), "pieces": count}
-        size += len(stored) * int(np.prod(report.shape)) * np.dtype(report.dtype).itemsize
+        size += len(stored) * report.bytes_an_example
     images, shown = checked.preview
     store.put_artifacts(
         {
@@ -145,6 +147,7 @@ def _write(
         "scaling": report.scaling,
         "columns": report.columns,
         "missing": report.missing,
+        "tokens": report.tokens,
     }
     row = UserDataset(
         key=key,

@@ -19,6 +19,13 @@ import babel
 import numpy as np
 from numpy.typing import NDArray
 
+from kdcore.config.catalog import DatasetCard
+from kdcore.data.raw import RawData
+from kdcore.tasks.text import as_bytes, padded
+from kdcore.tasks.vocabulary import Tokens
+
+# Of 100 phrases one is longer and loses its end.
+TOKENS = Tokens("characters", length=40)
 LANGUAGES = {
     "cs": "Czech",
     "da": "Danish",
@@ -144,3 +151,27 @@ def _part(group: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def card() -> DatasetCard:
+    """Return what is known of it before it is loaded; its key names the content."""
+    found = phrases()
+    count = {part: int((found.parts == part).sum()) for part in ("train", "validation", "test")}
+    return DatasetCard(
+        title="Languages (embedded)",
+        builder="kdcore.data.languages:load",
+        input_shape=(TOKENS.length,),
+        class_names=tuple(LANGUAGES.values()),
+        training_examples=count["train"],
+        validation_examples=count["validation"],
+        test_examples=count["test"],
+        key=f"languages@{found.digest[:10]}",
+        kind="text",
+    )
+
+
+def load() -> RawData:
+    """Return the phrases with their parts."""
+    found = phrases()
+    inputs = padded([as_bytes(text) for text in found.texts])
+    return RawData(inputs, found.labels, 1.0, parts=found.parts, tokens=TOKENS)

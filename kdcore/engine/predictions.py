@@ -20,17 +20,19 @@ from kdcore.analysis.results import load_results
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model
 from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
 from kdcore.engine.base import Engine
-from kdcore.errors import ConfigError, Problem, StoreError, Words
+from kdcore.errors import ConfigError, Problem, StoreError, Words, require
 from kdcore.storage.arrays import pack, unpack_many
 from kdcore.storage.schema import ROLES, Job, JobStatus, Pool, Prediction, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.tasks.drawing import dark_on_light, fit, like_digits, like_mnist
+from kdcore.tasks.vocabulary import Vocabulary
 from kdcore.words import in_bytes
 
 SECONDS_BETWEEN_POLLS = 0.004
 SECONDS_KEPT = 60.0
 SECONDS_UNTIL_IDLE = 120.0
 LARGEST_IMAGE = 8_000_000
+LARGEST_TEXT = 100_000
 
 Images = NDArray[np.float32]
 
@@ -263,6 +265,24 @@ def from_image(card: DatasetCard, data: bytes) -> Images:
     if draws_digits(card):
         return from_drawing(card, dark_on_light(pixels))
     return scaled(card, fit(pixels, card.input_shape))
+
+
+def from_text(store: Store, dataset_key: str, texts: Sequence[str]) -> Images:
+    """Make texts into inputs [n, length]: tokens of the vocabulary that a dataset's models learnt.
+
+    Raises ConfigError for a text without a word or sign, or one that is too long, and StoreError
+    where the vocabulary is gone.
+    """
+    for text in texts:
+        require(bool(text.strip()), "text", "some words", Words("an empty one"))
+        most = f"at most {LARGEST_TEXT:,} characters"
+        require(len(text) <= LARGEST_TEXT, "text", most, Words(f"{len(text):,}"))
+    definition = store.artifact(f"examples/{dataset_key}/vocabulary")
+    if definition is None:
+        raise StoreError(
+            "the vocabulary of these models is no longer in the store: train them again"
+        )
+    return Vocabulary(definition.decode()).encode(texts).astype(np.float32)
 
 
 def scaled(card: DatasetCard, pixels: NDArray[np.uint8]) -> Images:

@@ -46,6 +46,8 @@ def build(
         keras.utils.set_random_seed(seed)
     if family.by_name:
         return resolve(family.builder)(tuple(input_shape), classes, name, values, start)
+    if family.takes == "texts":
+        return resolve(family.builder)(tuple(input_shape), classes, values.tokens, *numbers)
     return resolve(family.builder)(tuple(input_shape), classes, *numbers)
 
 
@@ -121,8 +123,10 @@ def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def multiply_accumulates(model: keras.Model) -> int:
+def multiply_accumulates(model: keras.Model, length: int | None = None) -> int:
     """Return the multiply-accumulates of one forward pass of one example.
+
+    ``length`` is that of a text in tokens, where the model takes any.
 
     Counted are Conv2D, DepthwiseConv2D and Dense layers and attention, in models within the model
     and in layers of layers too; other layers, biases and activations are not, and a layer applied
@@ -131,18 +135,18 @@ def multiply_accumulates(model: keras.Model) -> int:
     Raises:
         ModelError: where the model is not built, or the size of its layers' outputs is not known.
     """
-    return sum(map(multiply_accumulates_of_layer, model.layers))
+    return sum(multiply_accumulates_of_layer(layer, length) for layer in model.layers)
 
 
-def multiply_accumulates_of_layer(layer: keras.Layer) -> int:
+def multiply_accumulates_of_layer(layer: keras.Layer, length: int | None = None) -> int:
     """Return what one layer, or a model within a model, adds to :func:`multiply_accumulates`.
 
     Raises like it.
     """
     if isinstance(layer, keras.Model):
-        return multiply_accumulates(layer)
+        return multiply_accumulates(layer, length)
     if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
-        return _within(layer)
+        return _within(layer, length)
     try:
         shape = layer.output.shape
     except (AttributeError, ValueError):
@@ -150,15 +154,19 @@ def multiply_accumulates_of_layer(layer: keras.Layer) -> int:
             f"layer {layer.name} is not part of a built functional or sequential model"
         ) from None
     channels_last = isinstance(layer, layers.Dense) or layer.data_format == "channels_last"
-    positions = shape[1:-1] if channels_last else shape[2:]
+    positions = [size or length for size in _positions(shape, channels_last)]
     if None in positions:
         raise ModelError(
             f"the output size of layer {layer.name} is not known: give the model a full input shape"
         )
-    return int(math.prod(layer.kernel.shape) * math.prod(positions))
+    return int(math.prod(layer.kernel.shape) * math.prod(filter(None, positions)))
 
 
-def _within(layer: keras.Layer) -> int:
+def _positions(shape: tuple[int | None, ...], channels_last: bool) -> tuple[int | None, ...]:
+    return shape[1:-1] if channels_last else shape[2:]
+
+
+def _within(layer: keras.Layer, length: int | None = None) -> int:
     """Return the multiply-accumulates of the layers that a layer of tokens is made of.
 
     Of attention over t tokens: its projections, and 2 · t² · width for scores and mixing.
@@ -169,7 +177,12 @@ def _within(layer: keras.Layer) -> int:
     if not any(isinstance(part, counted) for part in parts):
         return 0
     output = layer.output[0] if isinstance(layer.output, list | tuple) else layer.output
-    tokens, total = int(math.prod(output.shape[1:-1])), 0
+    sizes = [size or length for size in output.shape[1:-1]]
+    if None in sizes:
+        raise ModelError(
+            f"the number of tokens in {layer.name} is not known: give the length of a text"
+        )
+    tokens, total = int(math.prod(filter(None, sizes))), 0
     for part in parts:
         if isinstance(part, layers.Conv2D):
             positions = part.compute_output_shape(layer.input.shape)[1:-1]

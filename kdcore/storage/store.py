@@ -138,7 +138,7 @@ class Store(JobStore):
         """Raise StoreError where a config names data or a model that is in another store."""
         data = catalog.dataset_card(config.dataset)
         named: list[tuple[str, object]] = []
-        if data.key:
+        if not data.builder:
             named.append(("dataset", self.user_dataset(data.key)))
         networks = {"teacher": config.teacher, "student": config.student, **config.plan.networks()}
         for setting, names in networks.items():

@@ -276,7 +276,7 @@ def _example(store: Store, config: ExperimentConfig, results: Results) -> dict[s
         "chart": _chart(
             figure, f"Class probabilities of the models for one test example at T = {temperature:g}"
         ),
-        "picture": _picture(seen["images"][index]) if "images" in seen else None,
+        **_shown(seen, index),
         "index": index,
         "label": classes[int(labels[index])],
         "words": example_in_words(seen, index, card.feature_names) if card else "",
@@ -297,6 +297,16 @@ def _card(config: ExperimentConfig) -> DatasetCard | None:
         return dataset_card(config.dataset)
     except ConfigError:  # the dataset is no longer known
         return None
+
+
+def _shown(seen: dict[str, Any], index: int) -> dict[str, str | None]:
+    """Return an example as a picture or as a text."""
+    if "images" not in seen:
+        return {"picture": None, "text": None}
+    example = seen["images"][index]
+    if isinstance(example, str):
+        return {"picture": None, "text": str(example)}
+    return {"picture": _picture(example), "text": None}
 
 
 def _picture(pixels: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdcore.analysis.results import Results, load_results
+from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import SweepConfig, value_text
 from kdcore.storage.schema import ROLES
@@ -126,7 +127,9 @@ def _parts(results: Results) -> list[str]:
         f"    {role!r}: {accuracies!r},\n" for role, accuracies in recorded.items() if accuracies
     )
     config = results.config
-    own = any("@" in name for name in (config.dataset, config.teacher, config.student))
+    own = not dataset_card(config.dataset).builder or any(
+        "@" in name for name in (config.teacher, config.student)
+    )
     known = f"# {_OWN}\nstore = kdcore.Store()\n\n" if own else ""
     return [
         f"import kdcore\n\n{known}config = kdcore.ExperimentConfig(\n{arguments})",

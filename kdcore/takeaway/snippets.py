@@ -83,6 +83,24 @@ _ROWS = """
                 print(told(example_of(row)))
         sys.exit()"""
 
+# For texts: from a text to what the model takes.
+_TEXT = '''
+with np.load("examples.npz") as learnt:
+    TOKENIZER = Tokenizer.from_str(str(learnt["vocabulary"]))
+
+
+def example_of(text):
+    """Return the example [tokens] of a text: the numbers of its tokens, cut and padded."""
+    return np.array(TOKENIZER.encode(text).ids, np.float32)
+
+'''
+
+_TEXTS = """
+    if len(sys.argv) > 1:  # texts, each in quotes
+        for text in sys.argv[1:]:
+            print(f"{text!r}: {told(example_of(text))}")
+        sys.exit()"""
+
 _KERAS = '''
 model = keras.saving.load_model("model.keras", compile=False)
 
@@ -169,6 +187,11 @@ def input_words(report: Mapping[str, Any]) -> str:
             f"{words}: each feature less its centre, divided by its spread (both are in examples.npz); "
             "example_of(row) makes it of a row of the table, and python run.py FILE.csv reads rows"
         )
+    if report.get("of_texts"):
+        return (
+            f"{words}: numbers of tokens, which the tokenizer in examples.npz makes of a text; "
+            "example_of(text) does it, and python run.py 'a text' answers it"
+        )
     if scale == 1:
         return f"{words}, the values as they are"
     return f"{words}, from 0 to 1: pixel values (0 to {1 / scale:g}) divided by {1 / scale:g}"
@@ -180,16 +203,35 @@ def snippet(format_name: str, file: str, report: Mapping[str, Any]) -> str:
     ``report`` is what was measured.
     """
     packages, imports, body = _PARTS[format_name]
-    table = bool(report["features_scaled"])
-    standard = [*_STANDARD.get(format_name, ()), *(("csv", "json", "re", "sys") if table else ())]
+    row, rows, needed = _ways_in(report)
+    standard = [*_STANDARD.get(format_name, ()), *needed]
+    if report.get("of_texts"):
+        packages += " tokenizers"
+        imports += "\nfrom tokenizers import Tokenizer"
+    if report.get("of_texts") and format_name == "keras":
+        packages += " keras-hub"
+        imports = imports.replace(
+            "import keras\n", "import keras\nimport keras_hub  # knows its layers\n"
+        )
     return _SCRIPT.format(
         file=file,
         packages=packages,
         input=input_words(report),
         standard="".join(f"import {name}\n" for name in sorted(standard)) + "\n" * bool(standard),
         imports=imports,
-        row=_ROW if table else "",
-        rows=_ROWS if table else "",
+        row=row,
+        rows=rows,
         labels=repr(list(report["labels"])),
         body=body.strip(),
     )
+
+
+def _ways_in(report: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the code that makes examples of what people have, the code that reads it from the
+    command line, and what they need of Python itself.
+    """
+    if report["features_scaled"]:
+        return _ROW, _ROWS, ("csv", "json", "re", "sys")
+    if report.get("of_texts"):
+        return _TEXT, _TEXTS, ("sys",)
+    return "", "", ()

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.tasks.report import SCALING_WORDS, DataOptions, Report, Survey
@@ -21,10 +20,12 @@ class Task(ABC):
         icon: a Material icon.
         pictures: whether examples are pictures: convolutions fit, colours and places can be
             changed, a picture may be dropped for a prediction.
+        written: whether examples are texts: shown as words, typed for a prediction.
         size_label: what the size of one example is called.
         scaling: how values are scaled unless asked otherwise.
         value_ranges: that a model of one's own may want its inputs in, the one assumed first; what
             a brought teacher is tried with.
+        networks: that learn it, as the beginning of a rule.
         starting_networks: teacher and student to begin with.
         candidates: students that "which student?" measures.
     """
@@ -33,10 +34,12 @@ class Task(ABC):
     title: ClassVar[str]
     icon: ClassVar[str]
     pictures: ClassVar[bool] = False
+    written: ClassVar[bool] = False
     size_label: ClassVar[str] = "One example"
     preview_help: ClassVar[str] = ""
     scaling: ClassVar[str]
     value_ranges: ClassVar[tuple[str, ...]] = ("as they are",)
+    networks: ClassVar[str] = "a model of dense layers, such as mlp-64"
     starting_networks: ClassVar[tuple[str, str]]
     candidates: ClassVar[tuple[str, ...]]
 
@@ -74,10 +77,10 @@ class Task(ABC):
         """Return examples as one array [n, ...] of the report's shape and number format."""
 
     @abstractmethod
-    def preview(
-        self, examples: Sequence[NDArray], survey: Survey, report: Report
-    ) -> NDArray[np.uint8]:
-        """Return pictures [n, height, width, channels] of raw examples."""
+    def preview(self, examples: Sequence[NDArray], survey: Survey, report: Report) -> NDArray:
+        """Return raw examples as people see them: pictures [n, height, width, channels] or texts
+        [n].
+        """
 
     def value_range(self, report: Report) -> tuple[float, float]:
         """Return the lowest and highest value that models see."""
@@ -101,12 +104,16 @@ class Task(ABC):
     @abstractmethod
     def show(
         self, inputs: NDArray, training: NDArray, scale: float, value_range: tuple[float, float]
-    ) -> NDArray[np.uint8]:
-        """Return pictures [n, height, width, channels] of inputs as the dataset holds them."""
+    ) -> NDArray:
+        """Return inputs as people see them: pictures [n, height, width, channels] or texts [n]."""
 
     def about(self, report: Report) -> list[tuple[str, str]]:
         """Return what a report says of this kind alone: (what, in words)."""
         return []
+
+    def stored_in_words(self, report: Report) -> str:
+        """Return how one example is stored: "8×8×1 uint8"."""
+        return f"{'×'.join(map(str, report.shape))} {report.dtype}"
 
     def scaling_in_words(self, report: Report) -> str:
         """Return how values are scaled, in words."""

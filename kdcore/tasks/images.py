@@ -24,6 +24,7 @@ class Images(Task):
     title: ClassVar[str] = "images"
     icon: ClassVar[str] = ":material/image:"
     pictures: ClassVar[bool] = True
+    networks: ClassVar[str] = "a network for images, such as conv-16-32"
     scaling: ClassVar[str] = "unit"
     value_ranges: ClassVar[tuple[str, ...]] = ("0 to 1", "0 to 255", "-1 to 1", "standardised")
     starting_networks: ClassVar[tuple[str, str]] = ("conv-64-128", "conv-8-16")

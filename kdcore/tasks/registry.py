@@ -6,12 +6,13 @@ from kdcore.registry import Registry
 from kdcore.tasks.base import Task
 from kdcore.tasks.images import Images
 from kdcore.tasks.table import Table
+from kdcore.tasks.text import Text
 
 TASKS: Registry[Task] = Registry(
     "kind of data", r"[a-z][a-z0-9_]{0,39}", ", or of a module that KD_PLUGINS names"
 )
 register = TASKS.register
-for kind in (Images, Table):
+for kind in (Images, Table, Text):
     register(kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdcore.errors import require
 from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS, Missing, Text
+from kdcore.tasks.vocabulary import Pieces, Tokens
 
 Colour = Literal["as it is", "grey", "colour"]
 Scaling = Literal["auto", "unit", "standard", "none"]
@@ -40,6 +42,12 @@ class DataOptions:
             its most frequent category; "most frequent": both take the most frequent value; "own
             category": a feature says where one is missing, and numbers take the median; "refuse":
             asked about. What fills them is learnt from the training part.
+        text_column: the column of a table that holds texts to learn; found by what is in it if left
+            out.
+        pieces: what texts are cut into: "bpe", parts of words that the training part shows, or
+            "characters".
+        vocabulary: the most different pieces.
+        length: tokens of a text; longer ones lose their end.
         size: height and width of images; None: the most frequent, at most 64 a side.
         colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
             any image has it.
@@ -56,6 +64,10 @@ class DataOptions:
     drop: tuple[str, ...] = ()
     text: Text = "refuse"
     missing: Missing = "refuse"
+    text_column: str | None = None
+    pieces: Pieces = "bpe"
+    vocabulary: int = 4000
+    length: int = 64
     size: tuple[int, int] | None = None
     colour: Colour = "as it is"
     scaling: Scaling = "auto"
@@ -76,6 +88,7 @@ class DataOptions:
         ways = f"one of {', '.join(MISSING_WAYS)}"
         require(self.missing in MISSING_WAYS, "missing", ways, self.missing)
         require(self.scaling in SCALINGS, "scaling", f"one of {', '.join(SCALINGS)}", self.scaling)
+        Tokens(self.pieces, self.vocabulary, self.length)  # refuses what it cannot be
 
 
 DEFAULTS = DataOptions()
@@ -85,6 +98,8 @@ DEFAULTS = DataOptions()
 class Report:
     """What was found, and what will be stored. All of it can be written as JSON.
 
+    ``tokens`` says how texts become tokens, as :class:`~kdcore.tasks.vocabulary.Tokens` has it, and
+    ``width`` the bytes of the longest;
     ``counts`` are examples a class of each part; ``sizes`` how many images have which height and
     width; ``leaked``, ``repeated`` and ``conflicting`` count test examples that are in the training
     part, further copies within a part, and copies with another label; ``problems`` (field, rule,
@@ -99,6 +114,8 @@ class Report:
     feature_names: list[str] = field(default_factory=list)
     columns: list[dict[str, Any]] = field(default_factory=list)
     missing: Missing = "refuse"
+    tokens: dict[str, Any] | None = None
+    width: int = 0
     values: str = ""
     lowest: float = 0.0
     highest: float = 0.0
@@ -122,6 +139,11 @@ class Report:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def bytes_an_example(self) -> int:
+        """How much one example takes as it is stored."""
+        return self.width or math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def understood(self) -> str:
@@ -155,3 +177,4 @@ class Survey:
     corrupt: list[str] = field(default_factory=list)
     constant: int = 0  # images of a single value
     preview: dict[int, list[NDArray]] = field(default_factory=dict)
+    texts: list[bytes] = field(default_factory=list)  # some of them, to see how long they are

@@ -36,6 +36,7 @@ class InputValues:
         scale: what stored inputs are multiplied by.
         centre: what was subtracted from each feature of a table.
         spread: what then divided it.
+        tokens: of a vocabulary, how many there are; 0 where inputs are no tokens.
     """
 
     low: float = 0.0
@@ -44,6 +45,7 @@ class InputValues:
     scale: float = 1.0
     centre: NDArray | None = None
     spread: NDArray | None = None
+    tokens: int = 0
 
     @cached_property
     def statistics(self) -> Statistics | None:

@@ -63,7 +63,7 @@ def store_examples(store: Store, dataset: Dataset) -> str:
 
     ``examples/<key>/probe``, ``/validation`` and ``/test`` hold ``labels`` and, but for validation,
     ``images``; those of a table are bars, and ``features``, ``centre`` and ``spread`` say what is
-    behind them.
+    behind them; those of texts are texts, and ``/vocabulary`` makes tokens of others.
     """
     key = f"examples/{dataset.fingerprint}"
     if not store.has_artifact(f"{key}/test"):
@@ -73,11 +73,14 @@ def store_examples(store: Store, dataset: Dataset) -> str:
             inputs=dataset.test.inputs[shown],
             labels=dataset.test.labels[shown],
             rows=dataset.test.rows[shown],
+            texts=None if dataset.test.texts is None else dataset.test.texts[shown],
         )
         images = {
             name: display_images(dataset, split)
             for name, split in (("probe", probe), ("test", test))
         }
+        if dataset.vocabulary is not None:
+            store.put_artifact(f"{key}/vocabulary", dataset.vocabulary.definition.encode())
         store.put_artifacts(
             {
                 f"{key}/probe": pack_many(
@@ -97,13 +100,14 @@ def store_examples(store: Store, dataset: Dataset) -> str:
     return dataset.fingerprint
 
 
-def display_images(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
+def display_images(dataset: Dataset, split: Split) -> NDArray:
     """Return a split's inputs as pictures [n, height, width, channels] of 0 to 255.
 
-    Rows of a table as bars.
+    Rows of a table as bars, texts [n] as they are.
     """
     card = dataset_card(dataset.name)
-    return card.task.show(split.inputs, dataset.train.inputs, dataset.scale, card.value_range)
+    raw = split.inputs if split.texts is None else split.texts
+    return card.task.show(raw, dataset.train.inputs, dataset.scale, card.value_range)
 
 
 def features(dataset: Dataset, split: Split) -> dict[str, NDArray]:
@@ -140,7 +144,7 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
         "test_loss": statistics.negative_log_likelihood(test, labels),
         "test_calibration_error": statistics.expected_calibration_error(test, labels),
         # Of what runs in a file of another kind, nothing is known.
-        "multiply_accumulates": multiply_accumulates(network.model) or None,
+        "multiply_accumulates": multiply_accumulates(network.model, dataset.input_shape[0]) or None,
     }
 
 

@@ -31,6 +31,10 @@ from kdcore.training.trainer import Trainer
 # for live curves.
 SECONDS_PER_CHUNK = 0.1
 PREDICTION_BATCH = 1024
+# Texts are padded to the longest of a batch, in steps of so many tokens.
+TOKENS_A_STEP = 8
+TEXTS_A_BATCH = 256
+BATCHES_SORTED = 16
 
 
 def student_order(examples: int, seed: int, epoch: int) -> NDArray[np.int32]:
@@ -76,6 +80,28 @@ def mixed_order(
     return np.concatenate(batches, axis=1).ravel()
 
 
+def by_length(
+    order: Callable[[int], NDArray[np.int32]], lengths: NDArray, batch_size: int
+) -> Callable[[int], NDArray[np.int32]]:
+    """Return an order in which texts of like length stand in one batch, so that little is padded.
+
+    Of every sixteen batches in ``order`` the rows are sorted by length, and the batches shuffled;
+    an uneven last batch stays. A function of the epoch alone, as ``order`` is.
+    """
+
+    def ordered(epoch: int) -> NDArray[np.int32]:
+        rows, generator = order(epoch).copy(), np.random.default_rng(epoch)
+        full = len(rows) // batch_size * batch_size
+        for start in range(0, full, BATCHES_SORTED * batch_size):
+            window = rows[start : min(start + BATCHES_SORTED * batch_size, full)]
+            window = window[np.argsort(lengths[window], kind="stable")]
+            batches = window.reshape(-1, batch_size)
+            rows[start : start + len(window)] = generator.permutation(batches).ravel()
+        return rows
+
+    return ordered
+
+
 def _endless(rows: NDArray, needed: int, seed: int, epoch: int) -> NDArray[np.int32]:
     """Return the ``needed`` rows of an epoch from pass after pass over ``rows``."""
     first, last = epoch * needed, (epoch + 1) * needed
@@ -112,11 +138,37 @@ class Network:
 
     def logits(self, inputs: NDArray) -> NDArray[np.float32]:
         """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
+        if takes_any_length(self.model):
+            return self._logits_of_texts(inputs)
         forward = self._compiled(inputs.shape[1:], str(inputs.dtype))
         starts = range(0, len(inputs), PREDICTION_BATCH)
         return np.concatenate(
             [forward(inputs[start : start + PREDICTION_BATCH]).numpy() for start in starts]
         )
+
+    def _logits_of_texts(self, inputs: NDArray) -> NDArray[np.float32]:
+        """Answer texts of like length together, each batch padded to its longest."""
+        forward = self._compiled((None,), str(inputs.dtype))
+        lengths = text_lengths(inputs)
+        order = np.argsort(lengths, kind="stable")
+        answers: list[NDArray[np.float32]] = []
+        for start in range(0, len(order), TEXTS_A_BATCH):
+            rows = order[start : start + TEXTS_A_BATCH]
+            longest = -(-max(int(lengths[rows].max()), 1) // TOKENS_A_STEP) * TOKENS_A_STEP
+            answers.append(forward(inputs[rows, :longest]).numpy())
+        found = np.concatenate(answers)
+        return found[np.argsort(order)]
+
+
+def takes_any_length(model: keras.Model) -> bool:
+    """Return whether a model takes texts: tokens [n, length] of any length."""
+    shapes = [tuple(each.shape) for each in getattr(model, "inputs", None) or ()]
+    return shapes == [(None, None)]
+
+
+def text_lengths(tokens: NDArray) -> NDArray[np.int64]:
+    """Return how many tokens of each text [n, length] are not padding."""
+    return np.count_nonzero(tokens, axis=1)
 
 
 class Loop:
@@ -138,6 +190,7 @@ class Loop:
         self.trainer, self.scale, self.augment, self.mix = trainer, scale, augment, mix
         self._built = False
         self._compiled: Any = None
+        self._of_texts = takes_any_length(trainer.network)
 
     def build(self, inputs: tf.Tensor, targets: Any) -> None:
         """Create the trainer's variables: they must exist before the loop is traced."""
@@ -175,7 +228,12 @@ class Loop:
         )
 
     def _batch(self, rows: tf.Tensor, inputs: tf.Tensor, targets: Any) -> tuple[tf.Tensor, Any]:
-        batch_inputs = tf.cast(tf.gather(inputs, rows), tf.float32) * self.scale
+        chosen = tf.gather(inputs, rows)
+        batch_inputs = tf.cast(chosen, tf.float32) * self.scale
+        if self._of_texts:
+            # What is padding in all of them is left out.
+            longest = tf.reduce_max(tf.math.count_nonzero(chosen, axis=1, dtype=tf.int32))
+            batch_inputs = batch_inputs[:, : -(-longest // TOKENS_A_STEP) * TOKENS_A_STEP]
         return batch_inputs, tf.nest.map_structure(lambda target: tf.gather(target, rows), targets)
 
 

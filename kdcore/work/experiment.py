@@ -53,8 +53,10 @@ from kdcore.training.loop import (
     Loop,
     Network,
     baseline_order,
+    by_length,
     mixed_order,
     student_order,
+    text_lengths,
     train_together,
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
@@ -536,7 +538,8 @@ class _Job:
             order = partial(mixed_order, labelled, chosen, ratio, len(train), size, config.seed)
         elif role == "baseline" or config.method.needs.teacher == "nothing":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
-        return self.learner(run, network, loop, targets, order, config.batch_size)
+        mixed = step.selection is not None
+        return self.learner(run, network, loop, targets, order, config.batch_size, mixed)
 
     def loop_of(
         self,
@@ -623,9 +626,15 @@ class _Job:
         targets: Any,
         order: Callable[[int], NDArray[np.int32]],
         batch_size: int,
+        batches_are_mixed: bool = False,
     ) -> Learner:
-        """Return a learner that streams to the store, at its last checkpoint if there is one."""
+        """Return a learner that streams to the store, at its last checkpoint if there is one.
+
+        Texts of like length come together, but where each batch is a mixture of its own.
+        """
         steps_per_epoch = -(-len(self.dataset.train) // batch_size)
+        if self.dataset.vocabulary is not None and not batches_are_mixed:
+            order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
         probe = ValidationProbe(network, self.dataset)
         evaluator: Evaluator = probe
         if self.watch is not None and run.role == "student":

@@ -109,18 +109,24 @@ def run_export(
     dataset = datasets.load(config)
     data = store.artifact(f"model/{run.id}")
     assert data is not None, f"run {run.id} is finished and so has a model"
-    subject = subject_of(in_float32(model_from_bytes(data)), dataset)
+    model = in_float32(model_from_bytes(data))
+    if dataset.vocabulary is not None:
+        model = of_length(model, dataset.vocabulary.length)
+    subject = subject_of(model, dataset)
     travelling = {
         "inputs": subject.inputs[:TRAVELLING_EXAMPLES],
         "labels": subject.labels[:TRAVELLING_EXAMPLES],
     }
     if dataset.centre is not None and dataset.spread is not None:
         travelling |= preprocessing(dataset, dataset.centre, dataset.spread)
+    if dataset.vocabulary is not None:
+        travelling["vocabulary"] = np.array(dataset.vocabulary.definition)
     store.put_artifact(examples_key(run.id), pack_many(travelling))
     about = {
         "input_shape": list(dataset.input_shape),
         "input_scale": dataset.scale,
         "features_scaled": dataset.centre is not None,
+        "of_texts": dataset.vocabulary is not None,
         "labels": list(dataset.class_names),
         "training_examples": len(dataset.train),
     }
@@ -132,6 +138,14 @@ def run_export(
         else:
             store.delete_artifacts(file_key(run.id, name))
         put_report(store, run.id, name, about | report)
+
+
+def of_length(model: keras.Model, length: int) -> keras.Model:
+    """Return a model of texts for tokens [n, length] alone: formats for small machines have no room
+    for any length.
+    """
+    inputs = keras.Input((length,), name="tokens")
+    return keras.Model(inputs, model(keras.ops.cast(inputs, "int32")), name=model.name)
 
 
 def preprocessing(dataset: Dataset, centre: NDArray, spread: NDArray) -> dict[str, NDArray]:

@@ -89,7 +89,7 @@ class _Networks:
 
 def _check_shape(network: Network, inputs: NDArray[np.float32]) -> None:
     taken = network.model.input_shape[1:]
-    if inputs.shape[1:] != taken:
+    if taken != (None,) and inputs.shape[1:] != taken:  # texts may be of any length
         raise StoreError(f"the model takes inputs of shape {taken}, got {inputs.shape[1:]}")
 
 

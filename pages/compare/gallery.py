@@ -114,11 +114,11 @@ def _choose_example(
     )
     if len(shown) < len(ids):
         st.caption(
-            f"{len(shown):,} of {len(ids):,}: only the first {len(images):,} test examples are kept as pictures."
+            f"{len(shown):,} of {len(ids):,}: only the first {len(images):,} test examples are kept to be shown."
         )
     dots = ", ".join(f"{named(found.styles[at])} alone is right" for at in pair)
     st.html(
-        f"{CSS}<small class='kd-small'>Below each picture: true class: the first model’s answer | the second’s. {dots}.</small>"
+        f"{CSS}<small class='kd-small'>Below each example: true class: the first model’s answer | the second’s. {dots}.</small>"
     )
     state.example = chosen if chosen is not None else state.example
     return state.example

@@ -14,7 +14,7 @@ from kdcore.storage.store import Store
 from kdcore.tasks import find
 from kdcore.tasks.report import Report
 from kdcore.words import in_bytes
-from pages.shared.gallery import gallery
+from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
 
@@ -38,14 +38,16 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
         if data is not None:
             shown = unpack_many(data)
             st.markdown("**Some examples of every class**, as models will see them")
-            tile = shown["images"].shape[1] * max(1, round(48 / shown["images"].shape[2])) + 34
+            across = 3 if task.written else 8
             if task.preview_help:
                 st.caption(task.preview_help)
             gallery(
                 shown["images"],
                 captions=[report.class_names[label] for label in shown["labels"]],
                 key="data_preview",
-                height=min(480, 24 + tile * -(-len(shown["images"]) // 8)),
+                height=min(
+                    480, 24 + tile_height(shown["images"]) * -(-len(shown["images"]) // across)
+                ),
                 label="Examples of every class",
             )
 
@@ -62,7 +64,7 @@ def _figures(report: Report) -> None:
         (
             task.size_label,
             " × ".join(map(str, report.shape)),
-            f"Stored as {report.dtype}.",
+            f"Stored as {task.stored_in_words(report)}.",
         ),
         (
             "Train / validation / test",

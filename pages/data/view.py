@@ -23,6 +23,13 @@ from kdcore.storage.store import Store, new_id
 from kdcore.tasks import TASKS, find
 from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
 from kdcore.tasks.report import COLOURS, SCALING_WORDS, DataOptions, Report
+from kdcore.tasks.vocabulary import (
+    LARGEST_LENGTH,
+    LARGEST_VOCABULARY,
+    LEAST_LENGTH,
+    LEAST_VOCABULARY,
+    PIECES,
+)
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
 from pages.data.report import show_report
@@ -65,7 +72,7 @@ def _begin(store: Store) -> None:
     with left:
         turn = st.session_state.setdefault("data_turn", 0)
         file = st.file_uploader(
-            "A dataset: .npz, .zip, .csv, .tsv, .txt, .data, .parquet",
+            "A dataset: .npz, .zip, .csv, .tsv, .txt, .data, .jsonl, .parquet",
             key=f"data_file_{turn}",
             help="Larger files, and folders of images, go in by the command line: python -m kdcore data add NAME PATH",
         )
@@ -80,7 +87,7 @@ def _begin(store: Store) -> None:
     with right, st.container(border=True):
         st.markdown(
             "- `.npz`: `x_train`, `y_train`, `x_test`, `y_test`, or `x`, `y`, which are then divided\n"
-            "- `.zip` of images in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
+            "- `.zip` of images or of `.txt` files in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
             "- `.csv`, `.tsv`, `.txt`, `.data` or `.parquet`: features, and a column of classes"
         )
     rows = user_data.versions(store)
@@ -329,7 +336,7 @@ def _options_now(store: Store, job: Job, report: Report | None) -> DataOptions:
         chosen = field("label") or None
         told = values["label"] is None and chosen == (get_peek(store, job.id) or {}).get("label")
         values["label"] = None if told else chosen  # what its name tells need not be said
-    for name in ("text", "missing"):
+    for name in ("text", "missing", "text_column", "pieces", "vocabulary", "length"):
         if f"data_{name}_{job.id}" in st.session_state:
             values[name] = field(name)
     for name in ("keep", "drop"):
@@ -366,9 +373,10 @@ def _options(
     peek = get_peek(store, job.id)
     if peek is not None:
         _show_peek(peek, before)
+    written = report is not None and find(report.kind).written
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if peek is not None:
-            _table_choices(job, before, peek)
+            _table_choices(job, before, peek, written)
         elif job.payload["file_name"].lower().endswith(TABLES):
             st.text_input(
                 "Column of classes",
@@ -405,21 +413,24 @@ def _options(
                 width=150,
                 help="grey: one channel; colour: three.",
             )
+        if written:
+            _token_choices(job, before)
         scalings = ["auto", *(("unit", "standard", "none") if table else ("unit", "none"))]
         names = {
             "auto": f"auto ({SCALING_WORDS['standard' if table else 'unit']})",
             **SCALING_WORDS,
         }
-        st.selectbox(
-            "Scaling",
-            scalings,
-            scalings.index(before.scaling),
-            key=f"data_scaling_{job.id}",
-            width=330,
-            format_func=lambda name: names[name],
-            help="What models see. What it learns, it learns from training data.",
-        )
-        if not table:
+        if not written:
+            st.selectbox(
+                "Scaling",
+                scalings,
+                scalings.index(before.scaling),
+                key=f"data_scaling_{job.id}",
+                width=330,
+                format_func=lambda name: names[name],
+                help="What models see. What it learns, it learns from training data.",
+            )
+        if not table or written:
             st.toggle(
                 "Skip corrupt files",
                 before.skip_corrupt,
@@ -432,7 +443,7 @@ def _options(
             key=f"data_drop_{job.id}",
             help="Leave out training examples that are in the test part too, and repeats.",
         )
-    if table and (report is not None or peek is not None):
+    if table and not written and (report is not None or peek is not None):
         _column_choices(job, before, report, peek)
     try:
         return _options_now(store, job, report)
@@ -507,7 +518,38 @@ def _show_peek(peek: dict[str, Any], before: DataOptions) -> None:
     st.dataframe(pd.DataFrame(peek["rows"], columns=names), hide_index=True, height="content")
 
 
-def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any]) -> None:
+def _token_choices(job: Job, before: DataOptions) -> None:
+    """Draw how texts become tokens."""
+    names = {"bpe": "parts of words", "characters": "characters"}
+    st.selectbox(
+        "Tokens",
+        PIECES,
+        PIECES.index(before.pieces),
+        key=f"data_pieces_{job.id}",
+        width=170,
+        format_func=names.__getitem__,
+        help="What texts are cut into; which parts of words there are is learnt from training data.",
+    )
+    st.number_input(
+        "Most different tokens",
+        LEAST_VOCABULARY,
+        LARGEST_VOCABULARY,
+        before.vocabulary,
+        key=f"data_vocabulary_{job.id}",
+        width=190,
+    )
+    st.number_input(
+        "Tokens of a text",
+        LEAST_LENGTH,
+        LARGEST_LENGTH,
+        before.length,
+        key=f"data_length_{job.id}",
+        width=170,
+        help="Longer texts lose their end.",
+    )
+
+
+def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any], written: bool) -> None:
     """Draw which column holds the classes, and what becomes of text and of missing values."""
     columns = peek["columns"]
     label = before.label or peek["label"]
@@ -520,6 +562,17 @@ def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any]) -> None:
         placeholder="Pick it",
         help="What the models will learn to tell.",
     )
+    st.selectbox(
+        "Texts to learn",
+        columns,
+        columns.index(before.text_column) if before.text_column in columns else None,
+        key=f"data_text_column_{job.id}",
+        width=220,
+        placeholder="found by what is in it",
+        help="The column that holds texts, where the words themselves are to be learnt.",
+    )
+    if written:
+        return
     st.selectbox(
         "Columns of text",
         TEXT_WAYS,

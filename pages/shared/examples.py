@@ -31,8 +31,8 @@ def labels(_store: Store, dataset_key: str, split: str = "test") -> IntArray:
 
 
 @remember_few
-def images(_store: Store, dataset_key: str) -> NDArray[np.uint8]:
-    """Return pictures [n, height, width, channels] of the first test examples."""
+def images(_store: Store, dataset_key: str) -> NDArray:
+    """Return pictures [n, height, width, channels] or texts [n] of the first test examples."""
     return examples(_store, dataset_key, "test")["images"]
 
 

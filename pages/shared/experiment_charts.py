@@ -141,7 +141,7 @@ def draw_distributions(store: Store, look: Look) -> None:
             captions=[class_names[label] for label in shown["labels"]],
             key="train_probe",
             selected=0,
-            height=92,
+            height=92 if shown["images"].dtype.kind == "u" else 184,
             label="Validation examples: choose one",
         )
         or 0

@@ -1,5 +1,5 @@
-"""A browser component to choose one of many small images: thousands of thumbnails, one picture to
-load.
+"""A browser component to choose one of many examples: thousands of thumbnails, one picture to load;
+or texts.
 
 All thumbnails travel as one PNG (a sprite) and are cut out by the browser, so that 2,000 of them
 cost one decode; what is out of sight is not laid out. Arrow keys move the choice.
@@ -57,6 +57,12 @@ button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offse
 }
 .box[data-ink] .tile { outline: 1px solid var(--st-border-color-light); }
 .box[data-ink="dark"] .tile { filter: invert(1); outline-color: #1c1c1c; }
+.text {
+  display: block; width: var(--tile); height: var(--tile-height); margin: 0 auto; padding: 4px 8px; border-radius: 6px;
+  box-sizing: border-box; overflow: hidden; text-align: start; font-size: 14px; line-height: 20px;
+  background: var(--st-secondary-background-color); overflow-wrap: anywhere;
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+}
 .caption {
   display: block; font-size: 12px; line-height: 1.35; padding-top: 3px; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap;
@@ -95,16 +101,17 @@ async function sheet(gallery, sprite) {
 }
 
 function thumbnail(data, at) {
-  const { ids, captions, marks, columns, tile } = data;
+  const { ids, captions, marks, columns, tile, texts } = data;
   const button = element('button', '');
   button.type = 'button';
   button.tabIndex = -1;
   button.setAttribute('role', 'option');
   button.dataset.at = at;
-  const picture = element('span', 'tile');
-  picture.style.backgroundPosition = `${-(at % columns) * tile[0]}px ${-Math.floor(at / columns) * tile[1]}px`;
+  const picture = element('span', texts ? 'text' : 'tile', texts ? texts[at] : '');
+  if (texts) picture.dir = 'auto';
+  else picture.style.backgroundPosition = `${-(at % columns) * tile[0]}px ${-Math.floor(at / columns) * tile[1]}px`;
   button.append(picture, element('span', 'caption', captions[at]));
-  button.title = captions[at];
+  button.title = texts ? `${texts[at]} (${captions[at]})` : captions[at];
   if (marks[at]) {
     button.title += `, ${marks[at][0]}`;
     const dot = element('span', 'mark');
@@ -197,7 +204,7 @@ export default function ({ data, parentElement, setStateValue }) {
     `.mark[data-tone="${name}"] { background: ${isDark ? night : light}; }`).join('\n');
 
   if (gallery.sprite !== data.sprite) { gallery.sprite = data.sprite; if (data.sprite) sheet(gallery, data.sprite); }
-  const contents = JSON.stringify([data.ids, data.captions, data.marks, data.tile, data.columns]);
+  const contents = JSON.stringify([data.ids, data.captions, data.marks, data.tile, data.columns, data.texts]);
   const changed = gallery.contents !== contents;
   gallery.contents = contents;
   gallery.data = data;
@@ -217,7 +224,7 @@ _component = st.components.v2.component("kd_gallery", html=_HTML, css=_CSS, js=_
 
 
 def gallery(
-    images: NDArray[np.uint8],
+    images: NDArray,
     *,
     captions: Sequence[str],
     key: str,
@@ -228,11 +235,12 @@ def gallery(
     label: str = "Images",
     empty: str = "No images to show",
 ) -> int | None:
-    """Show thumbnails in a box that scrolls, and return the id of the chosen one; None when none is
+    """Show examples in a box that scrolls, and return the id of the chosen one; None when none is
     chosen.
 
     Args:
-        images: uint8 [n, h, w] or [n, h, w, c] with 1 or 3 channels, in the order to show.
+        images: uint8 [n, h, w] or [n, h, w, c] with 1 or 3 channels, in the order to show; or n
+            texts, which are shown as what they are, never as HTML.
         captions: n short texts.
         key: unique in the app; the choice survives reruns under it.
         selected: id to choose at first. A later change to it overrules the visitor's choice; a
@@ -249,22 +257,23 @@ def gallery(
     """
     count = len(images)
     require(count <= LARGEST_GALLERY, "images", f"at most {LARGEST_GALLERY}", count)
-    require(images.dtype == np.uint8, "images", "of type uint8", str(images.dtype))
+    written = images.dtype.kind == "U"
+    fits = written or images.dtype == np.uint8
+    require(fits, "images", "of type uint8, or texts", str(images.dtype))
     require(len(captions) == count, "captions", f"{count} long", len(captions))
     require(ids is None or len(set(ids)) == count, "ids", f"{count} distinct numbers", ids)
     require(marks is None or len(marks) == count, "marks", f"{count} long", len(marks or ()))
     numbers = list(range(count)) if ids is None else [int(number) for number in ids]
     dots = [mark and [mark.text, mark.tone] for mark in (marks or [None] * count)]
-    pixels = images[..., None] if images.ndim == 3 else images
-    zoom = max(1, round(48 / max(pixels.shape[2], 1)))
+    shown = _TEXTS if written else _pictures(images)
 
     memory = st.session_state.setdefault(f"{key}.memory", _Memory(selected))
     result = _component(
         key=key,
         data={
-            "sprite": _sprite(pixels.tobytes(), pixels.shape) if count else "",
+            **shown,
+            "texts": images.tolist() if written else None,
             "columns": _columns(count),
-            "tile": [pixels.shape[2] * zoom, pixels.shape[1] * zoom],
             "ids": numbers,
             "captions": list(captions),
             "marks": dots,
@@ -272,7 +281,6 @@ def gallery(
                 name: [TONES[name].light, TONES[name].dark]
                 for name in {mark[1] for mark in dots if mark}
             },
-            "ink": pixels.shape[3] == 1,
             "selected": memory.for_browser(selected, st.session_state.get(key)),
             "height": height,
             "label": label,
@@ -283,6 +291,27 @@ def gallery(
     )
     memory.hear(result.chosen)
     return memory.chosen if memory.chosen in numbers else None
+
+
+# What stands for pictures where there are none; a tile holds two lines.
+_TEXTS: dict[str, Any] = {"sprite": "", "tile": [168, 48], "ink": False}
+
+
+def tile_height(images: NDArray) -> int:
+    """Return the height of an example of a gallery, in pixels, with its caption."""
+    size = _TEXTS if images.dtype.kind == "U" else _pictures(images[:1])
+    return int(size["tile"][1]) + 34
+
+
+def _pictures(images: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return what the browser is told of pictures: all of them as one, and the size of each."""
+    pixels = images[..., None] if images.ndim == 3 else images
+    zoom = max(1, round(48 / max(pixels.shape[2], 1)))
+    return {
+        "sprite": _sprite(pixels.tobytes(), pixels.shape) if len(images) else "",
+        "tile": [pixels.shape[2] * zoom, pixels.shape[1] * zoom],
+        "ink": pixels.shape[3] == 1,
+    }
 
 
 class _Memory:

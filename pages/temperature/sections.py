@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -281,6 +282,7 @@ _CARD_CSS = """<style>
 </style>"""
 _PICTURE_CSS = """<style>
 .kd-picture { flex: none; width: fit-content; border-radius: 0.5rem; border: 1px solid rgb(128 128 128 / 30%); padding: 6px; }
+.kd-text { max-width: min(18rem, 45%); padding: 0.5rem 0.8rem; font-size: 1.1rem; overflow-wrap: break-word; }
 .kd-picture > div { background-color: currentColor; }
 </style>"""
 
@@ -297,11 +299,14 @@ def times(logits_apart: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.1f} times"
 
 
-def picture_html(image: NDArray[np.uint8], title: str, pixels: int = PICTURE) -> str:
-    """Return the HTML of an enlarged picture.
+def picture_html(image: Any, title: str, pixels: int = PICTURE) -> str:
+    """Return the HTML of an enlarged picture [height, width, channels], or of a text.
 
     Ink of one colour is drawn in the page's text colour, light or dark.
     """
+    if isinstance(image, str):
+        words = html.escape(str(image))
+        return f"{_PICTURE_CSS}<div class='kd-picture kd-text' dir='auto' title='{html.escape(title)}'>{words}</div>"
     height, width, channels = image.shape
     zoom = max(1, round(pixels / max(height, width)))
     ink_as_opacity = np.concatenate([np.zeros((height, width, 3), np.uint8), image], axis=2)

@@ -8,7 +8,8 @@ import streamlit as st
 
 from kdcore import sweeps
 from kdcore.analysis.naming import run_titles
-from kdcore.config.experiment import PRESETS, TEACHER_FIELDS, ExperimentConfig, stored_setting
+from kdcore.config.experiment import TEACHER_FIELDS, ExperimentConfig, stored_setting
+from kdcore.config.presets import PRESETS
 from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus

@@ -1,5 +1,5 @@
-"""The Try it page: a drawing, a picture or a test example, and what teacher, student and baseline
-answer.
+"""The Try it page: a drawing, a picture, a text or a test example, and what teacher, student and
+baseline answer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kdcore import charts
+from kdcore.analysis.occlusion import parts_of, questions
 from kdcore.analysis.results import Results, examples, load_results
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import DatasetCard, dataset_card
@@ -22,6 +23,7 @@ from kdcore.engine.predictions import (
     draws_digits,
     from_drawing,
     from_image,
+    from_text,
     keep_warm,
     predict,
     ready,
@@ -40,6 +42,7 @@ from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import engine, show_error
 from pages.shared.temperature import temperature_slider
 from pages.try_it.drawing_pad import drawing_pad
+from pages.try_it.texts import show_parts, written_input
 
 SECONDS_BETWEEN_TICKS = 0.3
 SHOWN_EXAMPLES = 120
@@ -53,7 +56,7 @@ def draw(store: Store) -> None:
     choices = _choices(store)
     if not choices:
         st.info(
-            "No model of pictures is trained yet. Train one, and come back to ask it.",
+            "No model of pictures or texts is trained yet. Train one, and come back to ask it.",
             icon=":material/model_training:",
         )
         st.page_link("pages/views/train.py", label="Train", icon=":material/arrow_forward:")
@@ -69,17 +72,17 @@ def draw(store: Store) -> None:
 
 
 def _choices(store: Store) -> dict[str, Experiment]:
-    """Return the finished experiments with models of pictures, newest first, by id."""
+    """Return the finished experiments with models of pictures or texts, newest first, by id."""
     return {
         experiment.id: experiment
         for experiment, job in store.experiments()
-        if job.status == JobStatus.FINISHED.value and _is_pictures(experiment.config["dataset"])
+        if job.status == JobStatus.FINISHED.value and _can_be_asked(experiment.config["dataset"])
     }
 
 
-def _is_pictures(dataset: str) -> bool:
+def _can_be_asked(dataset: str) -> bool:
     card = dataset_card(dataset)
-    return card.kind in TASKS and card.task.pictures
+    return card.kind in TASKS and (card.task.pictures or card.task.written)
 
 
 def _choose(store: Store, choices: dict[str, Experiment]) -> Results:
@@ -141,6 +144,9 @@ def _warm_up(store: Store, was_ready: bool) -> None:
 def _try(store: Store, results: Results, runs: dict[str, Run], was_ready: bool) -> None:
     card = dataset_card(results.config.dataset)
     left, right = st.columns([1, 1.5], gap="large")
+    if card.task.written:
+        _try_text(store, results, runs, card, was_ready, left, right)
+        return
     with left:
         inputs, truth = _input(store, results, card)
     with right:
@@ -184,6 +190,34 @@ def _input(
         show_error(error)
         return None, None
     return _test_example(store, results, card)
+
+
+def _try_text(
+    store: Store,
+    results: Results,
+    runs: dict[str, Run],
+    card: DatasetCard,
+    was_ready: bool,
+    left: Any,
+    right: Any,
+) -> None:
+    """Ask about a text: as it is, and without each of its parts, to see which of them decided."""
+    key = results.experiment.dataset_key or ""
+    with left:
+        text, truth = written_input(_examples(store, key) if key else {}, card, key)
+        parts = parts_of(text)
+        inputs = None
+        if text.strip():
+            try:
+                inputs = from_text(store, key, questions(text, parts))
+            except KDLabError as error:
+                show_error(error)
+    with right:
+        answer = _answers(store, runs, card, inputs, truth, was_ready)
+    if answer is not None:
+        with left:
+            logits = {role: answer.logits[run.id] for role, run in runs.items()}
+            show_parts(text, parts, logits, card.class_names)
 
 
 def _test_example(
@@ -232,25 +266,21 @@ def _answers(
     inputs: NDArray[np.float32] | None,
     truth: int | None,
     was_ready: bool,
-) -> None:
+) -> Answer | None:
+    """Show what the models say to the first of ``inputs``; returns all that they said."""
     if inputs is None:
-        st.info(
-            "What the three models say appears here, while you draw."
-            if draws_digits(card)
-            else "Drop a picture or choose a test example, and the three models answer here.",
-            icon=":material/forum:",
-        )
-        return
+        st.info(_nothing_asked(card), icon=":material/forum:")
+        return None
     if not _is_ready(store):
         if was_ready:  # its worker left after a long silence: the page waits for the next one
             st.rerun()
-        st.info("The worker is starting. Go on drawing.", icon=":material/hourglass_top:")
-        return
+        st.info("The worker is starting. Go on.", icon=":material/hourglass_top:")
+        return None
     try:
         answer = _ask(store, tuple(run.id for run in runs.values()), inputs)
     except KDLabError as error:
         show_error(error)
-        return
+        return None
     temperature = temperature_slider(key="try_T", default=1.0)
     probabilities = {
         role: softmax(answer.logits[run.id][0], temperature) for role, run in runs.items()
@@ -267,12 +297,30 @@ def _answers(
         cards=_cards(runs, card, answer),
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        _seen(inputs, card)
+        if card.task.pictures:
+            _seen(inputs, card)
         st.caption(
-            f"What the models see: {card.input_shape[1]}×{card.input_shape[0]} pixels. From question to answer, through "
+            f"{_what_is_seen(card, inputs)} From question to answer, through "
             f"the store and back: {1000 * answer.seconds:.0f} ms. On the cards: one call of the network in Keras; "
             "exported files answer faster (Train, Take the model with you)."
         )
+    return answer
+
+
+def _nothing_asked(card: DatasetCard) -> str:
+    if card.task.written:
+        return "What the three models say appears here, while you type."
+    if draws_digits(card):
+        return "What the three models say appears here, while you draw."
+    return "Drop a picture or choose a test example, and the three models answer here."
+
+
+def _what_is_seen(card: DatasetCard, inputs: NDArray[np.float32]) -> str:
+    if not card.task.written:
+        return f"What the models see: {card.input_shape[1]}×{card.input_shape[0]} pixels."
+    tokens = int(np.count_nonzero(inputs[0]))
+    cut = ", the most there may be: what follows is cut" if tokens == inputs.shape[1] else ""
+    return f"What the models see: {tokens} tokens, beginning and end among them{cut}."
 
 
 def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) -> Answer:
@@ -289,8 +337,10 @@ def _cards(runs: dict[str, Run], card: DatasetCard, answer: Answer) -> list[Card
     """Say what each model answers at T = 1, and how long its call took."""
     cards = []
     for role, run in runs.items():
+        asked = len(answer.logits[run.id])
+        each = f" for {asked} texts" if asked > 1 else ""
         probabilities = softmax(answer.logits[run.id][0], 1.0)
         best = int(probabilities.argmax())
-        note = f"{probabilities[best]:.1%} sure at T = 1 · Keras call {answer.milliseconds[run.id]:.2f} ms"
+        note = f"{probabilities[best]:.1%} sure at T = 1 · Keras call {answer.milliseconds[run.id]:.2f} ms{each}"
         cards.append(Card(ROLE_NAMES[role].capitalize(), card.class_names[best], note, role))
     return cards

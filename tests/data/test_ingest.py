@@ -22,7 +22,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets, ingest
 from kdcore.data.check import check
 from kdcore.data.readers import common as source_common
-from kdcore.data.readers import images as source_images
+from kdcore.data.readers import folders as source_images
 from kdcore.data.readers.opening import open_source
 from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, DatasetError, StopRequested, StoreError
@@ -430,7 +430,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (
             "t.exe",
             "nonsense",
-            "file must be a .npz, a .zip or folder of images, a .csv, .tsv, .txt or .data table, or a .parquet, got 't.exe'",
+            "file must be a .npz, a .zip or folder of images or texts, a .csv, .tsv, .txt or .data table, a .jsonl or a .parquet, got 't.exe'",
         ),
     ],
 )

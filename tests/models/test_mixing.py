@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from kdcore.analysis.results import load_results, logits
-from kdcore.config.experiment import PRESETS, ExperimentConfig
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.presets import PRESETS
 from kdcore.errors import ConfigError, ModelError, StopRequested
 from kdcore.models import build
 from kdcore.models.mixing import Mixing, mixing

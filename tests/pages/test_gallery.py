@@ -35,7 +35,7 @@ def test_what_does_not_fit_is_refused() -> None:
     images = np.zeros((2, 4, 4), np.uint8)
     with pytest.raises(ConfigError, match="captions must be 2 long, got 1"):
         gallery(images, captions=["a"], key="k")
-    with pytest.raises(ConfigError, match="images must be of type uint8, got 'float32'"):
+    with pytest.raises(ConfigError, match="images must be of type uint8, or texts, got 'float32'"):
         gallery(images.astype(np.float32), captions=["a", "b"], key="k")
     with pytest.raises(ConfigError, match="ids must be 2 distinct numbers"):
         gallery(images, captions=["a", "b"], ids=[1, 1], key="k")

@@ -10,11 +10,11 @@ import pytest
 from kdcore import plans
 from kdcore.config.experiment import (
     BASELINE_FIELDS,
-    PRESETS,
     STUDENT_FIELDS,
     TEACHER_FIELDS,
     ExperimentConfig,
 )
+from kdcore.config.presets import PRESETS
 from kdcore.errors import ConfigError
 from kdcore.plans import Plan, Step, plan_of
 

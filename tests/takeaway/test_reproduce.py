@@ -21,7 +21,8 @@ import kdcore
 from kdcore.analysis.results import load_results, logits
 from kdcore.cli.program import main, train
 from kdcore.cli.sweep import _read, sweep
-from kdcore.config.experiment import PRESETS, ExperimentConfig, all_settings, read_setting
+from kdcore.config.experiment import ExperimentConfig, all_settings, read_setting
+from kdcore.config.presets import PRESETS
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.jobs import run_job
 from kdcore.storage.store import Store

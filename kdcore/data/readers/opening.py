@@ -1,5 +1,5 @@
-"""Reading what a user brings: arrays, folders and zips of images, tables. Batch by batch, nothing
-unpacked on disk.
+"""Reading what a user brings: arrays, folders and zips of images or texts, tables. Batch by batch,
+nothing unpacked on disk.
 
 A file comes from anywhere, so nothing in it is trusted: no pickle, no path that leads out, no more
 bytes or pixels than a limit, and only the image formats named here are decoded. What breaks a rule
@@ -11,14 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdcore.data.readers.arrays import NamedArrays
-from kdcore.data.readers.common import MOST_BYTES, Source
-from kdcore.data.readers.images import Folder, ImageFiles, Zip
+from kdcore.data.readers.common import MOST_BYTES, SUFFIXES, Source
+from kdcore.data.readers.folders import FilesInFolders, Folder, Zip
+from kdcore.data.readers.images import ImageFiles
 from kdcore.data.readers.tables import Table, read_table
+from kdcore.data.readers.texts import TEXT_SUFFIXES, TextFiles, TextTable, text_column
 from kdcore.errors import Words, require, with_mend
 from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import in_bytes
 
-TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet")
+TABLES = (".csv", ".tsv", ".txt", ".data", ".jsonl", ".parquet")
 # What people also bring, and what to do with it.
 MENDS = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as .csv"),
@@ -29,20 +31,21 @@ MENDS = {
     ),
     ".npy": "numpy.savez('name.npz', x=inputs, y=labels) keeps inputs and labels together",
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".mat"), "nothing is unpickled here: write a .npz"),
-    **dict.fromkeys((".json", ".jsonl", ".arrow", ".feather"), "write a .csv or .parquet"),
+    **dict.fromkeys((".json", ".arrow", ".feather"), "write a .csv, .jsonl or .parquet"),
     **dict.fromkeys((".keras", ".h5", ".onnx"), "a model is brought under Models, or by model add"),
 }
 
 
 def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
-    """Open what ``path`` is: ``.npz``, ``.zip`` or a folder of images, ``.csv`` or ``.parquet``.
+    """Open what ``path`` is: ``.npz``, ``.zip`` or a folder of images or texts, ``.csv``,
+    ``.jsonl`` or ``.parquet``.
 
     ``options`` say how a table is read: its column of classes, which columns are features, what
     becomes of text and of missing values. Raises ConfigError, which says what is not as it must be.
     """
     require(path.exists(), "path", "a file or folder that exists", str(path))
     if path.is_dir():
-        return ImageFiles(Folder(path))
+        return _files(Folder(path))
     kind = path.suffix.lower()
     require(path.stat().st_size > 0, "file", "not empty", path.name)
     require(
@@ -55,8 +58,19 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
     if kind == ".npz":
         return NamedArrays(path, options)
     if kind == ".zip":
-        return ImageFiles(Zip(path))
-    return Table(read_table(path), options)
+        return _files(Zip(path))
+    frame = read_table(path)
+    texts = text_column(frame, options)
+    return Table(frame, options) if texts is None else TextTable(frame, texts, options)
+
+
+def _files(files: Folder | Zip) -> FilesInFolders:
+    """Return the texts in a folder or zip, or the images where it holds any."""
+    names = [name.lower() for name in files.names()]
+    written = sum(name.endswith(TEXT_SUFFIXES) for name in names)
+    pictured = any(name.endswith(SUFFIXES) for name in names)
+    # One file of text beside folders is a list or a readme.
+    return TextFiles(files) if written > 1 and not pictured else ImageFiles(files)
 
 
 def check_file_name(name: str) -> None:
@@ -65,6 +79,6 @@ def check_file_name(name: str) -> None:
     require(
         kind in (".npz", ".zip", *TABLES),
         "file",
-        "a .npz, a .zip or folder of images, a .csv, .tsv, .txt or .data table, or a .parquet",
+        "a .npz, a .zip or folder of images or texts, a .csv, .tsv, .txt or .data table, a .jsonl or a .parquet",
         with_mend(name, MENDS.get(kind)),
     )

@@ -36,7 +36,7 @@ from kdcore.words import first_line, in_bytes
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a ``.csv`` or ``.parquet``.
+    """Read a ``.csv``, ``.jsonl`` or ``.parquet``.
 
     Raises ConfigError for what is neither, or too large for memory.
     """
@@ -65,6 +65,8 @@ def read_table(path: Path) -> pd.DataFrame:
             f"at most {most}",
             Words(in_bytes(path.stat().st_size)),
         )
+        if path.suffix.lower() == ".jsonl":
+            return pd.read_json(path, lines=True)
         return _read_text(path)
     except (
         ValueError,
@@ -117,6 +119,8 @@ def peek(path: Path) -> dict[str, Any]:
 
             with pyarrow.parquet.ParquetFile(path) as file:
                 frame = next(file.iter_batches(ROWS_PEEKED)).to_pandas()
+        elif path.suffix.lower() == ".jsonl":
+            frame = pd.read_json(path, lines=True, nrows=ROWS_PEEKED)
         else:
             frame = _read_text(path, ROWS_PEEKED)
     except (ValueError, OSError, StopIteration, pd.errors.ParserError) as error:
@@ -267,8 +271,8 @@ class Table:
         self._refuse_impossible(frame)
         self.label = label = label_column(columns, self.options.label)
         for name in (*self.options.keep, *self.options.drop):
-            require(name in columns, "column", f"one of {_shown(columns)}", name)
-        column = _classes_of(frame[label])
+            require(name in columns, "column", f"one of {shown_columns(columns)}", name)
+        column = classes_of(frame[label])
         frame = frame.drop(columns=[name for name in self.options.drop if name != label])
         frame = self._without_leaks(frame, column)
         features = self._without_texts(frame.drop(columns=label))
@@ -302,7 +306,7 @@ class Table:
             frame.shape,
         )
         different = len(set(columns)) == len(columns)
-        require(different, "columns", "each of its own name", Words(_shown(columns)))
+        require(different, "columns", "each of its own name", Words(shown_columns(columns)))
         for count, most, what in (
             (len(frame), MOST_EXAMPLES, "rows"),
             (len(columns), MOST_FEATURES, "columns"),
@@ -315,7 +319,7 @@ class Table:
         for name in texts:
             features[name] = features[name].mask(features[name].isin(MISSING_IN_TEXT))
         if texts and self.options.text == "leave out":
-            self.notes.append(f"Columns of text are left out: {_shown(texts)}.")
+            self.notes.append(f"Columns of text are left out: {shown_columns(texts)}.")
             return features.drop(columns=texts)
         return features
 
@@ -324,7 +328,7 @@ class Table:
         texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
         if texts and self.options.text == "refuse":
             rule = "numbers, unless text is encode (a feature for each category) or leave out"
-            yield Problem("column", rule, Words(f"text in {_shown(texts)}"))
+            yield Problem("column", rule, Words(f"text in {shown_columns(texts)}"))
 
     def _gaps_unsaid(self, features: pd.DataFrame) -> Iterator[Problem]:
         """Refuse infinite numbers, and ask about missing values where nothing is said of them."""
@@ -357,9 +361,11 @@ class Table:
             different = column.nunique()
             if different == len(column):
                 gone.append(name)
+                written = not pd.api.types.is_numeric_dtype(column)
+                texts = ", or named as the texts to learn (text column)" if written else ""
                 self.notes.append(
                     f"The column {name!r} has another value in every row, as row numbers and names "
-                    "have: left out, unless it is kept."
+                    f"have: left out, unless it is kept{texts}."
                 )
             elif different > 1 and _says_the_same(column, labels):
                 gone.append(name)
@@ -385,7 +391,7 @@ def label_column(columns: list[str], asked: str | None = None) -> str:
     Raises ConfigError where there is none, or more than one.
     """
     found = [name for name in columns if name.lower() in LABEL_COLUMNS]
-    rule = f"the name of the column that holds the classes, one of {_shown(columns)}"
+    rule = f"the name of the column that holds the classes, one of {shown_columns(columns)}"
     if asked is None and len(found) > 1:
         several = Words(f"none, and {', '.join(found)} could be it")
         require(False, "label", rule, several)
@@ -401,14 +407,14 @@ def _how_it_was_encoded(
     notes = []
     texts = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
     if texts:
-        notes.append(f"Text is encoded, a feature for each category: {_shown(texts)}.")
+        notes.append(f"Text is encoded, a feature for each category: {shown_columns(texts)}.")
     gaps = [
         f"{column.name} ({int(features[column.name].isna().sum()):,})"
         for column in columns
         if column.missing
     ]
     if gaps:
-        notes.append(f"Missing values in {_shown(gaps)}: {MISSING_WORDS[missing]}.")
+        notes.append(f"Missing values in {shown_columns(gaps)}: {MISSING_WORDS[missing]}.")
     return notes
 
 
@@ -482,7 +488,8 @@ def _undecorated(texts: pd.Series, decimal: str) -> pd.Series:
     return texts.map(plain)
 
 
-def _classes_of(column: pd.Series) -> NDArray:
+def classes_of(column: pd.Series) -> NDArray:
+    """Return a column of classes as numbers or texts; raises ConfigError where one is missing."""
     missing = int(column.isna().sum())
     require(not missing, "label", "filled in everywhere", Words(f"{missing:,} rows without one"))
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
@@ -511,5 +518,6 @@ def _loses_digits(values: NDArray[np.float64]) -> bool:
     return bool(np.any(rounded > 1e-3 * spread))
 
 
-def _shown(columns: list[str]) -> str:
+def shown_columns(columns: list[str]) -> str:
+    """Name columns in a refusal, the first dozen."""
     return ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")

@@ -1,0 +1,153 @@
+"""Texts: phrases, sentences, reviews. Models see the numbers of their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.errors import require
+from kdcore.tasks.base import Task
+from kdcore.tasks.report import DataOptions, Report, Survey
+from kdcore.tasks.vocabulary import Tokens, learn_vocabulary
+
+# As UTF-8; what is longer is cut when it is stored.
+MOST_BYTES_OF_A_TEXT = 4_000
+SHOWN_SIGNS = 280
+TEXTS_MEASURED = 10_000
+
+
+class Text(Task):
+    """Texts, stored as UTF-8 bytes [length], padded with zeros; models see tokens [length]."""
+
+    name: ClassVar[str] = "text"
+    title: ClassVar[str] = "texts"
+    icon: ClassVar[str] = ":material/notes:"
+    written: ClassVar[bool] = True
+    size_label: ClassVar[str] = "Tokens of a text"
+    preview_help: ClassVar[str] = "The beginnings of some texts of each class."
+    scaling: ClassVar[str] = "none"
+    networks: ClassVar[str] = "a network for texts, such as transformer-2-64 or bag-64"
+    starting_networks: ClassVar[tuple[str, str]] = ("transformer-2-64", "transformer-1-32")
+    candidates: ClassVar[tuple[str, ...]] = (
+        "transformer-4-64",
+        "transformer-2-64",
+        "transformer-2-32",
+        "transformer-1-32",
+        "bag-64",
+        "bag-16",
+    )
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Return that arrays are never taken for texts: numbers are not words."""
+        return False
+
+    def refuse_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Refuse nothing: each text is cut to what fits."""
+
+    def examine(self, survey: Survey, array: NDArray, count: int) -> None:
+        """Note how long a text is, and keep some to see how many tokens they have."""
+        survey.sizes[len(array), 1] += count
+        if len(survey.texts) < TEXTS_MEASURED:
+            survey.texts.append(array.tobytes())
+
+    def settle(self, survey: Survey, options: DataOptions, report: Report) -> None:
+        """Keep bytes as they are; models see so many tokens. Say how many texts are longer."""
+        require(options.size is None, "size", "left out for texts", options.size)
+        require(options.colour == "as it is", "colour", "left out for texts", options.colour)
+        left_out = options.scaling in ("auto", "none")
+        require(left_out, "scaling", "left out for texts", options.scaling)
+        tokens = Tokens(options.pieces, options.vocabulary, options.length)
+        report.shape, report.dtype, report.tokens = [tokens.length], "uint8", asdict(tokens)
+        report.width = max((size for size, _ in survey.sizes), default=1)
+        characters = [len(text.decode("utf-8", "replace")) for text in survey.texts]
+        report.values = (
+            f"texts of {min(characters, default=0):,} to {max(characters, default=0):,} characters, "
+            f"{round(float(np.mean(characters))) if characters else 0:,} on average"
+        )
+        texts = [text.decode("utf-8", "replace") for text in survey.texts]
+        cut = cut_texts(texts, tokens)
+        if cut:
+            of = "" if len(texts) < TEXTS_MEASURED else f" of the first {len(texts):,}"
+            report.warnings.append(
+                f"{cut:,} texts{of} are longer than {tokens.length:,} tokens and lose their end "
+                "(length)."
+            )
+
+    def fit(self, examples: Sequence[NDArray], report: Report) -> NDArray:
+        """Return texts as bytes [n, width], as wide as the longest of all."""
+        return padded(list(examples), report.width)
+
+    def preview(self, examples: Sequence[NDArray], survey: Survey, report: Report) -> NDArray:
+        """Return the beginnings of texts, [n]."""
+        return beginnings(texts_of(padded(list(examples))))
+
+    def about(self, report: Report) -> list[tuple[str, str]]:
+        """Say how texts become tokens."""
+        found = report.tokens or {}
+        names = {"bpe": "parts of words", "characters": "characters"}
+        pieces = names.get(str(found.get("pieces")), "")
+        return [
+            (
+                "tokens",
+                f"{pieces}, at most {found.get('size', 0):,} different ones, learnt from the training part",
+            )
+        ]
+
+    def stored_in_words(self, report: Report) -> str:
+        """Return that texts are stored as they are."""
+        return f"UTF-8 of at most {report.width:,} bytes, {report.shape[0]} tokens"
+
+    def scaling_in_words(self, report: Report) -> str:
+        """Return that nothing is scaled."""
+        return "the numbers of tokens"
+
+    def show(
+        self, inputs: NDArray, training: NDArray, scale: float, value_range: tuple[float, float]
+    ) -> NDArray:
+        """Return the beginnings of texts [n], given as bytes [n, width]."""
+        return beginnings(texts_of(inputs))
+
+
+def cut_texts(texts: Sequence[str], tokens: Tokens) -> int:
+    """Return how many of some texts are longer than what models see of them."""
+    if not texts:
+        return 0
+    tokenizer = learn_vocabulary(texts, tokens).tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return sum(len(each.ids) > tokens.length for each in tokenizer.encode_batch_fast(list(texts)))
+
+
+def as_bytes(text: str) -> NDArray[np.uint8]:
+    """Return a text as UTF-8 [length], cut where it is too long, without zero bytes."""
+    data = text.replace("\x00", " ").encode("utf-8", "replace")
+    if len(data) > MOST_BYTES_OF_A_TEXT:
+        data = data[:MOST_BYTES_OF_A_TEXT].decode("utf-8", "ignore").encode()
+    return np.frombuffer(data, np.uint8)
+
+
+def padded(rows: Sequence[NDArray[np.uint8]], width: int | None = None) -> NDArray[np.uint8]:
+    """Return bytes of texts as one array [n, width], zeros after each."""
+    longest = max((len(row) for row in rows), default=0) if width is None else width
+    found = np.zeros((len(rows), max(longest, 1)), np.uint8)
+    for at, row in enumerate(rows):
+        found[at, : len(row)] = row
+    return found
+
+
+def texts_of(rows: NDArray[np.uint8]) -> list[str]:
+    """Return the texts that are stored as bytes [n, width]."""
+    return [bytes(row).rstrip(b"\x00").decode("utf-8", "replace") for row in rows]
+
+
+def beginnings(texts: Sequence[str]) -> NDArray[np.str_]:
+    """Return texts in one line each and short enough to show, [n]."""
+    lines = [" ".join(text.split()) for text in texts]
+    return np.array(
+        [line if len(line) <= SHOWN_SIGNS else line[: SHOWN_SIGNS - 1] + "…" for line in lines],
+        np.str_,
+    )

@@ -1,0 +1,145 @@
+"""Texts as numbers: a tokenizer of the library ``tokenizers``, learnt from the training part.
+
+A vocabulary is the library's own JSON. It travels with the run and leaves with an exported model,
+so that whoever answers sees exactly the tokens of the training.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE, WordLevel
+
+from kdcore.errors import require
+
+# Not WordPiece: its trainer breaks ties by chance, so that no two runs had the same tokens.
+Pieces = Literal["characters", "bpe"]
+PIECES = ("characters", "bpe")
+PADDING, UNKNOWN, BEGINNING, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL = (PADDING, UNKNOWN, BEGINNING, END, MASK)
+PADDING_ID, UNKNOWN_ID, MASK_ID = (
+    SPECIAL.index(PADDING),
+    SPECIAL.index(UNKNOWN),
+    SPECIAL.index(MASK),
+)
+LEAST_LENGTH, LARGEST_LENGTH = 8, 1024
+LEAST_VOCABULARY, LARGEST_VOCABULARY = 100, 50_000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How texts are made into tokens.
+
+    Args:
+        pieces: "characters", or "bpe" for parts of words by byte pair encoding (Sennrich 2016,
+            arXiv:1508.07909).
+        size: the most different tokens that there may be; of characters, all that occur twice.
+        length: tokens of each text; longer ones are cut at their end.
+
+    Raises ConfigError for a length or size that is out of range.
+    """
+
+    pieces: Pieces = "characters"
+    size: int = 2000
+    length: int = 64
+
+    def __post_init__(self) -> None:
+        require(self.pieces in PIECES, "pieces", f"one of {', '.join(PIECES)}", self.pieces)
+        rule = f"from {LEAST_LENGTH} to {LARGEST_LENGTH:,} tokens"
+        require(LEAST_LENGTH <= self.length <= LARGEST_LENGTH, "length", rule, self.length)
+        rule = f"from {LEAST_VOCABULARY} to {LARGEST_VOCABULARY:,} tokens"
+        within = LEAST_VOCABULARY <= self.size <= LARGEST_VOCABULARY
+        require(within, "vocabulary", rule, self.size)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What turns a text into tokens.
+
+    ``definition`` is the tokenizer as the library writes it. It gives exactly :attr:`length` tokens
+    a text: a beginning, what fits, an end, and padding.
+    """
+
+    definition: str
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself."""
+        return Tokenizer.from_str(self.definition)
+
+    @property
+    def size(self) -> int:
+        """How many different tokens there are, the special ones included."""
+        return int(self.tokenizer.get_vocab_size())
+
+    @property
+    def length(self) -> int:
+        """Tokens of each text, with beginning, end and padding."""
+        return int((self.tokenizer.padding or {})["length"])
+
+    def encode(self, texts: Iterable[str]) -> NDArray[np.int32]:
+        """Return the tokens of texts, [n, length]."""
+        found = self.tokenizer.encode_batch_fast(list(texts))
+        rows = [each.ids for each in found]
+        return np.array(rows, np.int32).reshape(len(rows), self.length)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each token of a text begins and ends in it; nothing (0, 0) for those that
+        stand for no part of it.
+        """
+        found = self.tokenizer.encode(text)
+        special = found.special_tokens_mask
+        return [
+            (0, 0) if special[at] else (int(begin), int(end))
+            for at, (begin, end) in enumerate(found.offsets)
+        ]
+
+    def token(self, number: int) -> str:
+        """Return a token by its number."""
+        return str(self.tokenizer.id_to_token(number))
+
+
+def learn_vocabulary(texts: Sequence[str], tokens: Tokens) -> Vocabulary:
+    """Return the vocabulary of the texts of a training part, in lower case."""
+    tokenizer, trainer = _untrained(tokens)
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+            # Control characters, line ends among them, are blanks; several blanks are one.
+            normalizers.Replace(Regex(r"[\s\p{C}]+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGINNING} $A {END}",
+        special_tokens=[(sign, SPECIAL.index(sign)) for sign in (BEGINNING, END)],
+    )
+    tokenizer.enable_truncation(tokens.length)
+    tokenizer.enable_padding(length=tokens.length, pad_id=PADDING_ID, pad_token=PADDING)
+    return Vocabulary(tokenizer.to_str())
+
+
+def _untrained(tokens: Tokens) -> tuple[Tokenizer, trainers.Trainer]:
+    """Return a tokenizer of a kind that knows nothing yet, and what teaches it."""
+    special = list(SPECIAL)
+    if tokens.pieces == "characters":
+        tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+        tokenizer.decoder = decoders.Fuse()
+        return tokenizer, trainers.WordLevelTrainer(
+            vocab_size=tokens.size, min_frequency=2, special_tokens=special, show_progress=False
+        )
+    tokenizer = Tokenizer(BPE(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer, trainers.BpeTrainer(
+        vocab_size=tokens.size, special_tokens=special, show_progress=False
+    )
