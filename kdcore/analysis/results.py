@@ -21,9 +21,11 @@ from kdcore.config.experiment import ExperimentConfig, role_settings, stored_set
 from kdcore.errors import StoreError, require
 from kdcore.storage.arrays import unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
-from kdcore.storage.schema import Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
+from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
 from kdcore.storage.store import Store, current_points
 from kdcore.tasks.glyphs import features_in_words
+
+PRETRAINED = "pretrained"  # the role of a language model, which learns no labels
 
 
 @dataclass
@@ -46,8 +48,10 @@ class Results:
 
     @property
     def steps(self) -> dict[str, str]:
-        """The role of each step of the plan that has begun, by the step's name, in order."""
-        return {link.step: link.role for link, _ in self.links}
+        """The role of each step of the plan that has begun and learns labels, by the step's name,
+        in order.
+        """
+        return {link.step: link.role for link, _ in self.links if link.role in ROLES}
 
     def stands_for(self, role: str) -> str:
         """Return the step that stands for ``role`` where one model of it is shown: the last.
@@ -162,8 +166,14 @@ class Descendant:
 
 
 def lineage(store: Store, results: Results) -> list[Descendant]:
-    """Return the steps of an experiment's plan without the baseline, in order."""
-    steps = [step for step in plans.plan_of(results.config).steps if step.role != "baseline"]
+    """Return the steps of an experiment's plan that learn labels, without the plain baseline, in
+    order.
+    """
+    steps = [
+        step
+        for step in plans.plan_of(results.config).steps
+        if step.pretraining is None and (step.role != "baseline" or step.needs)
+    ]
     of_seeds = {step.name: step.seed is None for step in steps}
 
     def over(step: plans.Step, other: str | None) -> PairedGain | None:
@@ -192,6 +202,12 @@ def who_saw_what(config: ExperimentConfig) -> str:
         return (
             f"{teacher} Each generation learns from these and from what the generation before it takes "
             "the other examples for; the baseline sees the labelled ones alone, with the same noise."
+        )
+    if config.plan.name == "distilbert":
+        few = "all" if config.labels is None else f"the same {config.labels:,}"
+        return (
+            f"Language models guess masked words in all {examples:,} training texts, without labels. {teacher} "
+            f"Student and both baselines learn from {few} labels, the student also from the teacher's answers."
         )
     if config.omitted_classes:
         omitted = f" Student and baseline never see an example of {config.omitted_classes}."
@@ -253,6 +269,8 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
         part: results.experiment.seconds.get(part, 0.0)
         for part in ("teacher", "teacher_logits", "students")
     }
+    if "pretraining" in results.experiment.seconds:
+        seconds["pretraining"] = results.experiment.seconds["pretraining"]
     found = gain(store, results)
     answer: dict[str, Any] = {
         "experiment": experiment_id,
@@ -262,6 +280,9 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     }
     for step in plans.plan_of(results.config).steps:
         runs = results.runs_of_step(step.name)
+        if step.pretraining is not None:
+            answer[step.name] = guessed(step, runs)
+            continue
         accuracies = tested(runs)
         if step.seed is not None:  # one teacher serves all seeds
             accuracies = accuracies * results.config.seeds
@@ -284,6 +305,19 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
         answer["gains_over_teachers"] = over_teachers
     answer["seconds"] = {**seconds, "total": sum(seconds.values())}
     return answer
+
+
+def guessed(step: plans.Step, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return how well a language model guesses masked tokens that it never saw: mean cross-entropy
+    (nats a token) and share guessed right, on validation and test texts; None while not trained.
+    """
+    found = next((run.summary for run in runs if run.finished_at is not None), {})
+    measured = {
+        f"{split}_{name}": found.get(f"{split}_{name}")
+        for split in ("validation", "test")
+        for name in ("masked_loss", "masked_accuracy")
+    }
+    return {"model": step.network, "parameters": runs[0].parameters if runs else None, **measured}
 
 
 @dataclass(frozen=True)
@@ -410,11 +444,13 @@ class Curves:
 
     ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the
     store has every point. ``probes`` holds logits [examples, classes] by role and seed, and then by
-    epoch; of many epochs some.
+    epoch; of many epochs some. ``pretraining`` has the same of language models by their step:
+    ``loss`` and ``accuracy`` are of masked tokens, probes the guesses of one token of each text.
     """
 
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     probes: dict[tuple[str, int], dict[int, NDArray]] = field(default_factory=dict)
+    pretraining: Curves | None = None
     _cursor: dict[str, int] = field(default_factory=dict)
     _probe_cursor: dict[str, int] = field(default_factory=dict)
 
@@ -423,7 +459,22 @@ class Curves:
 
         New runs are read from their beginning.
         """
+        before = {
+            run.id: (link.step, link.seed) for link, run in results.links if link.role == PRETRAINED
+        }
+        changed = False
+        if before:
+            self.pretraining = self.pretraining or Curves()
+            changed = self.pretraining._read(store, before)
         places = {run.id: (link.role, link.seed) for link, run in results.stand_ins()}
+        return self._read(store, places) or changed
+
+    def copy(self) -> Curves:
+        """Return the same curves, which are not read on."""
+        probes = {place: dict(taken) for place, taken in self.probes.items()}
+        return Curves(self.metrics, probes, self.pretraining and self.pretraining.copy())
+
+    def _read(self, store: Store, places: dict[str, tuple[str, int]]) -> bool:
         new = store.metrics(places, after=self._cursor)
         snapshots, self._probe_cursor = store.probes(places, after=self._probe_cursor)
         if len(new):

@@ -96,7 +96,7 @@ def trained_models(store: Store, experiment_id: str, seed: int | None = None) ->
     links = [
         (link, run)
         for link, run in load_results(store, experiment_id).links
-        if run.finished_at is not None
+        if run.finished_at is not None and run.role in ROLES
     ]
     links = [(link, run) for link, run in links if not _only_knows_its_dataset(run)]
     runs = [run for _, run in links]

@@ -10,6 +10,7 @@ from kdcore.plans.assistant import Assistant
 from kdcore.plans.base import PlanKind, learner_settings, teacher_step
 from kdcore.plans.born_again import BornAgain
 from kdcore.plans.distil import Distil
+from kdcore.plans.distilbert import DistilBert
 from kdcore.plans.noisy_student import NoisyStudent
 from kdcore.plans.registry import PLANS, find, register
 from kdcore.plans.several_teachers import SeveralTeachers
@@ -20,6 +21,7 @@ register(Assistant)
 register(BornAgain)
 register(SeveralTeachers)
 register(NoisyStudent)
+register(DistilBert)
 
 
 def plan_of(config: Any) -> Plan:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from kdcore.errors import require
+from kdcore.plans.pretraining import Pretraining
 
 # What the data is, and what the training of a network itself is set by.
 OF_DATA = ("dataset", "training_examples", "split_seed")
@@ -42,6 +43,7 @@ OF_LEARNER = (
     "clip_norm",
     "omitted_classes",
 )
+OF_PRETRAINING = ("teacher_batch_size", "teacher_learning_rate", "teacher_seed")
 STARTS = ("fresh", "file")
 
 
@@ -119,7 +121,8 @@ class Step:
 
     Args:
         name: unique in the plan: "teacher", "student", "student:2" for a second generation.
-        role: "teacher", "student" or "baseline": how it is trained, and its colour.
+        role: "teacher", "student" or "baseline": how it is trained, and its colour; or
+            "pretrained" for one that learns no labels, and that others start from.
         network: the model's name.
         generation: counts from 1.
         start: "fresh" weights, those of its "file", or those of an earlier step, by name.
@@ -133,6 +136,7 @@ class Step:
         clean_answers: whether its teachers answer for the unchanged examples, however its own
             copies are changed.
         dropout: the share of what enters its last layer that is left out at each step.
+        pretraining: how one that is "pretrained" learns.
         selection: where it learns from chosen examples without a label beside the labelled ones.
     """
 
@@ -149,6 +153,7 @@ class Step:
     clean_answers: bool = False
     dropout: float = 0.0
     selection: Selection | None = None
+    pretraining: Pretraining | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -157,6 +162,8 @@ class Step:
 
     def settings(self, config: Asked) -> dict[str, Any]:
         """Return the settings that its own training takes from the step, not from the config."""
+        if self.pretraining is not None:
+            return {}
         if self.role == "teacher":
             seed = config.seed if self.seed is None else self.seed
             return {"teacher": self.network, "teacher_seed": seed}
@@ -181,6 +188,8 @@ class Step:
             found["clean_answers"] = True
         if self.selection is not None:
             found |= asdict(self.selection)
+        if self.pretraining is not None:
+            found |= {"network": self.network, "pretraining": asdict(self.pretraining)}
         return found
 
 
@@ -198,7 +207,8 @@ class Plan:
         for step in self.steps:
             require(step.name not in known, "plan", "steps of different names", step.name)
             once = step.seed is not None
-            require(step.role == "teacher" or not once, "plan", "a learner of each seed", step.name)
+            learns_labels = step.role in ("student", "baseline")
+            require(not (learns_labels and once), "plan", "a learner of each seed", step.name)
             all_labels = step.role != "teacher" or not once or step.labels is None
             require(all_labels, "plan", "a teacher of few labels for each seed", step.name)
             for name in step.needs:
@@ -254,7 +264,7 @@ class Plan:
         Those of how it is taught are left out: :meth:`Asked.teaching` knows them.
         """
         step = self.step(name)
-        own = OF_TEACHER if step.role == "teacher" else OF_LEARNER
+        own = _own_settings(step)
         if step.role == "teacher" and step.seed is None:
             own = (*own, "labels", "seed")
         of_others = (setting for other in step.needs for setting in self.depends_on(other))
@@ -268,7 +278,9 @@ class Plan:
         """
         step = self.step(name)
         values = self._own_values(config, step)
-        if step.taught_by:
+        if step.taught_by and step.pretraining is not None:
+            values["taught_by"] = [self.fingerprint(config, name) for name in step.taught_by]
+        elif step.taught_by:
             values |= config.teaching()
             teachers = [self.step(other) for other in step.taught_by]
             plain = len(teachers) == 1 and teachers[0].role == "teacher" and not teachers[0].needs
@@ -281,10 +293,17 @@ class Plan:
         return config.digest_of(step.role, values)
 
     def _own_values(self, config: Asked, step: Step) -> dict[str, Any]:
-        own = OF_TEACHER if step.role == "teacher" else OF_LEARNER
+        own = _own_settings(step)
         values = {name: getattr(config, name) for name in (*OF_DATA, *own)}
         return {**values, **step.settings(config), **step.beyond_settings}
 
     def place(self, name: str) -> float:
         """Return where a step stands in the plan; one that is no longer in it comes last."""
         return self.names.index(name) if name in self.names else math.inf
+
+
+def _own_settings(step: Step) -> tuple[str, ...]:
+    """Return the settings that the training of a step itself is set by."""
+    if step.pretraining is not None:
+        return OF_PRETRAINING
+    return OF_TEACHER if step.role == "teacher" else OF_LEARNER

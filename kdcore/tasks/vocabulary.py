@@ -143,3 +143,11 @@ def _untrained(tokens: Tokens) -> tuple[Tokenizer, trainers.Trainer]:
     return tokenizer, trainers.BpeTrainer(
         vocab_size=tokens.size, special_tokens=special, show_progress=False
     )
+
+
+def middle_masked(texts: NDArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return texts [m, length] with their middle token masked, and which one it is."""
+    seen = texts.astype(np.int32)
+    places = np.maximum(np.count_nonzero(seen, axis=1) // 2, 0)
+    seen[np.arange(len(seen)), places] = MASK_ID
+    return seen, places

@@ -48,6 +48,7 @@ from kdcore.training.evaluation import (
     store_examples,
     versions,
 )
+from kdcore.training.language_model import LanguageModelTrainer
 from kdcore.training.loop import (
     Learner,
     Loop,
@@ -62,6 +63,12 @@ from kdcore.training.loop import (
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
 from kdcore.work.own_model import look, network_of_file
+from kdcore.work.pretraining import (
+    finish_language_model,
+    guessed_words,
+    language_model,
+    language_model_of,
+)
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -151,7 +158,9 @@ def run_experiment(
         store,
         experiment_id,
         check,
-        phases=1 + 2 * len(once) + config.seeds * (len(rounds) + _asked_in(rounds)),
+        phases=1
+        + sum(1 if step.pretraining else 2 for step in once)
+        + config.seeds * (len(rounds) + _asked_in(rounds)),
     )
     progress.begin(f"loading {config.dataset}")
     dataset = datasets.load(config)
@@ -161,6 +170,9 @@ def run_experiment(
     store_examples(store, dataset)
     experiment = _Job(store, experiment_id, config, plan, dataset, reuse, progress, watch)
     for step in once:
+        if step.pretraining is not None:
+            experiment.runs[step.name] = experiment.pretrain(step)
+            continue
         run, network = experiment.teacher(step)
         experiment.runs[step.name] = run
         experiment.answers[step.name] = experiment.ask(step, run, network)
@@ -331,6 +343,8 @@ class _Job:
         precision = resolve_precision(config.precision)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
+            if step.start in self.runs:
+                network.model.set_weights(self.load_model(self.runs[step.start]).get_weights())
             learner = self.learner(
                 run,
                 network,
@@ -344,6 +358,38 @@ class _Job:
                 run, network, {"precision": precision.policy, "precision_reason": precision.reason}
             )
         return run, lambda: network
+
+    def pretrain(self, step: Step) -> Run:
+        """Return the run of a language model, found in the store or trained now."""
+        assert step.pretraining is not None, "it is one"
+        self.progress.begin(f"training the {step.name} {step.network}")
+        claimed = self.claim(step, self.config, self.reuse != "none")
+        assert claimed is not None, "it was waited for"
+        run, trained = claimed
+        if trained:
+            return run
+        teacher = None
+        if step.taught_by:
+            taught_by = self.runs[step.taught_by[0]]
+            teacher = language_model_of(self.store, taught_by, self.load_model(taught_by))
+        with self.timed("pretraining"):
+            network = self.build(step.network, run.seed)
+            words = language_model(self.dataset, network.model, step.pretraining, run.seed, teacher)
+            words.compile(keras.optimizers.Adam(self.config.teacher_learning_rate))
+            measured = guessed_words(words, self.dataset)
+            size = self.config.teacher_batch_size
+            learner = self.learner(
+                run,
+                network,
+                Loop(LanguageModelTrainer(words), self.dataset.scale),
+                np.zeros(len(self.dataset.train), np.int32),  # it sees no label
+                partial(student_order, len(self.dataset.train), run.seed),
+                size,
+                evaluator=measured,
+            )
+            self.train([learner], step.pretraining.epochs)
+            finish_language_model(self.store, run, words, self.dataset)
+        return run
 
     def brought_teacher(self, run: Run, config: ExperimentConfig) -> Callable[[], Network]:
         """Measure a teacher that was added as a trained file: it is used as it is, once it was
@@ -627,6 +673,7 @@ class _Job:
         order: Callable[[int], NDArray[np.int32]],
         batch_size: int,
         batches_are_mixed: bool = False,
+        evaluator: Evaluator | None = None,
     ) -> Learner:
         """Return a learner that streams to the store, at its last checkpoint if there is one.
 
@@ -635,8 +682,8 @@ class _Job:
         steps_per_epoch = -(-len(self.dataset.train) // batch_size)
         if self.dataset.vocabulary is not None and not batches_are_mixed:
             order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
-        probe = ValidationProbe(network, self.dataset)
-        evaluator: Evaluator = probe
+        probe = evaluator or ValidationProbe(network, self.dataset)
+        evaluator = probe
         if self.watch is not None and run.role == "student":
             watch = self.watch
             evaluator = _Watched(probe, lambda accuracy: watch(run.seed, learner.epoch, accuracy))
@@ -718,7 +765,7 @@ class _Job:
 class _Watched:
     """An evaluator that also tells somebody each accuracy on validation data."""
 
-    probe: ValidationProbe
+    probe: Evaluator
     tell: Callable[[float], None]
 
     def validation(self) -> dict[str, float]:

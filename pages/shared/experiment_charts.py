@@ -214,7 +214,7 @@ def _between(store: Store, look: Look) -> list[Between]:
     links = [
         (link.step, link.role, link.seed, run.id)
         for link, run in results.links
-        if link.step not in shown and run.finished_at is not None
+        if link.step in results.steps and link.step not in shown and run.finished_at is not None
     ]
     if not links:
         return []

@@ -44,7 +44,7 @@ _CSS = """
 .box:empty::after { content: attr(data-empty); padding: 1rem; opacity: 0.7; grid-column: 1 / -1; }
 button {
   all: unset; box-sizing: border-box; position: relative; padding: 5px 2px 2px; text-align: center; cursor: pointer;
-  border-radius: 8px; min-width: 0; content-visibility: auto; contain-intrinsic-size: auto calc(var(--tile) + 28px);
+  border-radius: 8px; min-width: 0; content-visibility: auto; contain-intrinsic-size: auto calc(var(--tile-height) + 28px);
 }
 button:hover { background: var(--st-secondary-background-color); }
 button[aria-selected="true"] {

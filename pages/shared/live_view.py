@@ -81,8 +81,7 @@ class LiveView:
                 latest = self._latest
                 if latest is None or changed or _state(results) != _state(latest.results):
                     # A copy: whoever draws it is not to see it change.
-                    probes = {place: dict(taken) for place, taken in self._read_on.probes.items()}
-                    self._latest = Look(results, Curves(self._read_on.metrics, probes))
+                    self._latest = Look(results, self._read_on.copy())
                 else:
                     self._latest = Look(results, latest.curves, latest._kept, latest._lock)
                 self._read_at = time.monotonic()

@@ -33,7 +33,7 @@ from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.tiles import Tile, draw_tiles
-from pages.train import generations, plan, previous, take_away
+from pages.train import generations, language_models, plan, previous, take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
@@ -191,6 +191,7 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
         draw_curves(look, before)
     with right:
         draw_distributions(view.store, look)
+    language_models.draw(view.store, look)
     if not hidden:
         generations.draw(view.store, look)
     if was_live and not results.status.live:

@@ -10,7 +10,7 @@ from kdcore.config.catalog import dataset_card, short_name
 from kdcore.plans import Step
 from pages.shared.session import as_text
 
-COLOURS = {"teacher": "orange", "student": "blue", "baseline": "violet"}
+COLOURS = {"teacher": "orange", "student": "blue", "baseline": "violet", "pretrained": "gray"}
 ICONS = {"done": ":material/check:", "now": ":material/autorenew:", "later": ""}
 
 
@@ -57,6 +57,8 @@ def _badge(results: Results, step: Step) -> str:
 
 
 def _labels(results: Results, step: Step) -> str:
+    if step.pretraining is not None:
+        return "no labels"
     config = results.config
     examples = config.training_examples or dataset_card(config.dataset).training_examples
     if step.labels is None or step.labels >= examples:

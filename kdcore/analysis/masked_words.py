@@ -1,0 +1,39 @@
+"""The masked-word game: one token of a text is hidden, and each language model guesses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdcore.analysis.statistics import softmax
+from kdcore.tasks.vocabulary import Vocabulary, middle_masked
+
+HIDDEN = "▢"
+GUESSES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Riddle:
+    """A text with a hidden token: what stands ``before`` and ``after`` it, and the ``answer``."""
+
+    before: str
+    answer: str
+    after: str
+
+
+def riddle(text: str, vocabulary: Vocabulary) -> Riddle:
+    """Return a text with the token hidden that language models were asked about."""
+    _, (place,) = middle_masked(vocabulary.encode([text]))
+    begin, end = vocabulary.spans(text)[int(place)]
+    return Riddle(text[:begin], text[begin:end], text[end:])
+
+
+def guesses(logits: NDArray[np.float32], vocabulary: Vocabulary) -> list[tuple[str, float]]:
+    """Return the likeliest tokens with their probabilities, the surest first; ``logits``
+    [vocabulary] are of one hidden token.
+    """
+    probabilities = softmax(logits, 1.0)
+    best = np.argsort(-probabilities, kind="stable")[:GUESSES_SHOWN]
+    return [(vocabulary.token(int(number)), float(probabilities[number])) for number in best]

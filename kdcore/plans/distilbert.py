@@ -1,0 +1,184 @@
+"""DistilBERT: a language model is distilled into half its layers, then learns the labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from kdcore.errors import Problem
+from kdcore.plans.base import PlanKind, learner_settings, teacher_step
+from kdcore.plans.pretraining import Pretraining
+from kdcore.plans.steps import Asked, Step
+from kdcore.settings import listed, setting
+
+Switch = Literal["on", "off"]
+
+
+class DistilBert(PlanKind):
+    """Pre-train a teacher, distil it into half its layers, then fine-tune both."""
+
+    name: ClassVar[str] = "distilbert"
+    title: ClassVar[str] = "DistilBERT"
+    summary: ClassVar[str] = (
+        "A transformer learns to guess masked words in all texts, labelled or not. A student of half "
+        "its layers starts from every second one of them and learns the same with three losses. Then "
+        "both learn the labels. Beside it: the same student pre-trained alone, and from scratch."
+    )
+    paper: ClassVar[str] = "Sanh et al. 2019, arXiv:1910.01108"
+
+    pretraining_epochs: int = setting(
+        10,
+        "Epochs of masked words",
+        "Passes over all texts for each language model.",
+        "plan",
+        ge=1,
+        le=10_000,
+    )
+    mask: float = setting(
+        0.15,
+        "Share masked",
+        "Of the tokens of a text, how many are guessed at each step.",
+        "plan",
+        gt=0,
+        lt=1,
+        step=0.05,
+    )
+    token_weight: float = setting(
+        5,
+        "Weight of the teacher's guesses",
+        "Distance of the student's distribution of each token from its teacher's. 0: without.",
+        "plan",
+        ge=0,
+        le=1000,
+        step=1,
+    )
+    masked_weight: float = setting(
+        2,
+        "Weight of the masked words",
+        "Cross-entropy of the words themselves. 0: without.",
+        "plan",
+        ge=0,
+        le=1000,
+        step=1,
+    )
+    hidden_weight: float = setting(
+        1,
+        "Weight of the hidden states",
+        "Angle between the last hidden states of both. 0: without.",
+        "plan",
+        ge=0,
+        le=1000,
+        step=1,
+    )
+    token_temperature: float = setting(
+        2,
+        "T of the teacher's guesses",
+        "Temperature of the distributions of tokens.",
+        "plan",
+        gt=0,
+        le=1000,
+        step=1,
+    )
+    layer_start: Switch = setting(
+        "on",
+        "Start from the teacher's layers",
+        "off: the student begins fresh.",
+        "plan",
+    )
+    layers: str = setting(
+        "",
+        "Layers to start from",
+        "Of the teacher, counted from 1, with commas. Empty: every second one.",
+        "plan",
+    )
+
+    def steps(self, config: Asked) -> tuple[Step, ...]:
+        """Return both language models, the teacher and the student that start from them, the
+        student pre-trained alone, and the baseline from scratch.
+        """
+        words, learner = Pretraining(self.pretraining_epochs, self.mask), learner_settings(config)
+        seed = config.teacher_seed
+        taught = Pretraining(
+            self.pretraining_epochs,
+            self.mask,
+            self.token_weight,
+            self.masked_weight,
+            self.hidden_weight,
+            self.token_temperature,
+            self.layers_of(config) if self.layer_start == "on" else (),
+        )
+        own = {name: value for name, value in learner.items() if name != "start"}
+        model, distilled, alone = "language model", "distilled language model", "own language model"
+        teacher = teacher_step(config)
+        return (
+            Step(model, "pretrained", config.teacher, seed=seed, pretraining=words),
+            Step(
+                "teacher",
+                "teacher",
+                config.teacher,
+                seed=teacher.seed,
+                labels=teacher.labels,
+                start=model,
+            ),
+            Step(
+                distilled,
+                "pretrained",
+                config.student,
+                seed=seed,
+                taught_by=(model,),
+                pretraining=taught,
+            ),
+            Step(alone, "pretrained", config.student, seed=seed, pretraining=words),
+            Step("pre-trained alone", "baseline", start=alone, **own),
+            Step("student", "student", taught_by=("teacher",), start=distilled, **own),
+            Step("baseline", "baseline", **learner),
+        )
+
+    def layers_of(self, config: Asked) -> tuple[int, ...]:
+        """Return the teacher's layers that the student starts from, counted from 0."""
+        named = [int(each) - 1 for each in listed(self.layers) if each.isdecimal()]
+        teacher, student = _size(config.teacher), _size(config.student)
+        if named or teacher is None or student is None:
+            return tuple(named)
+        return tuple(at * teacher[0] // student[0] for at in range(student[0]))
+
+    def problems(self, config: Any) -> list[Problem]:
+        """Return that both must be transformers, of one width where the one starts from the other
+        or is compared with it, and that something must be learnt.
+        """
+        teacher, student = _size(config.teacher), _size(config.student)
+        if teacher is None:
+            rule = "a transformer of texts, such as transformer-4-64, with DistilBERT"
+            return [Problem("teacher", rule, config.teacher)]
+        fitting = (
+            f"a transformer of width {teacher[1]} and at most {teacher[0]} layers, as its teacher"
+        )
+        alike = self.layer_start == "on" or self.hidden_weight > 0
+        if student is None or (alike and student[1] != teacher[1]) or student[0] > teacher[0]:
+            return [Problem("student", fitting, config.student)]
+        found = []
+        if config.label_budget_for != "student":
+            found.append(
+                Problem("label_budget_for", "student, with DistilBERT", config.label_budget_for)
+            )
+        if not (self.token_weight or self.masked_weight or self.hidden_weight):
+            found.append(Problem("masked_weight", "above 0 where the other two are 0", 0))
+        layers = self.layers_of(config)
+        fits = len(layers) == student[0] and all(0 <= at < teacher[0] for at in layers)
+        numbers = all(each.isdecimal() for each in listed(self.layers))
+        if self.layer_start == "on" and not (fits and numbers):
+            rule = f"empty, or {student[0]} numbers from 1 to {teacher[0]}"
+            found.append(Problem("layers", rule, self.layers))
+        return found
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a teacher of four layers and a student of two."""
+        return {"teacher": "transformer-4-64", "student": "transformer-2-64"}
+
+
+def _size(network: str) -> tuple[int, int] | None:
+    """Return layers and width of a transformer of texts; None for any other network."""
+    found = re.fullmatch(r"transformer-(\d+)-(\d+)", network)
+    return None if found is None else (int(found[1]), int(found[2]))

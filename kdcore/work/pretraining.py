@@ -1,0 +1,75 @@
+"""Language models in an experiment: made, measured on held-out texts, and kept with their heads."""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+
+from kdcore.data.datasets import Dataset
+from kdcore.models.language_model import build_head, start_from_layers
+from kdcore.plans.pretraining import Pretraining
+from kdcore.storage.arrays import pack_many, unpack_many
+from kdcore.storage.schema import Run
+from kdcore.storage.store import Store
+from kdcore.training.evaluation import model_to_bytes, versions
+from kdcore.training.language_model import GuessedWords, LanguageModel
+
+Model = tuple[keras.Model, keras.Layer]
+
+
+def head_key(run_id: str) -> str:
+    """Return the artifact that holds the head of a language model's run."""
+    return f"language_model_head/{run_id}"
+
+
+def language_model(
+    dataset: Dataset, network: keras.Model, how: Pretraining, seed: int, teacher: Model | None
+) -> LanguageModel:
+    """Return a language model at its start: fresh, or with some of its teacher's layers.
+
+    Raises ModelError where network or teacher do not fit.
+    """
+    assert dataset.vocabulary is not None, "language models are for texts"
+    head = build_head(network, seed)
+    if teacher is not None and how.layers:
+        start_from_layers((network, head), teacher, how.layers)
+    return LanguageModel(network, head, how, dataset.vocabulary.size, seed, teacher)
+
+
+def language_model_of(store: Store, run: Run, network: keras.Model) -> Model:
+    """Return a trained language model of the store: its network, and its head."""
+    head, data = build_head(network, run.seed), store.artifact(head_key(run.id))
+    assert data is not None, f"run {run.id} is finished and so has a head"
+    arrays = unpack_many(data)
+    for number, variable in enumerate(head.variables):
+        variable.assign(arrays[f"v{number}"])
+    return network, head
+
+
+def guessed_words(
+    model: LanguageModel, dataset: Dataset, split: str = "validation"
+) -> GuessedWords:
+    """Return what measures a language model on the texts of a part."""
+    texts = getattr(dataset, split).inputs
+    game = dataset.probe.inputs
+    return GuessedWords(model.network, model.head, texts, game, model.tokens, model.how.mask)
+
+
+def finish_language_model(store: Store, run: Run, model: LanguageModel, dataset: Dataset) -> None:
+    """Measure a trained language model, store it, and only then call its run finished."""
+    seconds = store.run(run.id).summary.get("seconds", 0.0)
+    arrays = {f"v{number}": np.asarray(each) for number, each in enumerate(model.head.variables)}
+    store.put_artifacts(
+        {f"model/{run.id}": model_to_bytes(model.network), head_key(run.id): pack_many(arrays)}
+    )
+    summary = {"dataset": dataset.fingerprint, "seconds": seconds, "versions": versions()}
+    for split in ("validation", "test"):
+        found = guessed_words(model, dataset, split).validation()
+        summary |= {
+            f"{split}_masked_loss": found["loss"],
+            f"{split}_masked_accuracy": found["accuracy"],
+        }
+    store.update_run(run.id, summary=summary, finished_at=time.time())
+    store.delete_artifacts(f"checkpoint/{run.id}")
