@@ -149,7 +149,9 @@ class Method(Part):
             rule = f"another for {classes} classes: {self.title} needs {self.needs.classes} or more"
             found.append(Problem("method", rule, self.name))
         if self.needs.images and not images:
-            found.append(Problem("method", f"another for {dataset}, a table", self.name))
+            found.append(
+                Problem("method", f"another for {dataset}, which is not images", self.name)
+            )
         return found
 
     def tunable(self) -> dict[str, float]:

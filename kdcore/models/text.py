@@ -14,7 +14,7 @@ from kdcore.errors import ModelError, require
 from kdcore.models.transformers import heads_of
 from kdcore.tasks.vocabulary import LARGEST_LENGTH, PADDING_ID
 
-ENCODER = "encoder"
+ENCODER, TEXT_VECTOR = "encoder", "text_vector"
 
 
 def build_transformer(
@@ -46,7 +46,9 @@ def build_transformer(
             "padding_mask": ops.cast(real, "int32"),
         }
     )
-    return keras.Model(inputs, _logits(classes)(_mean(hidden, real)), name=_layer_name(name))
+    # A layer of that name is what methods on features compare.
+    text = layers.Identity(name=TEXT_VECTOR)(_mean(hidden, real))
+    return keras.Model(inputs, _logits(classes)(text), name=_layer_name(name))
 
 
 def build_encoder(tokens: int, length: int, depth: int, width: int) -> keras.Model:

@@ -142,12 +142,21 @@ def training_time(store: Store, config: ExperimentConfig) -> TrainingTime:
     for steps, own in asked:
         left = [step for step in steps if plan.fingerprint(own, step.name) not in finished]
         to_train, trained = to_train + len(left), trained + len(steps) - len(left)
-        times = [
-            speeds.seconds(step.role, own.model_copy(update=step.settings(own))) for step in left
-        ]
+        times = [speeds.seconds(*_measured_as(step, own)) for step in left]
         seconds += max(times, default=0.0)
     unknown = list(speeds.unknown.values())
     return TrainingTime(to_train, trained, None if unknown else seconds, unknown)
+
+
+def _measured_as(step: plans.Step, config: ExperimentConfig) -> tuple[str, ExperimentConfig]:
+    """Return the role and the config whose speed a step of a plan has.
+
+    A language model costs about what a teacher of its network does.
+    """
+    if step.pretraining is None:
+        return step.role, config.model_copy(update=step.settings(config))
+    as_teacher = {"teacher": step.network, "teacher_epochs": step.pretraining.epochs}
+    return "teacher", config.model_copy(update=as_teacher)
 
 
 def measure(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> list[str]:

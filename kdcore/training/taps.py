@@ -111,7 +111,8 @@ def candidates(model: keras.Model) -> dict[tuple[int, ...], str]:
         found[size] = (active or there)[-1].name
     if found:
         return found
-    hidden = [layer.name for layer in inner[:-1] if isinstance(layer, layers.Dense)]
+    vectors = (layers.Dense, layers.Identity)
+    hidden = [layer.name for layer in inner[:-1] if isinstance(layer, vectors)]
     if not hidden:
         raise ModelError(f"{model.name} has no hidden layer to learn from or to teach")
     return {(): hidden[-1]}

@@ -12,6 +12,7 @@ from kdcore import models
 from kdcore.analysis.candidates import Candidate, candidate_names, candidates_key, choose_three
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
 from kdcore.errors import ModelError
 from kdcore.models.families import multiply_accumulates
 from kdcore.storage.schema import Job
@@ -51,8 +52,13 @@ def candidates_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     store.put_artifact(candidates_key(config), json.dumps(found.to_json()).encode())
 
 
-def _any_values(card: DatasetCard) -> InputValues:
-    """Return values that some data could have: they do not change how long a model takes."""
+def _any_values(config: ExperimentConfig, card: DatasetCard) -> InputValues:
+    """Return values that some data could have: they do not change how long a model takes.
+
+    The size of a vocabulary does, so that texts are loaded.
+    """
+    if card.task.written:
+        return datasets.load(config).values
     low, high = card.value_range
     shape = card.input_shape
     both = np.stack([np.full(shape, low), np.full(shape, high)])
@@ -74,11 +80,14 @@ class _Built:
             card.input_shape,
             len(card.class_names),
             0,
-            values=_any_values(card),
+            values=_any_values(config, card),
             start=start,
         )
         self.name, self.model, self.network = name, model, Network(model, 1.0)
-        self.example = np.zeros((1, *card.input_shape), np.float32)
+        # Of a text no token is padding, which would be left out.
+        value = 1.0 if card.task.written else 0.0
+        self.length = card.input_shape[0]
+        self.example = np.full((1, *card.input_shape), value, np.float32)
         self.seconds: list[float] = []
         for _ in range(WARM_UP):
             self.network.logits(self.example)
@@ -94,5 +103,8 @@ class _Built:
         """Return what the model costs."""
         median = float(1e3 * np.median(self.seconds))
         return Candidate(
-            self.name, self.model.count_params(), multiply_accumulates(self.model), median
+            self.name,
+            self.model.count_params(),
+            multiply_accumulates(self.model, self.length),
+            median,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import update
 
 from kdcore import models
@@ -29,7 +30,14 @@ from kdcore.storage.store import Store, add_experiment
 from kdcore.sweeps.planning import tag_of
 from kdcore.sweeps.speed import put_speed
 from kdcore.sweeps.study import Study
-from kdcore.training.loop import Learner, Loop, Network, student_order
+from kdcore.training.loop import (
+    Learner,
+    Loop,
+    Network,
+    by_length,
+    student_order,
+    text_lengths,
+)
 from kdcore.training.teacher_logits import for_answers
 from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work.experiment import run_experiment
@@ -176,13 +184,16 @@ def _untrained(
         )
     mix = None if role == "teacher" else mixing(config.mixing, 0, dataset.input_shape)
     labelled = np.arange(len(dataset.train))
+    order: Callable[[int], NDArray[np.int32]] = partial(student_order, len(dataset.train), 0)
+    if dataset.vocabulary is not None:
+        order = by_length(order, text_lengths(dataset.train.inputs), batch_size)
     return Learner(
         run_id,
         Loop(make_trainer(role, config, network.model, teacher), network.scale, augment, mix),
         network,
         dataset.train.inputs,
         make_targets(role, dataset.train.labels, labelled, answers),
-        partial(student_order, len(dataset.train), 0),
+        order,
         batch_size,
         -(-len(dataset.train) // batch_size),
     )

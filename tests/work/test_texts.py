@@ -157,3 +157,23 @@ def test_the_vocabulary_in_the_store_is_that_of_the_data(store: Store) -> None:
     stored = store.artifact(f"examples/{outcome.results.experiment.dataset_key}/vocabulary")
     assert stored is not None
     assert Vocabulary(stored.decode()) == datasets.load(config()).vocabulary
+
+
+@pytest.mark.parametrize("method", ["hints", "similarity"])
+def test_methods_on_features_compare_what_texts_come_to(store: Store, method: str) -> None:
+    settings = config(
+        method=method,
+        training_examples=300,
+        teacher="transformer-2-32",
+        student="transformer-1-16",
+        teacher_epochs=1,
+        epochs=1,
+    )
+    outcome = run(settings, store=store, progress=False)
+    assert len(outcome.accuracies("student")) == 1
+    curves = outcome.curves()
+    assert np.isfinite(curves[curves["role"] == "student"]["loss"]).any()
+    with pytest.raises(
+        ConfigError, match="method must be another for languages, which is not images"
+    ):
+        config(method="attention")
