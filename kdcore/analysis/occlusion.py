@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.analysis.statistics import softmax
+from kdcore.tasks.vocabulary import Vocabulary
 
-# Of longer texts whole words are left out, and of still longer ones only the first.
+# Of long texts whole words are left out, and of still longer ones only the first.
 MOST_CHARACTERS, MOST_PARTS = 40, 64
 
 
@@ -22,11 +23,12 @@ class Part:
     end: int
 
 
-def parts_of(text: str) -> list[Part]:
-    """Return the parts of a text that are left out in turn: its letters, or its words where it is
-    long.
+def parts_of(text: str, vocabulary: Vocabulary) -> list[Part]:
+    """Return the parts of a text that are left out in turn: its letters where they are what models
+    see and the text is short, else its words.
     """
-    pattern = r"\S" if len(text) <= MOST_CHARACTERS else r"\S+"
+    letters = vocabulary.by_characters and len(text) <= MOST_CHARACTERS
+    pattern = r"\S" if letters else r"\S+"
     found = [Part(match.start(), match.end()) for match in re.finditer(pattern, text)]
     return found[:MOST_PARTS]
 

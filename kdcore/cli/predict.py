@@ -8,11 +8,17 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from kdcore.analysis.occlusion import drops, parts_of, questions
+from kdcore.analysis.occlusion import Part, drops, parts_of, questions
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import dataset_card
 from kdcore.engine.choice import make_engine
-from kdcore.engine.predictions import from_image, from_text, predict, trained_models
+from kdcore.engine.predictions import (
+    from_image,
+    from_text,
+    predict,
+    trained_models,
+    vocabulary_of,
+)
 from kdcore.errors import Words, require
 from kdcore.storage.store import Store
 
@@ -48,11 +54,12 @@ def predict_command(
     store = Store(store_url)
     runs = trained_models(store, experiment_id, seed)
     card = dataset_card(store.experiment(experiment_id).config["dataset"])
-    parts = parts_of(text) if text is not None else []
+    parts: list[Part] = []
     if card.task.written:
         require(text is not None and image is None, "text", "given (--text), and no image", text)
-        key = store.experiment(experiment_id).dataset_key or ""
-        inputs = from_text(store, key, questions(text or "", parts))
+        vocabulary = vocabulary_of(store, store.experiment(experiment_id).dataset_key or "")
+        parts = parts_of(text or "", vocabulary)
+        inputs = from_text(vocabulary, questions(text or "", parts))
     else:
         require(text is None, "text", "left out: these models take no texts", text)
         require(image is not None, "image", "a file", Words("none"))

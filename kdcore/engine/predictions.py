@@ -267,22 +267,26 @@ def from_image(card: DatasetCard, data: bytes) -> Images:
     return scaled(card, fit(pixels, card.input_shape))
 
 
-def from_text(store: Store, dataset_key: str, texts: Sequence[str]) -> Images:
-    """Make texts into inputs [n, length]: tokens of the vocabulary that a dataset's models learnt.
-
-    Raises ConfigError for a text without a word or sign, or one that is too long, and StoreError
-    where the vocabulary is gone.
-    """
-    for text in texts:
-        require(bool(text.strip()), "text", "some words", Words("an empty one"))
-        most = f"at most {LARGEST_TEXT:,} characters"
-        require(len(text) <= LARGEST_TEXT, "text", most, Words(f"{len(text):,}"))
+def vocabulary_of(store: Store, dataset_key: str) -> Vocabulary:
+    """Return the vocabulary that a dataset's models learnt; raises StoreError where it is gone."""
     definition = store.artifact(f"examples/{dataset_key}/vocabulary")
     if definition is None:
         raise StoreError(
             "the vocabulary of these models is no longer in the store: train them again"
         )
-    return Vocabulary(definition.decode()).encode(texts).astype(np.float32)
+    return Vocabulary(definition.decode())
+
+
+def from_text(vocabulary: Vocabulary, texts: Sequence[str]) -> Images:
+    """Make texts into inputs [n, length]: tokens of a vocabulary.
+
+    Raises ConfigError for a text without a word or sign, or one that is too long.
+    """
+    for text in texts:
+        require(bool(text.strip()), "text", "some words", Words("an empty one"))
+        most = f"at most {LARGEST_TEXT:,} characters"
+        require(len(text) <= LARGEST_TEXT, "text", most, Words(f"{len(text):,}"))
+    return vocabulary.encode(texts).astype(np.float32)
 
 
 def scaled(card: DatasetCard, pixels: NDArray[np.uint8]) -> Images:

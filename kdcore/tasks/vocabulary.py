@@ -83,6 +83,11 @@ class Vocabulary:
         """Tokens of each text, with beginning, end and padding."""
         return int((self.tokenizer.padding or {})["length"])
 
+    @property
+    def by_characters(self) -> bool:
+        """Whether each character is a token."""
+        return isinstance(self.tokenizer.model, WordLevel)
+
     def encode(self, texts: Iterable[str]) -> NDArray[np.int32]:
         """Return the tokens of texts, [n, length]."""
         found = self.tokenizer.encode_batch_fast(list(texts))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kdcore import charts
-from kdcore.analysis.occlusion import parts_of, questions
+from kdcore.analysis.occlusion import Part, parts_of, questions
 from kdcore.analysis.results import Results, examples, load_results
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import DatasetCard, dataset_card
@@ -29,6 +29,7 @@ from kdcore.engine.predictions import (
     ready,
     scaled,
     trained_models,
+    vocabulary_of,
 )
 from kdcore.errors import KDLabError
 from kdcore.palette import ROLE_NAMES
@@ -205,11 +206,12 @@ def _try_text(
     key = results.experiment.dataset_key or ""
     with left:
         text, truth = written_input(_examples(store, key) if key else {}, card, key)
-        parts = parts_of(text)
-        inputs = None
+        parts, inputs = list[Part](), None
         if text.strip():
             try:
-                inputs = from_text(store, key, questions(text, parts))
+                vocabulary = vocabulary_of(store, key)
+                parts = parts_of(text, vocabulary)
+                inputs = from_text(vocabulary, questions(text, parts))
             except KDLabError as error:
                 show_error(error)
     with right:

@@ -13,7 +13,7 @@ from kdcore.analysis import results
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
-from kdcore.engine.predictions import from_text
+from kdcore.engine.predictions import from_text, vocabulary_of
 from kdcore.errors import ConfigError, DatasetError, StopRequested
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
@@ -79,7 +79,7 @@ def test_it_learns_and_what_is_typed_is_answered_by_its_vocabulary(store: Store)
     shown = results.examples(store, key, "test")
     assert shown["images"].dtype.kind == "U"
     text = str(shown["images"][0])
-    inputs = from_text(store, key, [text, text.upper()])
+    inputs = from_text(vocabulary_of(store, key), [text, text.upper()])
     np.testing.assert_array_equal(inputs[0], inputs[1])
     np.testing.assert_array_equal(inputs[0], datasets.load(config()).test.inputs[0])
     stored = outcome.logits("teacher", "test")[0]
@@ -87,7 +87,7 @@ def test_it_learns_and_what_is_typed_is_answered_by_its_vocabulary(store: Store)
     np.testing.assert_allclose(np.asarray(answers)[0], stored, atol=1e-4)
     for bad, message in [("  ", "an empty one"), ("a" * 200_000, "at most 100,000 characters")]:
         with pytest.raises(ConfigError, match=message):
-            from_text(store, key, [bad])
+            from_text(vocabulary_of(store, key), [bad])
 
 
 def test_hidden_labels_are_seen_by_nobody_but_the_teacher(
