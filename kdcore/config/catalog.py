@@ -77,6 +77,7 @@ class ModelCard:
     frozen_layers: int = 0  # with weights that are not trained
     format: Literal["keras", "onnx", "answers"] = "keras"  # of the file
     dataset: str = ""  # whose examples a file of answers is for, by its key
+    vocabulary: str = ""  # of texts that it was trained with: the digest of its definition
 
     @property
     def can_be_trained(self) -> bool:

@@ -179,11 +179,12 @@ def _divide(
     """Return training, validation and test part: those that the source says, or drawn ones."""
     order = stratified_order(raw.labels, seed)
     if raw.parts is not None:
-        of_part = [order[raw.parts[order] == part] for part in ("train", "validation", "test")]
-        rest, *others = of_part
-        train, validation, test = rest[: training_examples or len(rest)], *map(np.sort, others)
+        # In an order in which any first ones have all classes, as where parts are drawn.
+        rest, validation, test = (
+            order[raw.parts[order] == part] for part in ("train", "validation", "test")
+        )
         return (
-            _take(raw.inputs, raw.labels, train),
+            _take(raw.inputs, raw.labels, rest[: training_examples or len(rest)]),
             _take(raw.inputs, raw.labels, validation),
             _take(raw.inputs, raw.labels, test),
         )

@@ -24,6 +24,7 @@ from kdcore.storage import user_data
 from kdcore.storage.artifacts import ArtifactStore
 from kdcore.storage.jobs import new_id
 from kdcore.storage.schema import Run, UserModel
+from kdcore.tasks.vocabulary import Vocabulary
 from kdcore.words import in_bytes
 
 LARGEST_MODEL_BYTES = 500 * 10**6
@@ -125,8 +126,16 @@ def payload_of_run(store: ArtifactStore, run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "inputs": "as they are",
         "inputs_known": "as in its training",
+        "vocabulary": _vocabulary_of(store, run),
+        "divided_by": [run.config["split_seed"], run.config["training_examples"]],
         "dataset": run.config["dataset"],
     }
+
+
+def _vocabulary_of(store: ArtifactStore, run: Run) -> str:
+    """Return the digest of the vocabulary that a run was trained with; nothing without texts."""
+    data = store.artifact(f"examples/{run.summary.get('dataset')}/vocabulary")
+    return "" if data is None else Vocabulary(data.decode()).digest
 
 
 def check_name(name: str) -> str:
@@ -203,13 +212,14 @@ def check_file(path: Path, called: str = "") -> None:
         of_keras = (
             module is None or module in ("builtins", "keras") or str(module).startswith("keras.")
         )
-        foreign = not of_keras or (
-            part.get("registered_name") and ">" in str(part["registered_name"])
-        )
+        registered = str(part.get("registered_name") or "")
+        # KerasHub belongs to what is installed: its transformers are among the built-in networks.
+        of_hub = str(module).startswith("keras_hub.") and registered == f"keras_hub>{name}"
+        foreign = not of_hub and (not of_keras or ">" in registered)
         require(
             not foreign,
             "layer",
-            "of Keras itself, not a class of your own (export the model with Keras' own layers)",
+            "of Keras itself or KerasHub, not a class of your own (export the model with Keras' own layers)",
             name,
         )
 

@@ -7,6 +7,7 @@ so that whoever answers sees exactly the tokens of the training.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -82,6 +83,11 @@ class Vocabulary:
     def length(self) -> int:
         """Tokens of each text, with beginning, end and padding."""
         return int((self.tokenizer.padding or {})["length"])
+
+    @property
+    def digest(self) -> str:
+        """A hex digest of the definition: models of equal digests see the same tokens."""
+        return hashlib.sha256(self.definition.encode()).hexdigest()[:16]
 
     @property
     def by_characters(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdcore.analysis.brought_teacher import Examination, examine, keep_look
-from kdcore.config.catalog import ModelCard, dataset_card, dataset_key, own_model
+from kdcore.config.catalog import ModelCard, dataset_card, dataset_key, own_model, short_name
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.data.readers.answers import Answers, read_answers
@@ -35,7 +35,8 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
 
     The payload: ``upload``, ``file_name``, ``name``, ``inputs``, and where one of several outputs
     is meant ``output``; ``inputs_known`` says how the inputs are known, by default as the user
-    said. Its key is then under ``model_report/<job id>``.
+    said, ``divided_by`` the split seed and the training examples of a model
+    that was trained here. Its key is then under ``model_report/<job id>``.
     """
     payload, upload = job.payload, job.payload["upload"]
     user_models.check_name(payload["name"])
@@ -60,7 +61,7 @@ def model_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         check()
         share = 0.5 + 0.5 * number / len(names)
         store.report(job.id, f"looking at its answers on {name}", share)
-        _look_and_keep(store, card.key, name)
+        _look_and_keep(store, card.key, name, *payload.get("divided_by", ()))
 
 
 def _taken_in(path: Path, payload: dict[str, Any]) -> tuple[ModelCard, bytes]:
@@ -74,7 +75,8 @@ def _taken_in(path: Path, payload: dict[str, Any]) -> tuple[ModelCard, bytes]:
     digest = hashlib.sha256(file + (inputs + output).encode()).hexdigest()
     model = load_file(path, output, payload["file_name"])
     card = describe(name, f"{name}@{digest[:10]}", model, inputs, output)
-    return replace(card, inputs_known=payload.get("inputs_known", card.inputs_known)), file
+    known = payload.get("inputs_known", card.inputs_known)
+    return replace(card, inputs_known=known, vocabulary=payload.get("vocabulary", "")), file
 
 
 def _answers_taken_in(path: Path, name: str, dataset: str) -> tuple[ModelCard, bytes]:
@@ -147,8 +149,10 @@ def look_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     _look_and_keep(store, card.key, dataset)
 
 
-def _look_and_keep(store: Store, key: str, dataset: str) -> None:
-    found = look(key, datasets.load_named(dataset))
+def _look_and_keep(
+    store: Store, key: str, dataset: str, split_seed: int = 0, training_examples: int | None = None
+) -> None:
+    found = look(key, datasets.load_named(dataset, split_seed, training_examples))
     keep_look(store, key, dataset_card(dataset).key or dataset, found)
 
 
@@ -186,6 +190,12 @@ def network_of_file(name: str, dataset: Dataset, inputs: str | None = None) -> N
         answers = Answers(arrays["logits"], arrays.get("test"), brought.output)
         return Network(answers_model(answers, dataset), dataset.scale)
     logits, card = logits_of_file(name, dataset.classes)
+    here = dataset.vocabulary.digest if dataset.vocabulary is not None else ""
+    if here and card.vocabulary and here != card.vocabulary:
+        raise ModelError(
+            f"the model {short_name(name)} was trained with another vocabulary than these training texts give: "
+            "take the dataset, training examples and split seed that it was trained with"
+        )
     if inputs is None:
         inputs, _ = user_models.inputs_of_data(card, dataset.input_shape)
     return Network(adapt(logits, dataset.input_shape, dataset.values, inputs), dataset.scale)

@@ -321,7 +321,7 @@ def test_classes_of_ones_own_are_refused_without_loading_them(tmp_path: Path) ->
         def call(self, inputs: object) -> object:
             return inputs
 
-    with pytest.raises(ConfigError, match=r"layer must be of Keras itself.*got 'Mine'"):
+    with pytest.raises(ConfigError, match=r"layer must be of Keras itself or KerasHub.*got 'Mine'"):
         user_models.check_file(
             saved(keras.Sequential([keras.Input((4,)), Mine(), layers.Dense(2)]), tmp_path)
         )

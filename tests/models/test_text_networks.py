@@ -10,6 +10,7 @@ from kdcore import models
 from kdcore.data import datasets
 from kdcore.errors import ModelError
 from kdcore.models.families import multiply_accumulates
+from kdcore.models.precision import policy_scope
 from kdcore.tasks.values import InputValues
 from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.loop import Network, by_length, student_order, text_lengths
@@ -98,3 +99,12 @@ def test_batches_hold_texts_of_like_length_and_every_row_once() -> None:
         ]
         assert padded[1] < 0.6 * padded[0]
     assert not np.array_equal(sorted_order(0), sorted_order(1))
+
+
+@pytest.mark.parametrize("name", ["transformer-1-16", "bag-16"])
+def test_tokens_are_told_apart_whatever_the_precision(name: str) -> None:
+    with policy_scope("mixed_bfloat16"):  # which holds whole numbers to 256
+        model = models.build(name, (LENGTH,), CLASSES, 1, values=InputValues(tokens=5000))
+    one, other = np.full((1, 8), 1000, np.float32), np.full((1, 8), 1001, np.float32)
+    assert not np.allclose(model(one), model(other), atol=1e-3)
+    np.testing.assert_array_equal(np.asarray(model(one)), np.asarray(model(one.astype(np.int32))))

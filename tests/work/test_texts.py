@@ -13,8 +13,10 @@ from kdcore.analysis import results
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
+from kdcore.engine.jobs import run_job
 from kdcore.engine.predictions import from_text, vocabulary_of
-from kdcore.errors import ConfigError, DatasetError, StopRequested
+from kdcore.errors import ConfigError, DatasetError, StopRequested, TrainingError
+from kdcore.storage import user_models
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
 from kdcore.work.experiment import run_experiment
@@ -177,3 +179,24 @@ def test_methods_on_features_compare_what_texts_come_to(store: Store, method: st
         ConfigError, match="method must be another for languages, which is not images"
     ):
         config(method="attention")
+
+
+def test_a_model_trained_here_teaches_texts_of_its_own_vocabulary_alone(store: Store) -> None:
+    outcome = run(config(teacher="bag-32", teacher_epochs=2, epochs=1), store=store, progress=False)
+    (teacher,) = outcome.results.runs("teacher")
+    payload = user_models.payload_of_run(store, teacher, "mine")
+    job = store.add_job("model", payload)
+    assert run_job(store.url, job) == "finished", store.job(job).error
+    taught = run(config(teacher="mine", epochs=1), store=store, progress=False)
+    np.testing.assert_allclose(
+        taught.logits("teacher", "test"), outcome.logits("teacher", "test"), atol=1e-4
+    )
+    others = config(teacher="mine", training_examples=700, epochs=1)
+    with pytest.raises(TrainingError, match="another vocabulary"):
+        run(others.replace(teacher_inputs="as added"), store=store, progress=False)
+
+
+def test_the_first_examples_of_each_part_have_all_languages() -> None:
+    dataset = datasets.load_named("languages")
+    for part in (dataset.train, dataset.validation, dataset.test):
+        assert set(part.labels[:100]) == set(range(15))
