@@ -281,7 +281,7 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     for step in plans.plan_of(results.config).steps:
         runs = results.runs_of_step(step.name)
         if step.pretraining is not None:
-            answer[step.name] = guessed(step, runs)
+            answer[step.name] = {**guessed(step, runs), "reused": results.reused(step.name)}
             continue
         accuracies = tested(runs)
         if step.seed is not None:  # one teacher serves all seeds

@@ -241,7 +241,10 @@ def without_test_data(result: dict[str, Any]) -> dict[str, Any]:
     hidden = {**result, "gain": None, "test_data": WHY}
     hidden.pop("gains_over_teachers", None)
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
-        hidden[step] = {**result[step], "accuracy": []}
+        if "accuracy" in result[step]:
+            hidden[step] = {**result[step], "accuracy": []}
+        else:
+            hidden[step] = {**result[step], "test_masked_loss": None, "test_masked_accuracy": None}
     return hidden
 
 
@@ -250,6 +253,9 @@ def _in_words(result: dict[str, Any]) -> str:
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
         part = result[step]
         hidden = "test_data" in result
+        if "accuracy" not in part:
+            lines.append(f"  {_guessed_in_words(step, part, 'validation' if hidden else 'test')}")
+            continue
         known = part["validation_accuracy"] if hidden else part["accuracy"]
         accuracies = ", ".join(f"{100 * accuracy:.2f} %" for accuracy in known)
         accuracies = accuracies or "not trained yet"
@@ -268,6 +274,14 @@ def _in_words(result: dict[str, Any]) -> str:
         omitted = result.get("omitted_classes", {})
         lines += [f"  {role}: {Errors(**found)}" for role, found in omitted.items()]
     return "\n".join(lines)
+
+
+def _guessed_in_words(step: str, part: dict[str, Any], split: str) -> str:
+    """Say how well a language model guesses masked tokens."""
+    loss, right = part[f"{split}_masked_loss"], part[f"{split}_masked_accuracy"]
+    if loss is None:
+        return f"{step} {part['model']}  not trained yet"
+    return f"{step} {part['model']}  {loss:.3f} nats a masked token, {right:.1%} guessed right, {split} texts"
 
 
 main.add_command(compare_command)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from kdcore import plans
 from kdcore.analysis import library
 from kdcore.analysis.masked_words import guesses, riddle
 from kdcore.analysis.results import Curves, gain_between, lineage, load_results, logits, summary
+from kdcore.cli.program import main, without_test_data
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.errors import ConfigError, StopRequested
@@ -245,3 +247,17 @@ def test_language_models_serve_again_and_go_with_their_experiment(store: Store) 
         library.delete_experiments(store, [outcome.experiment_id])
     library.purge(store, [first.experiment_id, second.experiment_id])
     assert not any(store.has_artifact(key) for key in heads)
+
+
+def test_the_command_line_says_how_well_words_are_guessed(store: Store) -> None:
+    outcome = run(config(seeds=1), store=store, progress=False)
+    shown = CliRunner().invoke(main, ["--store", store.url, "show", outcome.experiment_id])
+    assert shown.exit_code == 0, shown.output
+    for name in MODELS:
+        assert any(
+            line.strip().startswith(name) and "nats a masked token" in line
+            for line in shown.output.splitlines()
+        )
+    hidden = without_test_data(outcome.summary)
+    assert all(hidden[name]["test_masked_loss"] is None for name in MODELS)
+    assert all(hidden[name]["validation_masked_loss"] is not None for name in MODELS)
