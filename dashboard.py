@@ -10,7 +10,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdcore.errors import KDLabError
-from pages.shared.session import show_error
+from pages.shared.session import is_new, show_error
 from pages.shared.skip_link import skip_link
 
 LOGO = Path(__file__).parent / "pages" / "logo.svg"
@@ -32,14 +32,14 @@ def draw() -> None:
     st.set_page_config(page_title="KD Lab", page_icon=LOGO, layout="wide")
     st.html(STYLE)
     skip_link()
+    lessons = st.Page("pages/views/lessons.py", title="Lessons", icon=":material/menu_book:")
+    train = st.Page(
+        "pages/views/train.py", title="Train", icon=":material/model_training:", default=True
+    )
     page = st.navigation(
         [
-            st.Page(
-                "pages/views/train.py",
-                title="Train",
-                icon=":material/model_training:",
-                default=True,
-            ),
+            # Who has trained nothing yet finds the lessons first.
+            *((lessons, train) if is_new() else (train, lessons)),
             st.Page(
                 "pages/views/temperature.py",
                 title="Temperature",

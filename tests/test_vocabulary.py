@@ -18,10 +18,6 @@ FILES = [
 # else. Their number may only shrink.
 WORDS = {
     r"pupils?": ("student and baseline", set()),
-    r"lessons?\b(?! for people)": (
-        "the teacher's answers",
-        {"CONTRIBUTING.md"},
-    ),
     r"looks? a second|between_looks|(?:next|last) look(?!-)": ("to poll is to ask again", set()),
     r"br(ing|ought) along|brought by (its|the) user": ("your own data, your own models", set()),
     r"whereof|thereof|whosoever|hitherto|unto": ("a current word", set()),

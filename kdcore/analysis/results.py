@@ -320,6 +320,17 @@ def guessed(step: plans.Step, runs: Sequence[Run]) -> dict[str, Any]:
     return {"model": step.network, "parameters": runs[0].parameters if runs else None, **measured}
 
 
+def language_losses(results: Results) -> dict[str, float]:
+    """Return the mean cross-entropy (nats a token) of each trained language model on masked tokens
+    of validation texts, by its step.
+    """
+    return {
+        link.step: float(run.summary["validation_masked_loss"])
+        for link, run in results.links
+        if link.role == PRETRAINED and run.finished_at is not None
+    }
+
+
 @dataclass(frozen=True)
 class Taught:
     """A trained student, the experiment that trained it, and its trained baseline from the same

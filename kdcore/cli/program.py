@@ -22,6 +22,7 @@ from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
 from kdcore.cli.layers import layers_command
+from kdcore.cli.lesson import lesson_commands
 from kdcore.cli.model import model
 from kdcore.cli.predict import predict_command
 from kdcore.cli.race import race
@@ -293,6 +294,7 @@ main.add_command(export_command)
 main.add_command(data)
 main.add_command(candidates_command)
 main.add_command(layers_command)
+main.add_command(lesson_commands)
 main.add_command(model)
 main.add_command(sweep)
 main.add_command(report)

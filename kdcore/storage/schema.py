@@ -418,3 +418,17 @@ class UserModel(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
     removed_at: Mapped[float | None]
+
+
+class LessonProgress(Base):
+    """What one visitor has predicted and answered in a lesson; ``visitor`` is empty on a machine of
+    one's own, and a name in a classroom.
+    """
+
+    __tablename__ = "lesson_progress"
+    visitor: Mapped[str] = mapped_column(String(40), primary_key=True)
+    lesson: Mapped[str] = mapped_column(String(40), primary_key=True)
+    prediction: Mapped[Any | None] = mapped_column(JSON)
+    change: Mapped[str] = mapped_column(String(100), default="")
+    answer: Mapped[Any | None] = mapped_column(JSON)
+    updated_at: Mapped[float]

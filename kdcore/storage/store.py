@@ -180,6 +180,19 @@ class Store(JobStore):
         self.refuse_deleted(experiment_id)
         return experiment
 
+    def experiments_like(self, config: ExperimentConfig) -> list[tuple[Experiment, Job]]:
+        """Return the experiments with these very settings, with their jobs, newest first, not those
+        in the trash.
+        """
+        query = (
+            select(Experiment, Job)
+            .join(Job, Job.id == Experiment.id)
+            .where(Experiment.fingerprint == config.fingerprint(), ~is_deleted(Experiment.id))
+        )
+        with self.reading() as session:
+            rows = session.execute(query.order_by(Experiment.created_at.desc())).all()
+        return [(row[0], row[1]) for row in rows]
+
     def experiments(
         self, limit: int = 1000, *, of_sweeps: bool = True
     ) -> list[tuple[Experiment, Job]]:

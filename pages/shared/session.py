@@ -40,6 +40,14 @@ def engine() -> Engine:
     return started
 
 
+def is_new() -> bool:
+    """Return whether nothing was ever trained here."""
+    try:
+        return not store().experiments(limit=1)
+    except KDLabError:  # the page itself says what is wrong with the store
+        return False
+
+
 def _hoard_no_memory() -> None:
     """Make GNU's C library return free memory: one pool for all threads, large blocks at once, the
     rest every minute.
