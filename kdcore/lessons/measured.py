@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,12 @@ def compare_with(measured: Measured, predicted: Any, reach: float) -> Verdict:
     kindly = (
         "Very close" if share <= VERY_CLOSE else "Close" if share <= CLOSE else "A useful surprise"
     )
-    far = measured.in_words(mean)
+    # Percentages are points apart.
+    far = (
+        replace(measured, unit="points").in_words(mean)
+        if measured.unit == "%"
+        else measured.in_words(mean)
+    )
     if wanted == 1:
         words = (
             f"{kindly}: you said {measured.in_words(float(numbers[0]))}, the runs say "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import streamlit as st
@@ -26,6 +27,7 @@ def answer_field(asked: Asked, points: tuple[str, ...], unit: str, *, key: str) 
             key=key,
         )
         return None if None in drawn else drawn
+    decimals = max(0, math.ceil(-math.log10(asked.step)))
     middle = asked.low + round((asked.high - asked.low) / 2 / asked.step) * asked.step
     return st.slider(
         f"Your answer, {unit}" if unit else "Your answer",
@@ -34,7 +36,7 @@ def answer_field(asked: Asked, points: tuple[str, ...], unit: str, *, key: str) 
         float(middle),
         float(asked.step),
         key=key,
-        format="%g",
+        format=f"%.{decimals}f",
     )
 
 

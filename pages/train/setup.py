@@ -18,10 +18,10 @@ from kdcore.sweeps import speed as sweep_speed
 from kdcore.words import ago
 from pages.shared.following import follow
 from pages.shared.forms import TRAIN_PREFIX, ConfigForm
-from pages.shared.session import as_text, engine, show_error
+from pages.shared.session import as_text, engine, is_new, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.train import candidates as setup_candidates
-from pages.train import layers, own_teacher, previous
+from pages.train import doors, layers, own_teacher, previous
 
 NEW_TEACHER = "new"
 SECONDS_BETWEEN_POLLS = 1.0
@@ -34,6 +34,8 @@ def draw(store: Store) -> None:
         "A **teacher** learns from all true labels. A **student**, many times smaller, learns from the teacher's "
         "softened answers; its twin, the **baseline**, learns without them. Press Train and watch who wins."
     )
+    if is_new():
+        doors.draw(lambda: start(store, ExperimentConfig()))
     form = ConfigForm(TRAIN_PREFIX, ExperimentConfig())
     _presets(form)
     # Streamlit draws top to bottom, but a preset or a picked teacher changes what is drawn: both
