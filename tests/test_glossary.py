@@ -19,6 +19,7 @@ from kdcore.glossary import (
     read_terms,
     replace_marks,
 )
+from pages.shared.session import as_text
 from pages.shared.terms import with_terms
 from tests.support.browser import REPOSITORY
 
@@ -107,6 +108,11 @@ def test_a_mark_becomes_a_link_that_says_what_it_means() -> None:
     assert '"' in term.says
     quoted = term.says.replace('"', '\\"')
     assert with_terms("10 [[points]].") == f'10 [points](glossary?term=points "Points: {quoted}").'
+
+
+def test_what_a_visitor_wrote_marks_nothing() -> None:
+    hostile = as_text('[[softmax]] [[x|y]] [a](b "c")')
+    assert with_terms(hostile) == hostile
 
 
 def texts() -> Iterator[tuple[Path, str]]:

@@ -17,12 +17,12 @@ ADDRESS = "glossary?term="
 
 _CSS = """
 [data-testid="stLayoutWrapper"]:has(> .st-key-terms), .st-key-terms { position: absolute; height: 0; }
-[data-testid="stMarkdownContainer"] a[href^="glossary?term="] {
+body a[href][href^="glossary?term="] {
   color: inherit; text-decoration: underline dotted; text-decoration-color: color-mix(in srgb, currentColor 65%, transparent);
   text-decoration-thickness: 1.5px; text-underline-offset: 0.2em; cursor: help;
 }
-[data-testid="stMarkdownContainer"] a[href^="glossary?term="]:hover { text-decoration-color: currentColor; }
-[data-testid="stMarkdownContainer"] a[href^="glossary?term="]:focus-visible {
+body a[href][href^="glossary?term="]:hover { text-decoration-color: currentColor; }
+body a[href][href^="glossary?term="]:focus-visible {
   outline: 2px solid var(--st-primary-color); outline-offset: 2px; border-radius: 0.2rem;
 }
 .kd-term { position: fixed; inset: auto; margin: 0; padding: 0.6rem 0.8rem; box-sizing: border-box;

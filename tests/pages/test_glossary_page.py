@@ -116,6 +116,14 @@ def test_what_is_said_can_be_read_in_light_and_dark(chromium: Browser, url: str)
         context.close()
 
 
+def test_terms_look_alike_in_texts_captions_and_headings(page: Page, url: str) -> None:
+    opened(page, url)
+    for slug in ("student", "true-label", "distillation"):
+        expect(marked(page, slug)).to_have_css("text-decoration-style", "dotted")
+        around = marked(page, slug).evaluate("e => getComputedStyle(e.parentElement).color")
+        expect(marked(page, slug)).to_have_css("color", around)
+
+
 @pytest.fixture
 def phone(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
