@@ -12,6 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from kdcore.errors import KDLabError
 from pages.shared.session import is_new, show_error
 from pages.shared.skip_link import skip_link
+from pages.shared.terms import explain_terms
 
 LOGO = Path(__file__).parent / "pages" / "logo.svg"
 
@@ -32,7 +33,8 @@ def draw() -> None:
     st.set_page_config(page_title="KD Lab", page_icon=LOGO, layout="wide")
     st.html(STYLE)
     skip_link()
-    lessons = st.Page("pages/views/lessons.py", title="Lessons", icon=":material/menu_book:")
+    explain_terms()
+    lessons = st.Page("pages/views/lessons.py", title="Lessons", icon=":material/school:")
     train = st.Page(
         "pages/views/train.py", title="Train", icon=":material/model_training:", default=True
     )
@@ -50,6 +52,7 @@ def draw() -> None:
             st.Page("pages/views/data.py", title="Data", icon=":material/database:"),
             st.Page("pages/views/try_it.py", title="Try it", icon=":material/draw:"),
             st.Page("pages/views/runs.py", title="Runs", icon=":material/format_list_bulleted:"),
+            st.Page("pages/views/glossary.py", title="Glossary", icon=":material/menu_book:"),
         ],
         position="top",
     )

@@ -23,6 +23,7 @@ UPPER = [
     "cli",
     "errors",
     "palette",
+    "glossary",
     "words",
 ]
 HEAVY = {"keras", "tensorflow", "torch", "jax", "streamlit"}

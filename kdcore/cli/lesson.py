@@ -11,6 +11,7 @@ from kdcore import lessons
 from kdcore.cli.common import follow
 from kdcore.engine.choice import make_engine
 from kdcore.errors import ConfigError, Problem
+from kdcore.glossary import plain
 from kdcore.lessons import LESSONS, Lesson, LessonRuns, find_lesson, find_runs
 from kdcore.storage import lesson_progress
 from kdcore.storage.schema import JobStatus
@@ -88,7 +89,9 @@ def run_command(
         click.echo(f"  {title or lesson.title:<36}{found.in_words(value)}")
     if verdict is not None:
         click.echo(verdict.words)
-    click.echo(f"{lesson.prose['question']}\n  {check.in_words(check.value)} ({check.about})")
+    click.echo(
+        f"{plain(lesson.prose['question'])}\n  {check.in_words(check.value)} ({check.about})"
+    )
 
 
 def _train(store: Store, runs: LessonRuns) -> None:

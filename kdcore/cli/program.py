@@ -21,6 +21,7 @@ from kdcore.cli.common import TEST_ANYWAY, Commands, SettingsCommand, follow, re
 from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
+from kdcore.cli.glossary import glossary_command
 from kdcore.cli.layers import layers_command
 from kdcore.cli.lesson import lesson_commands
 from kdcore.cli.model import model
@@ -302,3 +303,4 @@ for command in (figure, table, decide, log_to):
     main.add_command(command)
 main.add_command(reproduce_command)
 main.add_command(predict_command)
+main.add_command(glossary_command)

@@ -22,6 +22,7 @@ from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
+from pages.shared.terms import prose
 
 NAMED = 3  # a model's most probable classes that are said in words
 
@@ -58,10 +59,10 @@ def _in_words(found: Comparison, pair: tuple[int, int], kinds: dict[str, IntArra
     p_value = next(
         each.answers.p_value for each in found.pairs if {each.first, each.second} == set(pair)
     )
-    st.markdown(
+    prose(
         f"Of {found.examples:,} test examples both get **{both:,}** right and **{neither:,}** wrong; only **{first}** is right "
         f"on **{len(kinds['only first']):,}**, only **{second}** on **{len(kinds['only second']):,}** "
-        f"(McNemar's exact test: p = {p_value:.2g}). Seed {found.seed}."
+        f"([[McNemar's exact test|McNemar's test]]: p = {p_value:.2g}). Seed {found.seed}."
     )
 
 

@@ -12,6 +12,7 @@ from kdcore.config.catalog import short_name
 from kdcore.palette import TONES, style
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
+from pages.shared.terms import with_terms
 
 PIXELS_A_MODEL = 24
 MOST_LETTERS = 60
@@ -41,9 +42,11 @@ def draw(ranked: Ranking) -> None:
         },
     )
     st.caption(
-        "Intervals are of 95 %: over seeds (t), of a single run over test examples (Wilson). Models are told apart by paired seeds, or where they "
-        "share none by intervals that do not touch. Tick at most six models to see "
-        "them side by side, with curves, speed and where they differ."
+        with_terms(
+            "[[Intervals|interval]] are of 95 %: over seeds (t), of a single run over test examples (Wilson). Models are told apart by [[paired seeds]], or where they "
+            "share none by intervals that do not touch. Tick at most six models to see "
+            "them side by side, with curves, speed and where they differ."
+        )
     )
     if ranked.untrained:
         st.caption(f"{len(ranked.untrained)} more are not trained yet.")

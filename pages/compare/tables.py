@@ -10,6 +10,7 @@ import streamlit as st
 from kdcore.analysis.comparison import Comparison, Numbers, Pair
 from kdcore.analysis.contenders import Contender
 from kdcore.analysis.statistics import format_points
+from kdcore.glossary import find
 from kdcore.palette import TONES, Style
 from kdcore.storage.schema import JobStatus
 from kdcore.words import in_bytes
@@ -90,12 +91,12 @@ def _rows(found: Comparison) -> list[tuple[str, str, Callable[[Numbers], str | N
         ("Test accuracy", "Mean over seeds, with its 95 % interval", _accuracy),
         (
             "Log loss (NLL)",
-            "Mean of -log of the probability given to the true class, in nats: lower is better",
+            f"{find('cross entropy').says} In nats: lower is better",
             lambda each: number(each.negative_log_likelihood, "{:.4f} nats"),
         ),
         (
             "Calibration error (ECE)",
-            "How far confidence and accuracy are apart, in 15 bins: lower is better",
+            f"{find('ECE').says} Lower is better",
             lambda each: number(each.expected_calibration_error, "{:.2%}"),
         ),
         (

@@ -52,6 +52,7 @@ from pages.shared.following import follow
 from pages.shared.looked_at import looked_at
 from pages.shared.session import as_text, engine
 from pages.shared.temperature import temperature_control, within
+from pages.shared.terms import prose, with_terms
 
 SECONDS_BETWEEN_POLLS = 0.6
 
@@ -97,9 +98,9 @@ def draw(store: Store) -> None:
 
 def _title() -> None:
     st.title("Compare models side by side", anchor=False)
-    st.markdown(
-        "Teachers, students and baselines of any experiments with the same test data: how good, how large, how fast, and "
-        "**where they differ**. A difference counts when paired seeds show it; one lucky run proves nothing."
+    prose(
+        "Teachers, students and baselines of any experiments with the same [[test data]]: how good, how large, how fast, and "
+        "**where they differ**. A difference counts when [[paired seeds]] show it; one lucky run proves nothing."
     )
 
 
@@ -211,12 +212,16 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
             compare_figures.pairs_table(found)
             if len(found.pairs) > 1:
                 st.caption(
-                    "Each interval and p-value is for its pair alone: of twenty pairs without any difference, one is "
-                    "expected to seem to have one."
+                    with_terms(
+                        "Each [[interval]] and p-value is for its pair alone: of twenty pairs without any difference, one is "
+                        "expected to seem to have one."
+                    )
                 )
             if found.seed is not None:
                 st.caption(
-                    f"Single answers, and McNemar's test of them, are those of seed {found.seed}."
+                    with_terms(
+                        f"Single answers, and [[McNemar's test]] of them, are those of seed {found.seed}."
+                    )
                 )
     _sections(store, state, found)
     show_in_address(state, state.write(), SECTIONS, page="/compare", key="compare_address")

@@ -12,6 +12,7 @@ from kdcore.charts.lessons import PICTURES, patches
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data.datasets import load_named
+from kdcore.glossary import plain
 from kdcore.lessons import Lesson
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
@@ -39,7 +40,7 @@ def draw_picture(lesson: Lesson) -> None:
     live_chart(
         figure,
         key=f"lessons_picture_{lesson.name}",
-        description=lesson.prose["picture"],
+        description=plain(lesson.prose["picture"]),
     )
 
 

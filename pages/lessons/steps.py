@@ -20,6 +20,7 @@ from pages.lessons.running import draw_running
 from pages.lessons.state import go_to
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine, show_error
+from pages.shared.terms import prose
 
 
 def draw(store: Store, lesson: Lesson, step: str) -> None:
@@ -37,7 +38,7 @@ def draw(store: Store, lesson: Lesson, step: str) -> None:
 
 
 def _prose(lesson: Lesson, section: str) -> None:
-    st.markdown(lesson.prose[section])
+    prose(lesson.prose[section])
 
 
 def _question(_store: Store, lesson: Lesson) -> None:

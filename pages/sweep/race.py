@@ -13,15 +13,16 @@ from kdcore.storage.store import Store
 from kdcore.sweeps import race as races
 from kdcore.sweeps import speed as sweep_speed
 from pages.shared.session import as_text, engine, show_error
+from pages.shared.terms import prose
 
 
 def draw(store: Store, base: ExperimentConfig | None) -> None:
     """Draw the section, folded until it is opened; ``base`` is what all cells share."""
     with st.expander("Or let the methods race", icon=":material/sports_score:"):
-        st.markdown(
+        prose(
             "Each method teaches the same student from the same teacher, over the same seeds, with its default settings. "
-            "A league table on test data then says what each gained over the baseline and over plain distillation, paired "
-            "by seed, and what a step of it costs. With settings tuned on validation data: `python -m kdcore race --trials 8`."
+            "A league table on test data then says what each gained over the baseline and over plain distillation, "
+            "[[paired by seed|paired seeds]], and what a step of it costs. With settings tuned on validation data: `python -m kdcore race --trials 8`."
         )
         if base is None:
             st.caption("Some settings above are not valid; correct them first.")

@@ -18,6 +18,7 @@ from pages.shared.following import follow
 from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine
 from pages.shared.statuses import STATUS_COLOURS
+from pages.shared.terms import prose
 from pages.sweep import race as sweep_race
 
 PREFIX = "sweep"
@@ -33,9 +34,9 @@ HOW_TO_WRITE = "Values such as 1,2,4, or low:high:count such as 0.1:0.9:5 (1:16:
 def draw(store: Store) -> None:
     """Draw the form, what the sweep would cost, Start, and the sweeps that there are."""
     st.title("Find the alpha and temperature that pay", anchor=False)
-    st.markdown(
-        "Each cell of the map is an experiment of its own. Teacher and baselines are trained **once for all cells**, the "
-        "cells side by side on all cores. The best one is chosen on validation data; test data is used for it alone."
+    prose(
+        "Each [[cell]] of the map is an experiment of its own. Teacher and baselines are trained **once for all cells**, the "
+        "cells side by side on all cores. The best one is chosen on [[validation data]]; [[test data]] is used for it alone."
     )
     form = ConfigForm(PREFIX, ExperimentConfig())
     varied = _varied_fields()

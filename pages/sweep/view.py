@@ -14,6 +14,7 @@ from kdcore.charts import sweep as sweep_charts
 from kdcore.config.catalog import short_name
 from kdcore.config.sweep import Axis, SweepConfig, is_number, short_title_of, title_of, value_text
 from kdcore.errors import ConfigError
+from kdcore.glossary import find
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps import race as races
@@ -237,7 +238,7 @@ def _figures(sweep: SweepResults) -> None:
             "Its gain",
             f"{gain.mean:+.1f}" if gain else "–",
             "points, validation data",
-            "Over its baseline, in percentage points.",
+            find("gain").says,
         ),
         Tile(
             "Cells",

@@ -13,6 +13,7 @@ from kdcore import charts
 from kdcore.analysis.results import Taught, taught_by
 from kdcore.analysis.statistics import agreement, paired_gain, softmax
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.glossary import find
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store, current_points
 from pages.shared import examples
@@ -143,7 +144,7 @@ def _side(scene: Scene, state: PageState, taught: Taught, figure: go.Figure, sid
                 "Accuracy",
                 f"{run.summary['test_accuracy']:.1%}",
                 "test data",
-                "The share of examples it gets right.",
+                find("accuracy").says,
             ),
             Tile(
                 "Same answer as teacher",

@@ -26,6 +26,7 @@ from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
+from pages.shared.terms import prose, with_terms
 from pages.temperature import charts as temperature_charts
 from pages.temperature import data
 from pages.temperature.charts import Line
@@ -504,9 +505,9 @@ def _honesty(
         ]
         for value in (1.0, best, chosen)
     }
-    st.markdown(
-        f"**{found.sentence}** Found on validation data by the likelihood of the true classes; accuracy is the same at "
-        f"every T. On test data the calibration error goes from {errors[1.0]:.1%} at T = 1 to {errors[best]:.1%} there."
+    prose(
+        f"**{found.sentence}** Found on [[validation data]] by the likelihood of the true classes; accuracy is the same at "
+        f"every T. On test data the [[calibration error]] goes from {errors[1.0]:.1%} at T = 1 to {errors[best]:.1%} there."
     )
     left, right = st.columns([1, 1.9], gap="medium")
     inside = 0.5 <= best <= 20
@@ -570,8 +571,10 @@ def why_squared(scene: Scene, state: PageState) -> None:
         return
     left, right = st.columns([1, 1.9], gap="large")
     left.markdown(
-        "Divide the logits by T, and the gradient of the soft loss shrinks to about 1/T². So the loss carries a factor "
-        "**T²**: the teacher's pull, which α weighs against that of the true labels, then hardly depends on T."
+        with_terms(
+            "Divide the [[logits]] by T, and the [[gradient]] of the soft loss shrinks to about 1/T². So the loss carries a factor "
+            "**[[T²|T² factor]]**: the teacher's pull, which [[α]] weighs against that of the true labels, then hardly depends on T."
+        )
     )
     left.latex(
         r"\begin{aligned}\frac{\partial}{\partial z_s}\,T^2\,&\mathrm{KL}\!\left(p_T^{\,t}\,\|\,p_T^{\,s}\right)\\"

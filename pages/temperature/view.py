@@ -20,6 +20,7 @@ from pages.shared.log_slider import Landmark
 from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import as_text, engine
 from pages.shared.temperature import HIGHEST, LOWEST, temperature_control, within
+from pages.shared.terms import prose
 from pages.temperature import data
 from pages.temperature.compare import progress, what_the_student_saw
 from pages.temperature.sections import (
@@ -109,10 +110,10 @@ def _begin_with_what_was_looked_at(
 
 def _title() -> None:
     st.title("See what temperature does", anchor=False)
-    st.markdown(
-        "A network's answer is a number for each class, its logits *z*. Divided by a **temperature T** before the softmax, "
-        "they give softer probabilities: the favourite stays the favourite, but what the network thinks of the *other* "
-        "classes comes into view. That is what a student learns from."
+    prose(
+        "A network's answer is a number for each class, its [[logits]] *z*. Divided by a **[[temperature T|temperature]]** "
+        "before the [[softmax]], they give softer probabilities: the favourite stays the favourite, but what the network "
+        "thinks of the *other* classes, its [[dark knowledge]], comes into view. That is what a student learns from."
     )
 
 

@@ -11,7 +11,7 @@ def draw(try_it_now: Callable[[], None]) -> None:
     """Draw the three doors: learn it, try it on digits, use my data."""
     learn, try_it, data = st.columns(3, gap="small")
     with learn, st.container(border=True, height="stretch"):
-        st.markdown("##### :material/menu_book: Learn it")
+        st.markdown("##### :material/school: Learn it")
         st.caption(
             "Ten lessons of five minutes: predict, train for real, see how far off you were."
         )

@@ -20,6 +20,7 @@ from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.config.catalog import dataset_card, own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
+from kdcore.glossary import find
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.storage.user_models import fit_in_words
@@ -339,7 +340,7 @@ def _tiles(store: Store, look: Look, hidden: bool) -> list[Tile]:
     for role, name in names.items():
         accuracy, where = accuracy_so_far(look, role, hidden=hidden)
         value = "–" if accuracy is None else f"{accuracy:.2%}"
-        tiles.append(Tile(name, value, where, "Accuracy: the share of examples it gets right."))
+        tiles.append(Tile(name, value, where, find("accuracy").says))
     tiles.append(_gain_tile(store, look, hidden))
     tiles.append(_size_tile(results))
     speed = curves.metrics["examples_per_second"].dropna().to_list() if len(curves.metrics) else []
@@ -356,11 +357,11 @@ def _gain_tile(store: Store, look: Look, hidden: bool) -> Tile:
     if found is not None and not hidden:
         shown = [accuracy_so_far(look, role)[0] or 0.0 for role in ("student", "baseline")]
         of_student, of_baseline = (round(100 * value, 2) for value in shown)  # the tiles add up
-        about = "Student minus baseline, in percentage points."
+        about = find("gain").says
         all_paired = look.results.status is JobStatus.FINISHED
         difference = of_student - of_baseline if all_paired else found.mean
         return Tile("Gain", f"{difference:+.2f}", "points, test data", about)
-    about = "Student minus baseline, in percentage points; shown once both are a quarter through."
+    about = f"{find('gain').says} Shown once both are a quarter through."
     student, _ = accuracy_so_far(look, "student", hidden=hidden)
     baseline, _ = accuracy_so_far(look, "baseline", hidden=hidden)
     if student is None or baseline is None or not _far_enough(look):

@@ -20,6 +20,7 @@ from pages.shared.following import follow
 from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, is_new, show_error
 from pages.shared.statuses import STATUS_COLOURS
+from pages.shared.terms import prose, with_terms
 from pages.train import candidates as setup_candidates
 from pages.train import doors, layers, own_teacher, previous
 
@@ -30,9 +31,9 @@ SECONDS_BETWEEN_POLLS = 1.0
 def draw(store: Store) -> None:
     """Draw the form, the Train button and the latest experiments."""
     st.title("Teach a small network what a large one knows", anchor=False)
-    st.markdown(
-        "A **teacher** learns from all true labels. A **student**, many times smaller, learns from the teacher's "
-        "softened answers; its twin, the **baseline**, learns without them. Press Train and watch who wins."
+    prose(
+        "A **[[teacher]]** learns from all true labels. A **[[student]]**, many times smaller, learns from the teacher's "
+        "[[softened answers|soft target]]; its twin, the **[[baseline]]**, learns without them. Press Train and watch who wins."
     )
     if is_new():
         doors.draw(lambda: start(store, ExperimentConfig()))
@@ -44,7 +45,7 @@ def draw(store: Store) -> None:
     with data, st.container(border=True, height="stretch"):
         _heading(":material/dataset:", "Data")
         form.draw("dataset", "labels")
-        st.caption(_label_budget_words(form))
+        st.caption(with_terms(_label_budget_words(form)))
     with teacher, st.container(border=True, height="stretch"):
         _heading(":material/school:", "Teacher")
         _pick_teacher(store, form)
@@ -53,7 +54,7 @@ def draw(store: Store) -> None:
         _heading(":material/child_care:", "Student")
         form.draw(*form.group("student"))
     with distillation, st.container(border=True, height="stretch"):
-        _heading(":material/device_thermostat:", "Distillation")
+        _heading(":material/device_thermostat:", "[[Distillation]]")
         form.draw(*form.group("method"))
     layers.draw(store, form.config)
     with st.container(border=True):
@@ -139,7 +140,7 @@ def start(store: Store, config: ExperimentConfig) -> None:
 
 
 def _heading(icon: str, text: str) -> None:
-    st.markdown(f"##### {icon} {text}")
+    prose(f"##### {icon} {text}")
 
 
 def _presets(form: ConfigForm) -> None:
@@ -193,10 +194,10 @@ def _label_budget_words(form: ConfigForm) -> str:
     if form.config is None:
         return ""
     if form.config.labels is None:
-        return "Student and baseline get every true label. Expect a small gain, or none."
+        return "Student and baseline get every [[true label]]. Expect a small gain, or none."
     if form.config.label_budget_for == "everyone":
-        return f"Nobody gets more than {form.config.labels:,} true labels, the teacher included."
-    return f"Student and baseline get {form.config.labels:,} true labels. The teacher answers for every training example."
+        return f"Nobody gets more than {form.config.labels:,} [[true labels|true label]], the teacher included."
+    return f"Student and baseline get {form.config.labels:,} [[true labels|true label]]. The teacher answers for every training example."
 
 
 def _pick_teacher(store: Store, form: ConfigForm) -> None:

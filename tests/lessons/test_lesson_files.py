@@ -8,6 +8,7 @@ import pytest
 
 from kdcore.charts.lessons import PICTURES
 from kdcore.errors import ConfigError
+from kdcore.glossary import plain
 from kdcore.lessons import LESSONS, MEASURES, find_lesson, number_of, read_lesson
 from kdcore.lessons.lesson import SECTIONS
 from kdcore.lessons.measures import unit_of
@@ -47,6 +48,7 @@ def test_everything_that_a_lesson_names_exists(name: str) -> None:
     assert {each.measure for each in shown} <= MEASURES.keys()
     assert lesson.picture in PICTURES or re.fullmatch(r"patches|examples_of_\d", lesson.picture)
     assert all(lesson.prose[section] for section in SECTIONS)
+    assert all(plain(lesson.prose[section]) for section in SECTIONS), "its words are explained"
     for asked in (lesson.predict, lesson.check):
         assert asked.low < asked.high
         assert (asked.answer == "choice") == bool(asked.options)
