@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kdcore.analysis.comparison import accuracy_with_interval
 from kdcore.analysis.results import load_results
@@ -55,6 +56,11 @@ class Series:
         return [job for job in self.jobs.values() if _is_live(job)]
 
     @property
+    def is_small(self) -> bool:
+        """Whether these are the experiments of :func:`small_series`, and perhaps more."""
+        return self.key == series_key(small_series()[0].model_dump(mode="json"))
+
+    @property
     def finished(self) -> int:
         """How many experiments are trained to their end."""
         return sum(job.status == JobStatus.FINISHED.value for job in self.jobs.values())
@@ -86,14 +92,23 @@ class Outcome:
     test_examples: int
 
 
-def series_key(experiment: Experiment) -> str:
-    """Return a digest of all that an experiment's config says but alpha."""
+def series_key(config: Mapping[str, Any]) -> str:
+    """Return a digest of all that a stored config says but alpha."""
     counted = {
         name: value
-        for name, value in experiment.config.items()
+        for name, value in config.items()
         if name != "alpha" and older_value(name, NEVER) != value
     }
     return digest(counted)
+
+
+def describe_series(series: Series) -> str:
+    """Return one line that says what the experiments of a series share, and their alphas."""
+    said = [part for part in series.config.describe().split(" · ") if not part.startswith("α ")]
+    seeds = series.config.seeds
+    alphas = list(series.jobs)
+    said.append("1 seed" if seeds == 1 else f"{seeds} seeds")
+    return " · ".join([*said, f"{len(alphas)} alphas from {alphas[0]:g} to {alphas[-1]:g}"])
 
 
 def alpha_series(store: Store, *, leave_out: Collection[str] = ()) -> list[Series]:
@@ -107,7 +122,7 @@ def alpha_series(store: Store, *, leave_out: Collection[str] = ()) -> list[Serie
         alpha = stored_setting(experiment.config, "alpha")
         if alpha is None or not _counts(job.status) or experiment.id in leave_out:
             continue
-        _, jobs = found.setdefault(series_key(experiment), (experiment, {}))
+        _, jobs = found.setdefault(series_key(experiment.config), (experiment, {}))
         before = jobs.get(float(alpha))
         if before is None or (_is_live(before) and not _is_live(job)):
             jobs[float(alpha)] = job

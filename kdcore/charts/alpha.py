@@ -162,19 +162,19 @@ def loss_landscape(
     traces.append(
         _spot(
             "label",
-            "the label's loss falls on that way",
+            "the label's target: at infinity, that way",
             found.label_target,
             LABEL_TONE,
-            "triangle-se",
+            "square",
             4,
         )
     )
     traces.append(
-        _spot("least", "the whole loss is least here", found.least, None, "x-thin-open", 5)
+        _spot("least", "the whole loss is least here", found.least, None, "circle-open", 5)
     )
     layout = base_layout(
         "The loss over two of the student's logits",
-        "The darker, the lower. All other logits stay as they are.",
+        "The greyer, the lower. All other logits stay as they are.",
         height=520,
     )
     layout |= dict(showlegend=True, hovermode="closest")
@@ -184,6 +184,7 @@ def loss_landscape(
             range=[float(axis[0]), float(axis[-1])], constrain="domain", showgrid=False
         )
     layout["yaxis"] |= dict(scaleanchor="x", scaleratio=1)
+    layout["annotations"] = [_to_infinity(found.label_target)]
     return go.Figure(traces, layout)
 
 
@@ -275,6 +276,7 @@ def _hills(found: Landscape) -> list[dict[str, Any]]:
         colorscale=[[0, MUTED], [1, SURFACE]],
         opacity=0.55,
         showscale=False,
+        showlegend=False,
         hovertemplate="loss <b>%{z:.3f}</b> nats<extra></extra>",
     )
     lines = common | dict(
@@ -295,6 +297,12 @@ def _hills(found: Landscape) -> list[dict[str, Any]]:
         showlegend=False,
     )
     return [shades, lines]
+
+
+def _to_infinity(corner: tuple[float, float]) -> dict[str, Any]:
+    place = dict(x=corner[0], y=corner[1], xanchor="right", yanchor="bottom", xshift=-8, yshift=4)
+    text = dict(text="to infinity ↘", font=dict(color=colour(LABEL_TONE), size=13))
+    return place | text | dict(showarrow=False)
 
 
 def _rule(
@@ -340,7 +348,7 @@ def _spot(
     uid: str, name: str, place: tuple[float, float], tone: str | None, symbol: str, rank: int
 ) -> dict[str, Any]:
     ink = INK if tone is None else colour(tone)
-    edge = dict(color=INK if tone is None else SURFACE, width=3 if tone is None else 1.5)
+    edge = dict(color=ink, width=2.6) if tone is None else dict(color=SURFACE, width=1.5)
     return dict(
         type="scatter",
         mode="markers",
@@ -349,7 +357,7 @@ def _spot(
         legendrank=rank,
         x=[place[0]],
         y=[place[1]],
-        marker=dict(color=ink, size=15, symbol=symbol, line=edge),
+        marker=dict(color=ink, size=22 if tone is None else 14, symbol=symbol, line=edge),
         cliponaxis=False,
         hovertemplate=f"{name}<br>%{{x:.2f}}, %{{y:.2f}}<extra></extra>",
     )
