@@ -130,7 +130,8 @@ class Landscape:
             the point of a whole line of equals that is nearest to the student.
         label_target: where in the square the loss on the true label is least: a corner, as without
             the square it lies at infinity.
-        least: where in the square the whole loss is least.
+        least: where in the square the whole loss is least; of a line of equals, the point nearest
+            to the student.
         least_loss: the whole loss there, in nats.
         least_is: whether that is inside of the square or on its edge.
     """
@@ -173,7 +174,15 @@ def landscape(
     )
     surface = _Surface(student, teacher, label, other, alpha, temperature)
     loss = surface.loss(label_axis[None, :], other_axis[:, None])
-    least = _least(surface, label_axis, other_axis, loss)
+    corner = float(label_axis[-1]), float(other_axis[0])
+    if alpha in (0, 1):
+        least = corner if alpha == 1 else target
+    else:
+        row, column = np.unravel_index(int(loss.argmin()), loss.shape)
+        # Of a line of equals the point is wanted that is nearest to the student, as of the targets.
+        alone = len(student) == 2
+        start = target if alone else (float(label_axis[column]), float(other_axis[row]))
+        least = _least(surface, start, label_axis, other_axis)
     edges = (label_axis[0], label_axis[-1]), (other_axis[0], other_axis[-1])
     inside = all(
         low + 1e-6 * half < value < high - 1e-6 * half
@@ -185,7 +194,7 @@ def landscape(
         loss,
         here,
         target,
-        (float(label_axis[-1]), float(other_axis[0])),
+        corner,
         least,
         float(surface.loss(*map(np.asarray, least))),
         "inside" if inside else "edge",
@@ -266,13 +275,12 @@ class _Surface:
 
 
 def _least(
-    surface: _Surface, label_axis: FloatArray, other_axis: FloatArray, loss: FloatArray
+    surface: _Surface, start: tuple[float, float], label_axis: FloatArray, other_axis: FloatArray
 ) -> tuple[float, float]:
-    """Return where the loss, which is convex, is least in the square."""
-    row, column = np.unravel_index(int(loss.argmin()), loss.shape)
+    """Return where the loss, which is convex, is least in the square, from ``start`` on."""
     found = minimize(
         lambda place: float(surface.loss(place[0], place[1])),
-        np.array([label_axis[column], other_axis[row]]),
+        np.array(start),
         jac=lambda place: surface.slope(place[0], place[1]),
         bounds=[(axis[0], axis[-1]) for axis in (label_axis, other_axis)],
         method="L-BFGS-B",

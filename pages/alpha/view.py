@@ -26,9 +26,10 @@ from pages.shared.scene import (
     settle_teacher,
 )
 
+# Between the two sliders the page would show through. The backgrounds are those of config.toml.
 _CSS = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-alpha_head) { position: sticky; top: 3.4rem; z-index: 90; }
-.st-key-alpha_head { border-bottom: 1px solid rgb(128 128 128 / 20%); background: var(--st-background-color); }
+.st-key-alpha_head { border-bottom: 1px solid rgb(128 128 128 / 20%); background: light-dark(#ffffff, #0f141c); }
 .st-key-alpha_head [data-testid="stHorizontalBlock"] { row-gap: 0; }
 </style>"""
 
@@ -77,10 +78,9 @@ def _title() -> None:
 
 def _explore(scene: Scene, state: PageState) -> None:
     st.html(_CSS)
-    with st.container(
-        key="alpha_problems"
-    ):  # there also when it is empty, so that nothing below it moves
-        say_problems(state)
+    # There also when it is empty, so that nothing below it moves; filled last, as the open section
+    # may find something, too.
+    problems = st.container(key="alpha_problems")
     with st.container(key="alpha_head"):
         _sliders(scene.taught, state)
 
@@ -98,6 +98,8 @@ def _explore(scene: Scene, state: PageState) -> None:
             landscape(scene, state)
         else:
             state.live = accuracy_over_alpha(scene, state)
+    with problems:
+        say_problems(state)
     show_in_address(state, state.write(), SECTIONS, page="/alpha", key="alpha_address")
 
 

@@ -175,6 +175,10 @@ def test_with_two_classes_the_target_is_the_nearest_of_a_line() -> None:
     assert first - second == pytest.approx(5)
     assert first + second == pytest.approx(z.sum()), "across the line, not along it"
     assert found.least_loss == pytest.approx(0, abs=1e-9)
+    assert found.least == found.teacher_target
+    mixed = landscape(z, v, 0, 1, 0.5, 2.0)
+    assert sum(mixed.least) == pytest.approx(z.sum()), "across the line here, too"
+    assert mixed.least_is == "inside"
 
 
 def test_true_labels_alone_are_least_at_the_edge_and_the_square_stays_where_it_is() -> None:

@@ -164,6 +164,7 @@ def test_what_an_alpha_address_cannot_mean_is_answered_in_words(
     expect(shown).to_contain_text("teacher must be the id of a trained teacher, got 'nobody'")
     expect(shown).to_contain_text("alpha must be a number from 0 to 1, got '2'")
     expect(shown).to_contain_text("other must be from 0 to 9, got 77")
+    expect(shown).to_contain_text("series must be the key of a series in this store, got 'x'")
     wait_for_chart(page, "alpha_accuracy")
     wait_for(page, lambda: address(page)["teacher"] == weighed.teacher.id)
 
@@ -293,3 +294,25 @@ def test_from_an_empty_store_to_accuracy_over_alpha(
     finally:
         for worker in store.workers():
             terminate_group(worker.pid)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+def test_nothing_shows_through_the_sliders_that_stay_at_the_top(
+    chromium: Browser, url: str, weighed: Weighed, width: int, scheme: Any
+) -> None:
+    size = {"width": width, "height": 844}
+    context = chromium.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    visit(page, url, **weighed.parameters)
+    wait_for_chart(page, "alpha_targets")
+    page.mouse.move(width / 2, 600)
+    page.mouse.wheel(0, 600)
+    head = page.locator(".st-key-alpha_head")
+    wait_for(page, lambda: (head.bounding_box() or {"y": 999})["y"] < 70)
+    backgrounds = [
+        page.locator(each).first.evaluate("node => getComputedStyle(node).backgroundColor")
+        for each in (".st-key-alpha_head", ".stApp")
+    ]
+    assert backgrounds[0] == backgrounds[1]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
