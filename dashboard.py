@@ -47,6 +47,7 @@ def draw() -> None:
                 title="Temperature",
                 icon=":material/device_thermostat:",
             ),
+            st.Page("pages/views/alpha.py", title="Alpha", icon=":material/balance:"),
             st.Page("pages/views/compare.py", title="Compare", icon=":material/compare_arrows:"),
             st.Page("pages/views/sweep.py", title="Sweep", icon=":material/grid_on:"),
             st.Page("pages/views/data.py", title="Data", icon=":material/database:"),

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kdcore.analysis import temperature as soft
 from kdcore.analysis.results import example_in_words, examples, logits
 from kdcore.analysis.statistics import IntArray
 from kdcore.storage.store import Store
@@ -34,6 +35,32 @@ def labels(_store: Store, dataset_key: str, split: str = "test") -> IntArray:
 def images(_store: Store, dataset_key: str) -> NDArray:
     """Return pictures [n, height, width, channels] or texts [n] of the first test examples."""
     return examples(_store, dataset_key, "test")["images"]
+
+
+@remember
+def ordered(
+    _store: Store, teacher: str, student: str | None, dataset_key: str, by: soft.Order
+) -> IntArray:
+    """Return the indices of the test examples that have a picture, the most telling first, at T =
+    1.
+    """
+    learner = run_logits(_store, student) if student is not None and by == "disagreement" else None
+    found = soft.order(
+        run_logits(_store, teacher), labels(_store, dataset_key), by, student_logits=learner
+    )
+    return found[found < len(images(_store, dataset_key))]
+
+
+@remember
+def first_example(_store: Store, teacher: str, dataset_key: str) -> int:
+    """Return the example to begin with: right at T = 1 and at least 90 % sure, but the least sure
+    of these.
+    """
+    shown = slice(len(images(_store, dataset_key)))
+    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
+    sureness = soft.top_probability(answers)
+    fit = (answers.argmax(axis=1) == truth) & (sureness >= 0.9)
+    return int(np.argmin(np.where(fit, sureness, 2.0)))
 
 
 @remember

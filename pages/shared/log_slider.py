@@ -1,6 +1,6 @@
-"""A browser component: a slider with a logarithmic scale that answers while it is being dragged.
+"""A browser component: a slider, logarithmic or even, that answers while it is being dragged.
 
-``st.slider`` is linear, shows its ends only, and waits for the hand to rest. Here what is chosen is
+``st.slider`` is even, shows its ends only, and waits for the hand to rest. Here what is chosen is
 heard several times a second, the scale has ticks, values worth a visit are a click away, and any
 other value can be typed.
 """
@@ -121,12 +121,13 @@ function dark(box) {
   return red * 0.2126 + green * 0.7152 + blue * 0.0722 < 128;
 }
 
-// Where a value lies among the steps, from 0 to their number less one; between two steps on the logarithmic scale.
-function place(steps, value) {
+// Where a value lies among the steps, from 0 to their number less one; between two steps on the scale.
+function place(steps, value, even) {
   const above = steps.findIndex((step) => step >= value);
   if (above < 0) return steps.length - 1;
   if (above === 0 || steps[above] === value) return above;
-  const share = Math.log(value / steps[above - 1]) / Math.log(steps[above] / steps[above - 1]);
+  const share = even ? (value - steps[above - 1]) / (steps[above] - steps[above - 1])
+    : Math.log(value / steps[above - 1]) / Math.log(steps[above] / steps[above - 1]);
   return above - 1 + share;
 }
 
@@ -185,7 +186,7 @@ function build(slider, data) {
   input.title = data.help;
   slider.symbol.textContent = data.symbol && `${data.symbol} =`;
   slider.number.setAttribute('aria-label', data.label);
-  const at = (value) => `${(100 * place(steps, value)) / (steps.length - 1)}%`;
+  const at = (value) => `${(100 * place(steps, value, data.even)) / (steps.length - 1)}%`;
   ticks.replaceChildren(...data.ticks.map((value) => {
     const tick = document.createElement('span');
     tick.textContent = written(value);
@@ -269,9 +270,75 @@ def log_slider(
 
     Raises ConfigError where steps are not above 0.
     """
-    own = [value] if value > 0 else []
-    chosen = sorted({float(step) for step in (*steps, *own, *(each.value for each in landmarks))})
+    chosen = _scale(steps, [value] if value > 0 else [], landmarks)
     require(len(chosen) >= 2 and chosen[0] > 0, "steps", "two or more above 0", steps)
+    _slider(
+        label,
+        chosen,
+        value,
+        even=False,
+        key=key,
+        on_change=on_change,
+        symbol=symbol,
+        ticks=ticks,
+        landmarks=landmarks,
+        help=help,
+    )
+
+
+def even_slider(
+    label: str,
+    steps: Sequence[float],
+    value: float,
+    *,
+    key: str,
+    on_change: Callable[[float], None],
+    symbol: str = "",
+    ticks: Sequence[float] = (),
+    landmarks: Sequence[Landmark] = (),
+    help: str = "",
+) -> None:
+    """Draw a slider like :func:`log_slider` whose steps, any numbers, are evenly spaced.
+
+    Raises ConfigError where there are fewer than two steps.
+    """
+    require(len(steps) >= 2, "steps", "two or more", steps)
+    inside = min(steps) <= value <= max(steps)
+    chosen = _scale(steps, [value] if inside else [], landmarks)
+    _slider(
+        label,
+        chosen,
+        value,
+        even=True,
+        key=key,
+        on_change=on_change,
+        symbol=symbol,
+        ticks=ticks,
+        landmarks=landmarks,
+        help=help,
+    )
+
+
+def _scale(
+    steps: Sequence[float], own: Sequence[float], landmarks: Sequence[Landmark]
+) -> list[float]:
+    """Return where the slider may rest: at its steps, at landmarks, and where it is."""
+    return sorted({float(step) for step in (*steps, *own, *(each.value for each in landmarks))})
+
+
+def _slider(
+    label: str,
+    steps: Sequence[float],
+    value: float,
+    *,
+    even: bool,
+    key: str,
+    on_change: Callable[[float], None],
+    symbol: str,
+    ticks: Sequence[float],
+    landmarks: Sequence[Landmark],
+    help: str,
+) -> None:
 
     def changed() -> None:
         answer = st.session_state[key].get("value")
@@ -286,7 +353,8 @@ def log_slider(
             "label": label,
             "symbol": symbol,
             "help": help,
-            "steps": chosen,
+            "steps": list(steps),
+            "even": even,
             "value": float(value),
             "ticks": list(ticks),
             "landmarks": [

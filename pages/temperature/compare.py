@@ -17,12 +17,15 @@ from kdcore.glossary import find
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store, current_points
 from pages.shared import examples
+from pages.shared.choose_example import which_example
+from pages.shared.first_teacher import progress
 from pages.shared.live_chart import live_chart
-from pages.shared.session import as_text, engine
+from pages.shared.scene import Scene, no_student
+from pages.shared.session import engine
 from pages.shared.tiles import Tile, draw_tiles
 from pages.temperature import charts as temperature_charts
 from pages.temperature import data
-from pages.temperature.sections import Scene, log_switch, nats, no_student, picture_html
+from pages.temperature.sections import first_example, log_switch, nats
 from pages.temperature.state import PageState
 
 SUGGESTED = (1.0, 4.0, 10.0, 20.0)
@@ -56,7 +59,8 @@ def what_the_student_saw(scene: Scene, state: PageState) -> bool:
         return _offer(scene.store, mine, state.against)
     st.markdown(f"**{verdict(mine, twin, every)}**")
     pair = sorted((mine, twin), key=lambda each: each.temperature)
-    _which_example(scene, state)
+    which_example(scene, state, first_example, ", softened as the training examples were")
+    log_switch(state, "seen")
     figures = [_curves(scene.store, each) for each in pair]
     temperature_charts.same_height(figures)
     for column, each, figure, side in zip(
@@ -65,20 +69,6 @@ def what_the_student_saw(scene: Scene, state: PageState) -> bool:
         with column:
             _side(scene, state, each, figure, side)
     return False
-
-
-def _which_example(scene: Scene, state: PageState) -> None:
-    if state.example is None:
-        state.example = data.first_example(scene.store, scene.teacher.id, scene.key)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        image = examples.images(scene.store, scene.key)[state.example]
-        st.html(picture_html(image, f"test example {state.example}", pixels=56), width="content")
-        st.markdown(
-            f"Below, **{as_text(scene.class_names[scene.truth[state.example]])}**, test example {state.example}, softened as "
-            "the training examples were. Choose another under *One example*.",
-            width="content",
-        )
-    log_switch(state, "seen")
 
 
 def _choose_other(state: PageState, others: list[float], twins: dict[float, Taught]) -> None:
@@ -249,20 +239,4 @@ def _latest_job(store: Store, config: ExperimentConfig) -> Job | None:
     return next(
         (job for experiment, job in store.experiments() if experiment.fingerprint == fingerprint),
         None,
-    )
-
-
-def progress(job: Job) -> None:
-    """Show how far a live experiment is."""
-    left = (
-        ""
-        if job.seconds_left is None
-        else f" · about {max(1, round(job.seconds_left))} s left in this phase"
-    )
-    st.progress(min(job.progress, 1.0), f"{job.phase[:1].upper()}{job.phase[1:]}{left}")
-    st.page_link(
-        "pages/views/train.py",
-        label="Watch it learn on the Train page",
-        icon=":material/model_training:",
-        query_params={"experiment": job.id},
     )

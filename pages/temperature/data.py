@@ -21,32 +21,6 @@ GRID = soft.temperature_grid(0.5, 20.0, 41)
 
 
 @remember
-def ordered(
-    _store: Store, teacher: str, student: str | None, dataset_key: str, by: soft.Order
-) -> IntArray:
-    """Return the indices of the test examples that have a picture, the most telling first, at T =
-    1.
-    """
-    learner = run_logits(_store, student) if student is not None and by == "disagreement" else None
-    found = soft.order(
-        run_logits(_store, teacher), labels(_store, dataset_key), by, student_logits=learner
-    )
-    return found[found < len(images(_store, dataset_key))]
-
-
-@remember
-def first_example(_store: Store, teacher: str, dataset_key: str) -> int:
-    """Return the example to begin with: right at T = 1 and at least 90 % sure, but the least sure
-    of these.
-    """
-    shown = slice(len(images(_store, dataset_key)))
-    answers, truth = run_logits(_store, teacher)[shown], labels(_store, dataset_key)[shown]
-    sureness = soft.top_probability(answers)
-    fit = (answers.argmax(axis=1) == truth) & (sureness >= 0.9)
-    return int(np.argmin(np.where(fit, sureness, 2.0)))
-
-
-@remember
 def alike_examples(
     _store: Store, teacher: str, dataset_key: str, true: int, other: int, most: int = 24
 ) -> IntArray:

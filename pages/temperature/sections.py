@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from kdcore import charts
-from kdcore.analysis.results import Taught
-from kdcore.analysis.statistics import FloatArray, IntArray, kl_divergence, softmax
-from kdcore.analysis.temperature import Order, describe_soft_label, format_percent, most_confused
+from kdcore.analysis.statistics import FloatArray, kl_divergence, softmax
+from kdcore.analysis.temperature import describe_soft_label, format_percent, most_confused
 from kdcore.config.catalog import dataset_card
 from kdcore.palette import ROLE_NAMES, colour
-from kdcore.storage.schema import Run
-from kdcore.storage.store import Store
 from pages.shared import examples
-from pages.shared.gallery import Mark, gallery
+from pages.shared.choose_example import choose_example, example_card
+from pages.shared.gallery import gallery
 from pages.shared.live_chart import live_chart
+from pages.shared.scene import Scene, no_student
 from pages.shared.session import as_text
 from pages.shared.terms import prose, with_terms
 from pages.temperature import charts as temperature_charts
@@ -32,50 +26,7 @@ from pages.temperature import data
 from pages.temperature.charts import Line
 from pages.temperature.state import EXAMPLE, PageState
 
-ORDER_TITLES: dict[Order, str] = {
-    "entropy": "Least sure",
-    "margin": "Closest call",
-    "wrong but sure": "Wrong but sure",
-    "disagreement": "Student disagrees",
-}
 SHOWN_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0)
-PICTURE = 104
-EVERY_CLASS = -1
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A teacher on the page, with the student and baseline chosen to stand beside it."""
-
-    store: Store
-    teacher: Run
-    taught: Taught | None
-
-    @property
-    def key(self) -> str:
-        """The key of the dataset's stored examples."""
-        return str(self.teacher.summary["dataset"])
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return dataset_card(self.teacher.config["dataset"]).class_names
-
-    @property
-    def truth(self) -> IntArray:
-        """The true classes of the test examples."""
-        return examples.labels(self.store, self.key)
-
-    def answers(self, role: str) -> NDArray[np.float32] | None:
-        """Return the test logits of a role, None where it has no trained model."""
-        run = self.run(role)
-        return None if run is None else examples.run_logits(self.store, run.id)
-
-    def run(self, role: str) -> Run | None:
-        """Return the run of a role."""
-        if role == "teacher":
-            return self.teacher
-        return None if self.taught is None else getattr(self.taught, role)
 
 
 # --- One example ---
@@ -87,7 +38,7 @@ def one_example(scene: Scene, state: PageState) -> None:
     """
     left, right = st.columns([1, 1.45], gap="large")
     with left:
-        index = _choose_example(scene, state)
+        index = choose_example(scene, state, first_example, page="temperature")
     if index is None:
         return
     teacher = scene.answers("teacher")
@@ -119,93 +70,9 @@ def one_example(scene: Scene, state: PageState) -> None:
     )
 
 
-def _choose_example(scene: Scene, state: PageState) -> int | None:
-    orders = {
-        name: title
-        for name, title in ORDER_TITLES.items()
-        if name != "disagreement" or scene.taught is not None
-    }
-    state.order = state.order if state.order in orders else "entropy"
-
-    def reorder() -> None:
-        state.order = st.session_state["temperature_order"]
-
-    def refilter() -> None:
-        chosen = st.session_state["temperature_class"]
-        state.only = None if chosen == EVERY_CLASS else chosen
-
-    st.session_state["temperature_order"] = state.order
-    st.session_state["temperature_class"] = EVERY_CLASS if state.only is None else state.only
-    st.segmented_control(
-        "Show first",
-        list(orders),
-        format_func=lambda name: orders[name],
-        key="temperature_order",
-        required=True,
-        on_change=reorder,
-        width="stretch",
-        help="Judged by the teacher's answers at T = 1.",
-    )
-    names = scene.class_names
-    st.selectbox(
-        "True class",
-        [EVERY_CLASS, *range(len(names))],
-        format_func=lambda at: "All classes" if at == EVERY_CLASS else f"Only {names[at]}",
-        key="temperature_class",
-        on_change=refilter,
-        label_visibility="collapsed",
-    )
-    student = scene.run("student")
-    ids = data.ordered(
-        scene.store, scene.teacher.id, student.id if student else None, scene.key, state.order
-    )
-    if state.only is not None:
-        ids = ids[scene.truth[ids] == state.only]
-    if state.example is None and state.only is None:
-        state.example = state.picked = data.first_example(scene.store, scene.teacher.id, scene.key)
-    if len(ids) and state.example not in ids:
-        state.picked = int(ids[0])
-    captions, marks = _captions(scene, ids)
-    chosen = gallery(
-        examples.images(scene.store, scene.key)[ids],
-        captions=captions,
-        marks=marks,
-        ids=ids.tolist(),
-        selected=state.picked,
-        key="temperature_gallery",
-        height=512,
-        label="Test examples: choose one",
-        empty="No test example of this class has a picture",
-    )
-    told = ":red[●] the teacher is wrong (true → its answer)"
-    st.caption(told if student is None else f"{told} :blue[●] the student answers otherwise")
-    state.example = chosen if chosen is not None else int(ids[0]) if len(ids) else None
-    return state.example
-
-
-def _captions(scene: Scene, ids: IntArray) -> tuple[list[str], list[Mark | None]]:
-    """Say under each thumbnail what it is, and mark where the teacher errs or the student disagrees
-    with it.
-    """
-    names, truth = scene.class_names, scene.truth
-    answers, learnt = scene.answers("teacher"), scene.answers("student")
-    assert answers is not None
-    said = answers.argmax(axis=1)
-    replied = said if learnt is None else learnt.argmax(axis=1)
-    captions: list[str] = []
-    marks: list[Mark | None] = []
-    for at in ids:
-        wrong = said[at] != truth[at]
-        captions.append(f"{names[truth[at]]} → {names[said[at]]}" if wrong else names[truth[at]])
-        if wrong:
-            marks.append(Mark(f"the teacher says {names[said[at]]}", "wrong"))
-        else:
-            marks.append(
-                Mark(f"the student says {names[replied[at]]}", "student")
-                if replied[at] != said[at]
-                else None
-            )
-    return captions, marks
+def first_example(scene: Scene) -> int:
+    """Return the example to begin with."""
+    return examples.first_example(scene.store, scene.teacher.id, scene.key)
 
 
 def _rows(scene: Scene, index: int, temperature: float) -> list[charts.Distribution]:
@@ -255,12 +122,11 @@ def _example_in_words(
     if row:
         ratios = f"{html.escape(row)}.<br>{ratios}"
     words = (
-        f"<div class='kd-words'><p>At T = 1 the teacher sees <em>{plain}</em>.</p>"
+        f"<p>At T = 1 the teacher sees <em>{plain}</em>.</p>"
         f"<p class='kd-large'>At T = {temperature:g} it sees <em>{softened}</em>.</p>"
-        f"<p class='kd-small'>{verdict} {ratios}</p></div>"
+        f"<p class='kd-small'>{verdict} {ratios}</p>"
     )
-    picture = picture_html(examples.images(scene.store, scene.key)[index], f"test example {index}")
-    st.html(f"{_CARD_CSS}<div class='kd-card'>{picture}{words}</div>")
+    example_card(scene, index, words)
 
 
 def _ratio_in_words(names: Sequence[str], logits: NDArray[np.float32], temperature: float) -> str:
@@ -274,20 +140,6 @@ def _ratio_in_words(names: Sequence[str], logits: NDArray[np.float32], temperatu
     )
 
 
-_CARD_CSS = """<style>
-.kd-card { display: flex; gap: 1.1rem; align-items: flex-start; min-height: 8.2rem; }
-.kd-card p { margin: 0 0 0.35rem; line-height: 1.4; }
-.kd-card em { font-style: normal; font-weight: 600; }
-.kd-card .kd-large { font-size: 1.2rem; }
-.kd-card .kd-small { font-size: 0.85rem; opacity: 0.75; }
-</style>"""
-_PICTURE_CSS = """<style>
-.kd-picture { flex: none; width: fit-content; border-radius: 0.5rem; border: 1px solid rgb(128 128 128 / 30%); padding: 6px; }
-.kd-text { max-width: min(18rem, 45%); padding: 0.5rem 0.8rem; font-size: 1.1rem; overflow-wrap: break-word; }
-.kd-picture > div { background-color: currentColor; }
-</style>"""
-
-
 def times(logits_apart: float) -> str:
     """Say how many times as likely a lead in the logits makes a class: "15 times", "1.3 times",
     "just".
@@ -298,31 +150,6 @@ def times(logits_apart: float) -> str:
     if ratio < 1.05:
         return "just"
     return f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.1f} times"
-
-
-def picture_html(image: Any, title: str, pixels: int = PICTURE) -> str:
-    """Return the HTML of an enlarged picture [height, width, channels], or of a text.
-
-    Ink of one colour is drawn in the page's text colour, light or dark.
-    """
-    if isinstance(image, str):
-        words = html.escape(str(image))
-        return f"{_PICTURE_CSS}<div class='kd-picture kd-text' dir='auto' title='{html.escape(title)}'>{words}</div>"
-    height, width, channels = image.shape
-    zoom = max(1, round(pixels / max(height, width)))
-    ink_as_opacity = np.concatenate([np.zeros((height, width, 3), np.uint8), image], axis=2)
-    shown = ink_as_opacity if channels == 1 else image
-    file = io.BytesIO()
-    Image.fromarray(shown.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(file, "png")
-    address = f"url(data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
-    drawn = (
-        f"-webkit-mask-image:{address};mask-image:{address}"
-        if channels == 1
-        else f"background-image:{address}"
-    )
-    size = f"width:{width * zoom}px;height:{height * zoom}px"
-    inner = f"<div style='{size};{drawn}'></div>"
-    return f"{_PICTURE_CSS}<div class='kd-picture' role='img' aria-label='{html.escape(title)}'>{inner}</div>"
 
 
 def log_switch(state: PageState, where: str) -> None:
@@ -624,11 +451,3 @@ def _span(lengths: FloatArray) -> float:
     """Return the longest over the shortest from T = 1 up; nan where there is no gradient."""
     above = lengths[data.GRID >= 0.999]
     return float(above.max() / above.min()) if above.min() > 0 else float("nan")
-
-
-def no_student() -> None:
-    """Say that the teacher has no students yet."""
-    st.info(
-        "No student of this teacher is trained yet: start an experiment with it on the Train page.",
-        icon=":material/child_care:",
-    )

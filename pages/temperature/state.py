@@ -8,9 +8,9 @@ from typing import cast
 
 import streamlit as st
 
-from kdcore.analysis.temperature import ORDERS, Order
-from kdcore.errors import Problem
-from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
+from kdcore.analysis.temperature import ORDERS
+from pages.shared.address import Readers, read_choice, read_index, read_number
+from pages.shared.scene import SceneState
 from pages.shared.temperature import LEAST, MOST
 
 EXAMPLE, ALIKE, ALL, SQUARED, SEEN = (
@@ -24,28 +24,29 @@ SECTIONS = {"example": EXAMPLE, "alike": ALIKE, "all": ALL, "squared": SQUARED, 
 
 
 @dataclass
-class PageState(AddressState):
-    """The choices of one visitor. ``example`` and ``only`` (a class) are indices; None leaves the
-    choice to the page.
+class PageState(SceneState):
+    """The choices of one visitor.
 
-    ``picked`` is the example that the page last chose for the visitor, ``pair`` two classes to
-    compare, ``opened`` the example opened from there, ``watching`` whether an experiment is
-    followed.
+    ``pair`` are two classes to compare, ``opened`` the example opened from there, ``watching``
+    whether an experiment is followed.
     """
 
-    teacher: str | None = None
-    student: str | None = None
     temperature: float = 4.0
-    example: int | None = None
-    order: Order = "entropy"
-    only: int | None = None
     section: str = EXAMPLE
     log: bool = False
     against: float | None = None
-    picked: int | None = None
     pair: tuple[int, int] | None = None
     opened: int | None = None
     watching: bool = False
+
+    def another_teacher(self) -> None:
+        """Forget what was chosen of the data of the teacher before."""
+        super().another_teacher()
+        self.against = self.pair = None
+
+    def another_student(self) -> None:
+        """Forget which temperature the student before was held against."""
+        self.against = None
 
     def read(self, parameters: Mapping[str, str]) -> None:
         """Apply what an address says, unless this page wrote it itself.
@@ -55,18 +56,6 @@ class PageState(AddressState):
         if not self.take_over(parameters, _READERS):
             return
         self.picked = self.example
-
-    def fit(self, classes: int, pictures: int) -> None:
-        """Drop an example or class that the teacher's data does not have, and say so."""
-        for attribute, name, count in (
-            ("example", "example", pictures),
-            ("only", "class", classes),
-        ):
-            value = getattr(self, attribute)
-            if value is not None and value >= count:
-                self.problems.append(Problem(name, f"from 0 to {count - 1}", value))
-                setattr(self, attribute, None)
-                self.picked = self.example
 
     def write(self) -> dict[str, str]:
         """Return the address's parameters: the teacher and T always, the rest where it is not the
