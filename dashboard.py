@@ -13,6 +13,7 @@ from kdcore.errors import KDLabError
 from pages.shared.session import is_new, show_error
 from pages.shared.skip_link import skip_link
 from pages.shared.terms import explain_terms
+from pages.shared.visitor import has_name
 
 LOGO = Path(__file__).parent / "pages" / "logo.svg"
 
@@ -58,7 +59,8 @@ def draw() -> None:
         position="top",
     )
     try:
-        page.run()
+        if has_name():
+            page.run()
     except KDLabError as error:
         show_error(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -19,6 +20,11 @@ def dashboard_script() -> Path:
     """Return the script that ``streamlit run`` is given."""
     folder = ROOT if in_checkout() else ROOT / "kdlab_dashboard"
     return folder / "dashboard.py"
+
+
+def in_classroom() -> bool:
+    """Whether the dashboard serves a class: ``KD_CLASSROOM=1``."""
+    return os.environ.get("KD_CLASSROOM", "") not in ("", "0")
 
 
 def data_folder() -> Path:

@@ -7,7 +7,7 @@ say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -174,6 +174,55 @@ def _dots(series: Series, predicted: Any, height: int) -> go.Figure:
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.2]
     )
     figure.update_xaxes(showgrid=True, gridcolor=GRID)
+    return figure
+
+
+def board_chart(found: Measured, predictions: Mapping[str, Any], height: int = 360) -> go.Figure:
+    """Draw the predictions of a class, by name, and what was measured on top of them."""
+    figure = go.Figure()
+    if found.best:
+        counts = {title: list(predictions.values()).count(title) for title in found.titles}
+        figure.add_bar(
+            x=[as_label(title) for title in found.titles],
+            y=list(counts.values()),
+            marker=dict(
+                color=[colour("right") if title == found.best else MUTED for title in found.titles]
+            ),
+            hovertemplate="%{x}: %{y} predictions<extra></extra>",
+            uid="counts",
+        )
+        style(figure, "Predictions of the class", None, "visitors", height=height)
+        figure.update_xaxes(type="category")
+        return figure
+    single = len(found.values) == 1
+    for number, (name, prediction) in enumerate(predictions.items()):
+        figure.add_scatter(
+            x=[prediction] if single else found.x,
+            y=[as_label(name)] if single else prediction,
+            mode="markers" if single else "lines",
+            name=as_label(name),
+            line=dict(color=MUTED, width=1),
+            marker=dict(size=11, color=MUTED),
+            opacity=0.6,
+            showlegend=False,
+            hovertemplate=f"{as_label(name)}<extra></extra>",
+            uid=f"visitor-{number}",
+        )
+    if single:
+        figure.add_vline(x=found.value, line=dict(color=colour("student"), width=3))
+        style(figure, "Predictions of the class", _axis(found), None, height=height)
+        return figure
+    figure.add_scatter(
+        x=found.x,
+        y=found.values,
+        mode="lines+markers",
+        name="measured",
+        line=dict(color=colour("student"), width=4),
+        uid="measured",
+    )
+    style(figure, "Predictions of the class", found.axis, _axis(found), height=height)
+    if found.log:
+        figure.update_xaxes(type="log", tickvals=list(found.x), tickformat="~g")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdcore.analysis.results import Results, load_results
@@ -14,8 +15,6 @@ from kdcore.lessons.registry import number_of
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps.speed import training_time
-
-TAG = "lesson"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,13 @@ def find_runs(store: Store, lesson: Lesson, option: str = "") -> LessonRuns:
     return LessonRuns(lesson, option, tuple(found))
 
 
-def start(store: Store, engine: Engine, lesson: Lesson, option: str = "") -> None:
+def start(
+    store: Store,
+    engine: Engine,
+    lesson: Lesson,
+    option: str = "",
+    tags: Sequence[str] = (),
+) -> None:
     """Queue what a lesson lacks: new experiments, and those that ended before they were trained."""
     runs = find_runs(store, lesson, option)
     cases = zip(lesson.configs(option), runs.experiments, lesson.cases, strict=True)
@@ -77,7 +82,7 @@ def start(store: Store, engine: Engine, lesson: Lesson, option: str = "") -> Non
         if there is None:
             of = ", ".join(part for part in (case.title, option) if part)
             name = f"Lesson {number_of(lesson.name)}: {lesson.title}" + (f" ({of})" if of else "")
-            engine.submit(store.create(config, name=name))
+            engine.submit(store.create(config, name=name, tags=tags))
         elif there.status.resumable:
             store.requeue(there.experiment.id)
             engine.submit(there.experiment.id)

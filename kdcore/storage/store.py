@@ -155,7 +155,14 @@ class Store(JobStore):
 
     # Experiments and runs
 
-    def create(self, config: ExperimentConfig, *, name: str = "", reuse: str = "teacher") -> str:
+    def create(
+        self,
+        config: ExperimentConfig,
+        *,
+        name: str = "",
+        reuse: str = "teacher",
+        tags: Sequence[str] = (),
+    ) -> str:
         """Accept an experiment and queue its job; returns the id of both.
 
         ``reuse`` says which already trained runs may serve again: "none", "teacher", or "all".
@@ -168,7 +175,7 @@ class Store(JobStore):
                 id=new_id(), kind="experiment", payload={"reuse": reuse}, created_at=time.time()
             )
             session.add(job)
-            add_experiment(session, config, job.id, name=name)
+            add_experiment(session, config, job.id, name=name, tags=tags)
             return job.id
 
     def experiment(self, experiment_id: str) -> Experiment:

@@ -27,6 +27,7 @@ from pages.alpha.state import PageState
 from pages.shared.live_chart import live_chart
 from pages.shared.scene import Scene
 from pages.shared.session import as_text, engine
+from pages.shared.visitor import own_tags
 
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 
@@ -164,7 +165,7 @@ def _offer(store: Store, missing: Sequence[ExperimentConfig]) -> None:
 
 def _start(store: Store) -> None:
     for config in still_to_train(store):
-        engine().submit(store.create(config, reuse="all"))
+        engine().submit(store.create(config, reuse="all", tags=own_tags()))
 
 
 def _latest_error(store: Store, missing: Sequence[ExperimentConfig]) -> str | None:

@@ -39,7 +39,7 @@ def _live_part(store: Store, before: LessonRuns) -> None:
     shown = runs.shown
     assert shown is not None, "something was begun"
     if runs.live:
-        _progress(runs)
+        _progress(store, runs)
     look = view_of(store, store.url, shown.experiment.id).look()
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
@@ -48,11 +48,14 @@ def _live_part(store: Store, before: LessonRuns) -> None:
         draw_distributions(store, look)
 
 
-def _progress(runs: LessonRuns) -> None:
+def _progress(store: Store, runs: LessonRuns) -> None:
     shown = runs.shown
     assert shown is not None, "something was begun"
     share = sum(each.job.progress for each in runs.experiments if each is not None)
     several = len(runs.experiments) > 1
-    phase = "waits for a worker" if shown.status is JobStatus.QUEUED else shown.job.phase
+    phase = shown.job.phase
+    if shown.status is JobStatus.QUEUED:
+        ahead = store.queue_position(shown.job.id)
+        phase = "waits for a worker" + (f", {ahead} more before it" if ahead else "")
     words = f"{runs.done} of {len(runs.experiments)} trained · {phase}" if several else phase
     st.progress(min(1.0, share / len(runs.experiments)), f"{words[:1].upper()}{words[1:]}")

@@ -9,11 +9,13 @@ import streamlit as st
 from kdcore import lessons
 from kdcore.charts.lessons import measured_chart
 from kdcore.errors import ConfigError
+from kdcore.installation import in_classroom
 from kdcore.lessons import Asked, Lesson, LessonRuns, Measured, Shown, find_runs
 from kdcore.lessons.measures import unit_of
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
 from kdcore.words import duration
+from pages.lessons import board
 from pages.lessons.answers import answer_field, kept, said
 from pages.lessons.pictures import draw_picture
 from pages.lessons.running import draw_running
@@ -21,6 +23,7 @@ from pages.lessons.state import go_to
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.terms import prose
+from pages.shared.visitor import own_tags, visitor
 
 
 def draw(store: Store, lesson: Lesson, step: str) -> None:
@@ -51,7 +54,7 @@ def _question(_store: Store, lesson: Lesson) -> None:
 
 def _predict(store: Store, lesson: Lesson) -> None:
     _prose(lesson, "predict")
-    known = lesson_progress.progress_in(store, lesson.name).prediction
+    known = lesson_progress.progress_in(store, lesson.name, visitor()).prediction
     unit = unit_of(lesson.predict.measure)
     if known is not None:
         words = said(lesson.predict, known, lesson.points, unit)
@@ -84,13 +87,13 @@ def _keep_prediction(store: Store, lesson: Lesson, value: Any) -> None:
     except ConfigError as error:
         show_error(error)
         return
-    lesson_progress.note(store, lesson.name, prediction=prediction)
+    lesson_progress.note(store, lesson.name, visitor(), prediction=prediction)
     go_to(lesson.name, "see" if find_runs(store, lesson).finished else "run")
 
 
 def _forget(store: Store, lesson: Lesson) -> None:
     st.session_state.pop(f"lessons_prediction_{lesson.name}", None)
-    lesson_progress.forget(store, lesson.name)
+    lesson_progress.forget(store, lesson.name, visitor())
 
 
 # --- Run ---
@@ -127,7 +130,7 @@ def _train(store: Store, lesson: Lesson, option: str = "") -> LessonRuns:
                 type="primary",
                 icon=":material/play_arrow:",
                 on_click=lessons.start,
-                args=(store, engine(), lesson, option),
+                args=(store, engine(), lesson, option, own_tags()),
             )
             seconds = lessons.seconds_to_train(store, runs)
             count = len(runs.experiments) - runs.done
@@ -163,11 +166,13 @@ def _see(store: Store, lesson: Lesson) -> None:
     shown, words = lessons.expectation_in_words(lesson.expected, found)
     st.markdown(f"{':material/check:' if shown else ':material/help:'} {as_text(words)}")
     _also(store, lesson, runs)
+    if in_classroom():
+        board.draw(store, lesson, found)
 
 
 def _prediction(store: Store, lesson: Lesson, found: Measured) -> Any:
     """Return what was predicted, None where nothing was or the lesson has changed since."""
-    prediction = lesson_progress.progress_in(store, lesson.name).prediction
+    prediction = lesson_progress.progress_in(store, lesson.name, visitor()).prediction
     if prediction is None:
         return None
     try:
@@ -215,12 +220,12 @@ def _why(_store: Store, lesson: Lesson) -> None:
 def _break(store: Store, lesson: Lesson) -> None:
     _prose(lesson, "break it")
     titles = [option.title for option in lesson.change.options]
-    known = lesson_progress.progress_in(store, lesson.name).change
+    known = lesson_progress.progress_in(store, lesson.name, visitor()).change
     key = f"lessons_change_{lesson.name}"
     st.session_state.setdefault(key, known if known in titles else titles[0])
 
     def choose() -> None:
-        lesson_progress.note(store, lesson.name, change=st.session_state[key] or "")
+        lesson_progress.note(store, lesson.name, visitor(), change=st.session_state[key] or "")
 
     option = st.segmented_control(
         lesson.change.title, titles, key=key, required=True, on_change=choose
@@ -252,7 +257,7 @@ def _break(store: Store, lesson: Lesson) -> None:
 
 def _check(store: Store, lesson: Lesson) -> None:
     _prose(lesson, "question")
-    progress = lesson_progress.progress_in(store, lesson.name)
+    progress = lesson_progress.progress_in(store, lesson.name, visitor())
     unit = unit_of(lesson.check.measure)
     if progress.answer is None:
         value = answer_field(lesson.check, (), unit, key=f"lessons_answer_{lesson.name}")
@@ -291,9 +296,9 @@ def _say_answer(found: Measured, asked: Asked | Shown, answer: Any) -> None:
 
 
 def _keep_answer(store: Store, lesson: Lesson, value: Any) -> None:
-    lesson_progress.note(store, lesson.name, answer=kept(lesson.check, value, ()))
+    lesson_progress.note(store, lesson.name, visitor(), answer=kept(lesson.check, value, ()))
 
 
 def _forget_answer(store: Store, lesson: Lesson) -> None:
     st.session_state.pop(f"lessons_answer_{lesson.name}", None)
-    lesson_progress.note(store, lesson.name, answer=None)
+    lesson_progress.note(store, lesson.name, visitor(), answer=None)

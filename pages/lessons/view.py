@@ -11,6 +11,7 @@ from pages.lessons import steps
 from pages.lessons.state import STEPS, Place, go_to, next_step, read_place, step_before
 from pages.shared.copy_link import copy_link
 from pages.shared.session import as_text
+from pages.shared.visitor import visitor
 
 
 def draw(store: Store) -> None:
@@ -33,7 +34,7 @@ def _list(store: Store) -> None:
         "Each is one idea: you **predict** what will happen, real networks are **trained** on the spot, and you **see** "
         "how far off you were. Five minutes a lesson; what was trained once opens at once."
     )
-    begun = lesson_progress.begun(store)
+    begun = lesson_progress.begun(store, visitor())
     for number, (name, lesson) in enumerate(LESSONS.items(), start=1):
         progress = begun.get(name)
         with st.container(border=True):

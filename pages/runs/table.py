@@ -10,8 +10,10 @@ import streamlit as st
 
 from kdcore.analysis import library
 from kdcore.config.catalog import short_name
+from kdcore.installation import in_classroom
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
+from pages.shared.visitor import own_tags
 
 CHOSEN = "runs_chosen"  # session state: ids of the chosen experiments
 TO_OPEN = "runs_to_open"
@@ -22,9 +24,16 @@ FILTERS = ("text", "datasets", "statuses", "tags", "sweep", "starred")
 
 
 def listing(store: Store, *, deleted: bool = False) -> pd.DataFrame:
-    """Return the listing, read once for what one click draws; see :func:`changed`."""
+    """Return the listing, read once for what one click draws; see :func:`changed`.
+
+    In a classroom it is the visitor's own.
+    """
     test_of_cells = bool(st.session_state.get("runs_test_of_cells", False))
-    return _listing(store, deleted, test_of_cells, st.session_state.get("runs_edits", 0))
+    table = _listing(store, deleted, test_of_cells, st.session_state.get("runs_edits", 0))
+    if not in_classroom():
+        return table
+    own = set(own_tags())
+    return table[[own <= set(tags) for tags in table["tags"]]]
 
 
 @st.cache_data(show_spinner=False, ttl=1.0, max_entries=16)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from kdcore.analysis import library
 from kdcore.errors import KDLabError
+from kdcore.installation import in_classroom
 from kdcore.storage.disk import store_bytes
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -30,7 +31,7 @@ def draw(store: Store) -> None:
         page = "sweep" if kind == "sweep" else "train"
         st.switch_page(f"pages/views/{page}.py", query_params={kind: name})
     table = runs_table.listing(store)
-    st.title("All experiments", anchor=False)
+    st.title("Your experiments" if in_classroom() else "All experiments", anchor=False)
     runs_actions.undo_bar(store)
     if table.empty:
         _nothing_yet()

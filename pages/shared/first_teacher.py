@@ -14,6 +14,7 @@ from kdcore.storage.store import Store
 from pages.shared.following import follow
 from pages.shared.scene import SceneState
 from pages.shared.session import as_text, engine
+from pages.shared.visitor import own_tags
 
 SECONDS_BETWEEN_POLLS = 0.6
 SECONDS_WHEN_QUIET = 3.0
@@ -74,7 +75,7 @@ def _first_teacher(store: Store, state: SceneState, was_live: bool, page: str) -
 
 def _start_first(store: Store, state: SceneState) -> None:
     state.teacher = None
-    engine().submit(store.create(FIRST_EXPERIMENT))
+    engine().submit(store.create(FIRST_EXPERIMENT, tags=own_tags()))
 
 
 def _live_experiments(store: Store) -> list[Job]:

@@ -14,6 +14,7 @@ from kdcore.sweeps.results import Cell, SweepResults, experiment_config, setting
 from pages.shared import experiment_charts
 from pages.shared.live_view import view_of
 from pages.shared.session import as_text, engine
+from pages.shared.visitor import own_tags
 
 
 def draw(store: Store, sweep: SweepResults, cell: Cell | None) -> None:
@@ -104,6 +105,6 @@ def _train_longer(store: Store, cell: Cell, config: ExperimentConfig) -> None:
     if cell.pruned:
         store.requeue(cell.id)
     else:
-        experiment_id = store.create(config.replace(epochs=2 * config.epochs))
+        experiment_id = store.create(config.replace(epochs=2 * config.epochs), tags=own_tags())
     engine().submit(experiment_id)
     st.switch_page("pages/views/train.py", query_params={"experiment": experiment_id})

@@ -23,6 +23,7 @@ from pages.shared.live_chart import live_chart
 from pages.shared.scene import Scene, no_student
 from pages.shared.session import engine
 from pages.shared.tiles import Tile, draw_tiles
+from pages.shared.visitor import own_tags
 from pages.temperature import charts as temperature_charts
 from pages.temperature import data
 from pages.temperature.sections import first_example, log_switch, nats
@@ -230,7 +231,7 @@ def _offer(store: Store, mine: Taught, temperature: float) -> bool:
 
 
 def _start(store: Store, config: ExperimentConfig) -> None:
-    engine().submit(store.create(config, reuse="all"))
+    engine().submit(store.create(config, reuse="all", tags=own_tags()))
 
 
 def _latest_job(store: Store, config: ExperimentConfig) -> Job | None:

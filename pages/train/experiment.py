@@ -34,6 +34,7 @@ from pages.shared.live_view import LiveView, Look, view_of
 from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.tiles import Tile, draw_tiles
+from pages.shared.visitor import may_change, own_tags
 from pages.train import generations, language_models, plan, previous, take_away
 
 
@@ -52,7 +53,7 @@ def draw(store: Store, experiment_id: str) -> None:
         key="train_follow",
         title=lambda: _tab_title_now(store, experiment_id),
     )(view, live)
-    if not live:
+    if not live and may_change(store, experiment_id):
         take_away.draw(store, results)
 
 
@@ -70,7 +71,8 @@ def _header(store: Store, results: Results) -> None:
         with st.container(
             horizontal=True, width="content", vertical_alignment="center", gap="small"
         ):
-            if status.live:
+            own = may_change(store, experiment_id)
+            if status.live and own:
                 st.button(
                     "Stop",
                     icon=":material/stop:",
@@ -78,7 +80,7 @@ def _header(store: Store, results: Results) -> None:
                     on_click=engine().cancel,
                     args=(experiment_id,),
                 )
-            elif status.resumable:
+            elif status.resumable and own:
                 st.button(
                     "Resume",
                     icon=":material/resume:",
@@ -94,7 +96,7 @@ def _header(store: Store, results: Results) -> None:
                 help="Its models side by side: sizes, speed, and where they differ",
             ):
                 st.switch_page("pages/views/compare.py", query_params={"models": experiment_id})
-            if not status.live and results.links:
+            if not status.live and results.links and own:
                 report_button(store, [experiment_id], key="train_report")
             st.button(
                 "Change and train again",
@@ -103,7 +105,8 @@ def _header(store: Store, results: Results) -> None:
                 on_click=_change,
                 args=(results,),
             )
-            _name(store, results)
+            if own:
+                _name(store, results)
             copy_link("train_copy_link")
     st.caption(who_saw_what(config))
 
@@ -274,7 +277,7 @@ def _ways_out(store: Store, results: Results) -> None:
 
 
 def _train_with(store: Store, config: ExperimentConfig) -> None:
-    experiment_id = store.create(config)
+    experiment_id = store.create(config, tags=own_tags())
     engine().submit(experiment_id)
     st.query_params["experiment"] = experiment_id
     st.rerun()  # the whole page: it is about another experiment now

@@ -21,8 +21,9 @@ from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.session import as_text, engine, is_new, show_error
 from pages.shared.statuses import STATUS_COLOURS
 from pages.shared.terms import prose, with_terms
+from pages.shared.visitor import own_tags
 from pages.train import candidates as setup_candidates
-from pages.train import doors, layers, own_teacher, previous
+from pages.train import doors, layers, linked, own_teacher, previous
 
 NEW_TEACHER = "new"
 SECONDS_BETWEEN_POLLS = 1.0
@@ -38,6 +39,7 @@ def draw(store: Store) -> None:
     if is_new():
         doors.draw(lambda: start(store, ExperimentConfig()))
     form = ConfigForm(TRAIN_PREFIX, ExperimentConfig())
+    linked.fill(form)
     _presets(form)
     # Streamlit draws top to bottom, but a preset or a picked teacher changes what is drawn: both
     # act in callbacks.
@@ -132,7 +134,7 @@ def _measure(store: Store) -> None:
 
 def start(store: Store, config: ExperimentConfig) -> None:
     """Queue an experiment and show it."""
-    experiment_id = store.create(config)
+    experiment_id = store.create(config, tags=own_tags())
     engine().submit(experiment_id)
     st.query_params["experiment"] = experiment_id
     previous.show_in_address()
@@ -159,6 +161,7 @@ def _presets(form: ConfigForm) -> None:
             help="As an experiment gives them.",
         ):
             _settings_from_file(form)
+        linked.draw(form.config)
 
 
 def _settings_from_file(form: ConfigForm) -> None:
