@@ -175,7 +175,8 @@ def _duplicates(
     for part, digests in survey.digests.items():
         unlabelled = part == UNLABELLED
         seen = trained if unlabelled else set[bytes]()
-        trained = trained if part == "test" else seen
+        if part != "test":
+            trained = seen
         out = np.zeros(len(digests), bool)
         for at, digest in enumerate(digests):
             if digest in seen:
@@ -185,9 +186,9 @@ def _duplicates(
             if part != "test" and digest in test:
                 leaked.setdefault(digest, f"{survey.names[part][at]} = {test[digest]}")
                 out[at] = True
-            report.conflicting += not unlabelled and int(
-                first_label.setdefault(digest, int(labels[part][at])) != labels[part][at]
-            )
+            if not unlabelled:
+                first = first_label.setdefault(digest, int(labels[part][at]))
+                report.conflicting += int(first != labels[part][at])
         leave_out[part] = out
     report.leaked = sum(digest in leaked for digest in survey.digests.get("test", []))
     report.examples_of_leaks = list(leaked.values())[:5]

@@ -174,6 +174,17 @@ def test_images_that_a_list_names_without_a_class(tmp_path: Path) -> None:
     assert "The folder unlabelled has 5 files without a class." in report.notes
 
 
+def test_images_that_a_list_marks_with_minus_one(tmp_path: Path) -> None:
+    files = files_of({"images": 40})
+    rows = [f"{number}.png,{number % 3 - 1}" for number in range(40)]
+    files["labels.csv"] = "\n".join(["file,label", *rows, "gone.png,-1"]).encode()
+    path = written(tmp_path, files)
+    report = check(path).report
+    assert (report.parts, report.class_names) == ({"all": 26, "unlabelled": 14}, ["0", "1"])
+    assert any(note.startswith("14 images have the label -1") for note in report.notes)
+    assert check(path, DataOptions(unlabelled="no")).report.parts == {"all": 40}
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("text", [False, True])
 def test_rows_with_an_empty_label(store: Store, tmp_path: Path, suffix: str, text: bool) -> None:

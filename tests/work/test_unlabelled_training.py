@@ -23,12 +23,14 @@ from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.ingest import add
+from kdcore.data.readers.answers import Answers
+from kdcore.models.answers import answers_model
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from kdcore.takeaway import model_card
 from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.evaluation import model_from_bytes
-from kdcore.training.loop import Learner, Loop
+from kdcore.training.loop import Learner, Loop, Network
 from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work import experiment as work
 from kdcore.work import sweep_cell
@@ -420,6 +422,16 @@ def test_a_folder_of_ones_own_from_the_command_line_to_a_noisy_student(tmp_path:
     assert (described["examples"], described["kept"], described["judged"]) == (180, 180, 0)
     shown = CliRunner().invoke(main, ["--store", url, "show", experiment])
     assert shown.exit_code == 0, shown.output
+
+
+def test_a_file_of_answers_has_them_behind_the_labelled_examples(store: Store, key: str) -> None:
+    dataset = datasets.load_named(key)
+    given = np.random.default_rng(0).normal(size=(TRAINED + WITHOUT, 10)).astype(np.float32)
+    of_test = np.zeros((TESTED, 10), np.float32)
+    teacher = answers_model(Answers(given, of_test, "logits"), dataset)
+    found = Network(teacher, dataset.scale).logits(dataset.train.inputs)
+    np.testing.assert_allclose(found[-WITHOUT:], given[TRAINED:], atol=1e-5)
+    np.testing.assert_allclose(found, given[dataset.train.rows], atol=1e-5)
 
 
 def test_a_loop_is_built_on_examples_with_a_label() -> None:

@@ -29,8 +29,8 @@ def labels_beside(
     where there is none.
 
     Names in the list may have folders and endings or not. Images that it names without a class are
-    ``unlabelled``, unless nothing is to be. Raises ConfigError where it does not tell
-    which column holds the classes.
+    ``unlabelled``, unless nothing is to be. Raises ConfigError where it does not tell which column
+    holds the classes.
     """
     for name in (each for each in others if each.lower().endswith(ENDINGS)):
         try:
@@ -67,23 +67,25 @@ def _layout(
 ) -> Layout:
     others = [str(each) for each in table.columns if str(each) != column]
     label = others[0] if len(others) == 1 else label_column(others)
-    places, without = {}, []
+    places, empty, marked = {}, [], []
     numbers = pd.to_numeric(table[label], errors="coerce").to_numpy(np.float64)
     only_numbers = bool(np.array_equal(np.isnan(numbers), table[label].isna()))
-    marked = are_no_labels(numbers) & (only_numbers and unlabelled != "no")
+    says_none = are_no_labels(numbers) & (only_numbers and unlabelled != "no")
     for image, line in found.items():
         value = table[label].iloc[line]
-        if isinstance(value, str) and value.strip() and not marked[line]:
+        if says_none[line]:
+            marked.append(image)
+        elif isinstance(value, str) and value.strip():
             places[image] = Place("all", value.strip())
         elif unlabelled != "no":
-            without.append(image)
-    used = {*places, *without}
+            empty.append(image)
+    used = {*places, *empty, *marked}
     left_out = [image for image in images if image not in used]
     notes = [f"Classes are read from {name}: column {label!r}, by the names in {column!r}."]
-    if marked.any():
-        notes.append(said_of_no_labels(int(marked.sum()), "images"))
-    if len(without) > marked.sum():
-        notes.append(f"{len(without) - int(marked.sum()):,} images have an empty class in {name}.")
+    if marked:
+        notes.append(said_of_no_labels(len(marked), "images"))
+    if empty:
+        notes.append(f"{len(empty):,} images have an empty class in {name}.")
     if left_out:
         notes.append(f"Without a class there, and left out: {len(left_out):,} images.")
-    return Layout(places, without, left_out, notes)
+    return Layout(places, [*empty, *marked], left_out, notes)
