@@ -61,25 +61,34 @@ def describe_selection(
     "examples" without a label, how many were "kept", "kept_by_class" and "used_by_class" as the
     teacher sees them, and the share of pseudo-labels that is "right" among all and among those
     kept; "reliability" has (mean confidence, share right, examples) for each tenth of confidence.
-    The hidden labels are looked at for these numbers alone, after the choice.
+    Where some have no label at all, -1, "judged" says how many have a hidden one: how right
+    pseudo-labels are is said of these alone, None where there are none. The hidden labels are
+    looked at for these numbers alone, after the choice.
     """
     probabilities = softmax(logits, 1.0)
     confidence, top = probabilities.max(axis=1), logits.argmax(axis=1)
     without = np.setdiff1d(np.arange(len(logits)), labelled)
     right, kept = top == labels, np.unique(chosen)
+    judged = without[labels[without] >= 0]
     classes = logits.shape[1]
     tenth = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    bins = [without[tenth[without] == number] for number in range(BINS)]
+    bins = [judged[tenth[judged] == number] for number in range(BINS)]
+    some = {} if len(judged) == len(without) else {"judged": len(judged)}
     return {
+        **some,
         "examples": len(without),
         "kept": len(kept),
         "kept_by_class": np.bincount(top[kept], minlength=classes).tolist(),
         "used_by_class": np.bincount(top[chosen], minlength=classes).tolist(),
-        "right": float(right[without].mean()),
-        "right_of_kept": float(right[kept].mean()),
+        "right": _share(right[judged]),
+        "right_of_kept": _share(right[np.intersect1d(kept, judged)]),
         "reliability": [
             [float(confidence[rows].mean()), float(right[rows].mean()), len(rows)]
             for rows in bins
             if len(rows)
         ],
     }
+
+
+def _share(right: NDArray[np.bool_]) -> float | None:
+    return float(right.mean()) if len(right) else None

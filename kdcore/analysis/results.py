@@ -194,36 +194,51 @@ def lineage(store: Store, results: Results) -> list[Descendant]:
 
 def who_saw_what(config: ExperimentConfig) -> str:
     """Say in a sentence or two what teacher, student and baseline learn from."""
-    examples = config.training_examples or dataset_card(config.dataset).training_examples
+    if config.omitted_classes:
+        omitted = f" Student and baseline never see an example of {config.omitted_classes}"
+        omitted += ", nor one without a label: it could be of these." if config.unlabelled else "."
+        return _who_saw_what(config.replace(omitted_classes=""), 0) + omitted
+    return _who_saw_what(config, config.unlabelled)
+
+
+def _who_saw_what(config: ExperimentConfig, without: int) -> str:
+    """Say it of an experiment with so many examples ``without`` a label."""
+    examples = config.labelled
     teacher = f"The teacher learns from all {examples:,} true labels."
     if config.labels is not None and config.label_budget_for == "everyone":
         teacher = f"Nobody knows more than {config.labels:,} of {examples:,} true labels."
     if config.plan.name == "noisy-student":
         return (
             f"{teacher} Each generation learns from these and from what the generation before it takes "
-            "the other examples for; the baseline sees the labelled ones alone, with the same noise."
+            f"the other examples{_of_which(without)} for; the baseline sees the labelled ones alone, with "
+            "the same noise."
         )
     if config.plan.name == "distilbert":
         few = "all" if config.labels is None else f"the same {config.labels:,}"
         return (
-            f"Language models guess masked words in all {examples:,} training texts, without labels. {teacher} "
+            f"Language models guess masked words in all {examples + config.unlabelled:,} training texts"
+            f"{_of_which(config.unlabelled)}, "
+            f"without labels. {teacher} "
             f"Student and both baselines learn from {few} labels, the student also from the teacher's answers."
         )
-    if config.omitted_classes:
-        omitted = f" Student and baseline never see an example of {config.omitted_classes}."
-        return who_saw_what(config.replace(omitted_classes="")) + omitted
     own = own_model(config.teacher)
     if own is not None and own.kind == "file":
         teacher = "The teacher is a trained model of your own; if it was trained on the test data, its accuracy flatters it."
-    if config.labels is None or config.labels >= examples:
+    known = examples if config.labels is None else min(config.labels, examples)
+    if known == examples and not without:
         return (
             f"{teacher} Student and baseline see the very same batches with every true label; "
             "the student also sees the teacher's answers."
         )
     return (
-        f"{teacher} The student sees {config.labels:,} true labels and the teacher's answers for all {examples:,} "
-        f"examples; the baseline sees the same {config.labels:,} labels, for as many steps, every batch full of them."
+        f"{teacher} The student sees {known:,} true labels and the teacher's answers for all {examples + without:,} "
+        f"examples{_of_which(without)}; the baseline sees the same {known:,} labels, for as many steps, every batch full of them."
     )
+
+
+def _of_which(without: int) -> str:
+    """Say how many of some examples never had a label; nothing where all do."""
+    return f" ({without:,} of them have no label at all)" if without else ""
 
 
 def logits(store: Store, run: Run, split: str) -> NDArray[np.float32]:

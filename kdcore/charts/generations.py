@@ -90,8 +90,8 @@ def pseudo_label_reliability(described: Mapping[str, Any]) -> go.Figure:
 
     ``described`` is what :func:`kdcore.analysis.pseudo_labels.describe_selection` returned.
     """
-    points = np.asarray(described["reliability"], dtype=np.float64)
-    sizes = 6 + 22 * np.sqrt(points[:, 2] / points[:, 2].max())
+    points = np.asarray(described["reliability"], dtype=np.float64).reshape(-1, 3)
+    sizes = 6 + 22 * np.sqrt(points[:, 2] / points[:, 2].max(initial=1))
     traces = [
         dict(
             type="scatter",
@@ -113,7 +113,12 @@ def pseudo_label_reliability(described: Mapping[str, Any]) -> go.Figure:
             showlegend=False,
         ),
     ]
-    right = f"{100 * described['right']:.1f} % of {described['examples']:,} are right"
+    judged = described.get("judged", described["examples"])
+    right = "None of the examples has a label that they could be compared with"
+    if judged:
+        right = f"{100 * described['right']:.1f} % of {judged:,} are right"
+    if 0 < judged < described["examples"]:
+        right += f"; the other {described['examples'] - judged:,} have no label at all"
     layout = base_layout("How right pseudo-labels are", right, 280)
     axes = dict(
         xaxis=base_axis("how sure the teacher is (%)", horizontal=True) | dict(range=[0, 103]),

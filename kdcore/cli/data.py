@@ -22,7 +22,7 @@ from kdcore.storage import user_data
 from kdcore.storage.store import Store
 from kdcore.tasks import find
 from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
-from kdcore.tasks.report import COLOURS, SCALINGS, DataOptions, Report
+from kdcore.tasks.report import COLOURS, SCALINGS, UNLABELLED_WAYS, DataOptions, Report
 from kdcore.tasks.vocabulary import PIECES
 from kdcore.words import in_bytes
 
@@ -87,6 +87,13 @@ def data() -> None:
     help="Tokens of a text; longer ones lose their end.",
 )
 @click.option(
+    "--unlabelled",
+    type=click.Choice(UNLABELLED_WAYS),
+    default="named",
+    show_default=True,
+    help="What has no label. named: folders and arrays called so, rows with an empty label, and -1 beside 0, 1, ...; test: a test part without classes, too; no: nothing.",
+)
+@click.option(
     "--size",
     default=None,
     metavar="HxW",
@@ -130,6 +137,7 @@ def add(
     pieces: Any,
     vocabulary: int,
     length: int,
+    unlabelled: Any,
     size: str | None,
     colour: Any,
     scaling: Any,
@@ -155,6 +163,7 @@ def add(
         pieces=pieces,
         vocabulary=vocabulary,
         length=length,
+        unlabelled=unlabelled,
         size=read_size(size),
         colour=colour,
         scaling=scaling,
@@ -200,6 +209,7 @@ def list_(store_url: str, as_json: bool) -> None:
             "shape": list(card.input_shape),
             "classes": len(card.class_names),
             "training_examples": card.training_examples,
+            "unlabelled_examples": card.unlabelled_examples,
             "bytes": None,
         }
         for name, card in DATASETS.items()
@@ -212,7 +222,7 @@ def list_(store_url: str, as_json: bool) -> None:
         size = "built in" if row["bytes"] is None else in_bytes(row["bytes"])
         click.echo(
             f"{row['key']:<28} {row['kind']:<7} {shape:<12} {row['classes']:>4} classes "
-            f"{row['training_examples']:>9,} for training  {size}"
+            f"{row['training_examples']:>9,} for training  {size}{_without(row)}"
         )
 
 
@@ -269,8 +279,14 @@ def _summary(row: Any) -> dict[str, Any]:
         "shape": list(row.card["input_shape"]),
         "classes": len(row.card["class_names"]),
         "training_examples": row.card["training_examples"],
+        "unlabelled_examples": row.card.get("unlabelled_examples", 0),
         "bytes": row.size,
     }
+
+
+def _without(row: dict[str, Any]) -> str:
+    count = row["unlabelled_examples"]
+    return f"  and {count:,} without a label" if count else ""
 
 
 def in_words(report: Report) -> str:

@@ -33,7 +33,8 @@ from kdcore.tasks import find as find_task
 class DatasetCard:
     """What is known about a dataset before it is loaded.
 
-    Shapes are one example's, channels last.
+    Shapes are one example's, channels last. The training part has ``training_examples`` with their
+    label and ``unlabelled_examples`` without; the others are all labelled.
     """
 
     title: str
@@ -47,6 +48,14 @@ class DatasetCard:
     kind: str = "images"  # of data: a name of kdcore.tasks
     feature_names: tuple[str, ...] = ()  # of a table
     value_range: tuple[float, float] = (0.0, 1.0)  # of what models see, where it is images
+    unlabelled_examples: int = 0
+
+    def unlabelled_among(self, training_examples: int | None) -> int:
+        """Return how many examples without a label go with so many labelled ones: the same share
+        of those that there are, all for None.
+        """
+        used = self.training_examples if training_examples is None else training_examples
+        return round(self.unlabelled_examples * used / max(self.training_examples, 1))
 
     @property
     def task(self) -> Task:

@@ -116,7 +116,7 @@ class ExperimentConfig(BaseModel):
         100,
         "Label budget",
         "How many training examples come with their true label. The teacher labels all of them; "
-        "distillation pays when true labels are few. Empty: all.",
+        "distillation pays when true labels are few. Empty: all that have one.",
         "data",
         step=10,
         ge=1,
@@ -249,7 +249,8 @@ class ExperimentConfig(BaseModel):
     training_examples: int | None = setting(
         None,
         "Training examples",
-        "Use only this many training examples, drawn per class. Empty: all.",
+        "Use only this many training examples, drawn per class, and the same share of those without a label. "
+        "Empty: all.",
         "rare",
         ge=1,
     )
@@ -315,7 +316,7 @@ class ExperimentConfig(BaseModel):
         "",
         "Classes left out",
         "Of these classes student and baseline never see an example; the teacher does. By name or number, with commas. "
-        "Empty: none.",
+        "Examples without a label, which may be of any class, are then left out too. Empty: none.",
         "rare",
         older="",
     )
@@ -372,11 +373,11 @@ class ExperimentConfig(BaseModel):
             self.training_examples is not None
             and not classes <= self.training_examples <= available
         ):
-            rule = f"from {classes} (one a class) to {available:,}, the training examples of {short_name(self.dataset)}"
+            rule = f"from {classes} (one a class) to {available:,}, the {_labelled(card)} of {short_name(self.dataset)}"
             problems.append(Problem("training_examples", rule, self.training_examples))
         most = min(available, self.training_examples or available)
         if self.labels is not None and not classes <= self.labels <= most:
-            rule = f"from {classes} (one a class) to {most:,}, the training examples in use"
+            rule = f"from {classes} (one a class) to {most:,}, the {_labelled(card)} in use"
             problems.append(Problem("labels", rule, self.labels))
         for role in ("teacher", "student"):
             problems += [
@@ -422,6 +423,16 @@ class ExperimentConfig(BaseModel):
         elif named and any(step.selection for step in plans.plan_of(self).steps):
             rule = f"empty with the plan {self.plan.name}, which chooses its examples itself"
         return [Problem("omitted_classes", rule, self.omitted_classes)] if rule else []
+
+    @property
+    def labelled(self) -> int:
+        """How many training examples have a label, whether it is shown to anybody or not."""
+        return self.training_examples or dataset_card(self.dataset).training_examples
+
+    @property
+    def unlabelled(self) -> int:
+        """How many training examples have no label."""
+        return dataset_card(self.dataset).unlabelled_among(self.training_examples)
 
     @property
     def omitted_numbers(self) -> tuple[int, ...]:
@@ -852,8 +863,17 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     return [(rule, Words(received)) for rule, received in found]
 
 
-def label_budget(card: DatasetCard, training_examples: int | None = None) -> int:
-    """Return how many labels to begin with on a dataset: some ten a class, a twentieth of many."""
+def _labelled(card: DatasetCard) -> str:
+    return "labelled training examples" if card.unlabelled_examples else "training examples"
+
+
+def label_budget(card: DatasetCard, training_examples: int | None = None) -> int | None:
+    """Return how many labels to begin with on a dataset: some ten a class, a twentieth of many.
+
+    None, for all, where others have none: then they are few by themselves.
+    """
+    if card.unlabelled_examples:
+        return None
     examples = min(card.training_examples, training_examples or card.training_examples)
     return min(examples, max(10 * len(card.class_names), examples // 20))
 

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.config.catalog import DATASETS, USER_NAME
-from kdcore.data.readers.common import MOST_CLASSES, Source, refuse_what_is_not_finite
+from kdcore.data.readers.common import (
+    MOST_CLASSES,
+    NO_LABEL,
+    UNLABELLED,
+    Source,
+    refuse_what_is_not_finite,
+)
 from kdcore.data.readers.opening import open_source
 from kdcore.errors import Words, require
 from kdcore.tasks import find
@@ -120,7 +126,9 @@ def _judge(source: Source, survey: Survey, options: DataOptions, file_name: str)
         parts={part: len(found) for part, found in labels.items()},
         class_names=list(source.class_names),
         counts={
-            part: np.bincount(found, minlength=classes).tolist() for part, found in labels.items()
+            part: np.bincount(found, minlength=classes).tolist()
+            for part, found in labels.items()
+            if part != UNLABELLED
         },
         feature_names=list(source.feature_names),
         columns=[asdict(column) for column in source.columns],
@@ -155,7 +163,7 @@ def _judge(source: Source, survey: Survey, options: DataOptions, file_name: str)
 def _duplicates(
     survey: Survey, labels: dict[str, NDArray], report: Report
 ) -> dict[str, NDArray[np.bool_]]:
-    """Count equal examples into the report.
+    """Count equal examples into the report; those without a label are of the training part.
 
     Returns which to leave out so that none is in two parts or twice in one.
     """
@@ -163,20 +171,24 @@ def _duplicates(
     leaked: dict[bytes, str] = {}
     first_label: dict[bytes, int] = {}
     leave_out = {}
+    trained = set[bytes]()
     for part, digests in survey.digests.items():
-        seen: set[bytes] = set()
+        unlabelled = part == UNLABELLED
+        seen = trained if unlabelled else set[bytes]()
+        if part != "test":
+            trained = seen
         out = np.zeros(len(digests), bool)
         for at, digest in enumerate(digests):
             if digest in seen:
                 report.repeated += 1
                 out[at] = True
             seen.add(digest)
-            if part == "train" and digest in test:
+            if part != "test" and digest in test:
                 leaked.setdefault(digest, f"{survey.names[part][at]} = {test[digest]}")
                 out[at] = True
-            report.conflicting += int(
-                first_label.setdefault(digest, int(labels[part][at])) != labels[part][at]
-            )
+            if not unlabelled:
+                first = first_label.setdefault(digest, int(labels[part][at]))
+                report.conflicting += int(first != labels[part][at])
         leave_out[part] = out
     report.leaked = sum(digest in leaked for digest in survey.digests.get("test", []))
     report.examples_of_leaks = list(leaked.values())[:5]
@@ -221,6 +233,12 @@ def _divide(labels: dict[str, NDArray], report: Report) -> None:
     validation = max(classes, min(MOST_VALIDATION, round(VALIDATION_SHARE * count)))
     train = count - validation - (0 if "test" in labels else test)
     report.division = {"train": train, "validation": validation, "test": test}
+    if without := len(labels.get(UNLABELLED, ())):
+        report.division[UNLABELLED] = without
+        report.notes.append(
+            f"{without:,} {'example' if without == 1 else 'examples'} without a label: they are for "
+            "teachers to answer, never for validation or test."
+        )
     if train < classes:
         rule = f"at least {classes} once validation and test data are set apart"
         report.problems.append(("training examples", rule, str(max(train, 0))))
@@ -270,15 +288,17 @@ def _warn(report: Report, options: DataOptions) -> None:
 
 
 def _preview(survey: Survey, report: Report) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pictures of some examples of every class as they will be stored, with their labels."""
-    classes = sorted(survey.preview)
+    """Return pictures of some examples of every class as they will be stored, with their labels;
+    last those without one.
+    """
+    classes = sorted(survey.preview, key=lambda label: (label == NO_LABEL, label))
     turns = [(number, label) for number in range(PREVIEWED_A_CLASS) for label in classes]
     chosen = [
         (label, survey.preview[label][number])
         for number, label in turns
         if number < len(survey.preview[label])
     ]
-    chosen = sorted(chosen[:MOST_PREVIEWED], key=lambda pair: pair[0])
+    chosen = sorted(chosen[:MOST_PREVIEWED], key=lambda pair: classes.index(pair[0]))
     labels = np.array([label for label, _ in chosen], np.int64)
     raw = [example for _, example in chosen]
     return find(report.kind).preview(raw, survey, report), labels

@@ -46,7 +46,8 @@ EMBEDDED = ("digits", "languages")  # come with the packages
 class Split:
     """Examples of one part of a dataset: inputs [n, height, width, channels] as stored, labels [n]
     int32, and ``rows`` [n]: which examples of the source they are. ``texts`` [n, width] are the
-    UTF-8 bytes that tokens come from.
+    UTF-8 bytes that tokens come from. At the end of a training part, labels are -1 where the class
+    is not known.
     """
 
     inputs: NDArray
@@ -118,6 +119,7 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     _check_version(name)
     train, validation, test = _divide(raw, card, split_seed, training_examples)
     vocabulary = None
+    train = _with_unlabelled(train, raw, card.unlabelled_among(training_examples), split_seed)
     if raw.tokens is not None:
         vocabulary = learn_vocabulary(texts_of(train.inputs), raw.tokens)
         train, validation, test = (
@@ -201,6 +203,22 @@ def _divide(
     )
 
 
+def _with_unlabelled(train: Split, raw: RawData, count: int, seed: int) -> Split:
+    """Return a training part with ``count`` of the examples without a label behind the others.
+
+    Their rows are counted on from those of the source's labelled examples.
+    """
+    if raw.unlabelled is None or not count:
+        return train
+    drawn = np.random.default_rng(seed).permutation(len(raw.unlabelled))[:count]
+    rows = np.sort(drawn)
+    return Split(
+        np.concatenate([train.inputs, raw.unlabelled[rows]]),
+        np.concatenate([train.labels, np.full(len(rows), -1, np.int32)]),
+        np.concatenate([train.rows, len(raw.labels) + rows]),
+    )
+
+
 def _in_tokens(split: Split, vocabulary: Vocabulary) -> Split:
     """Return a part of texts as tokens; the bytes stay with it, to be shown."""
     tokens = vocabulary.encode(texts_of(split.inputs))
@@ -230,12 +248,13 @@ def stratified_order(labels: NDArray, seed: int) -> NDArray[np.int64]:
 
 
 def labelled_rows(dataset: Dataset, labels: int | None, seed: int) -> NDArray[np.int64]:
-    """Return which training examples keep their true label under a budget (all of them for None),
-    in rising order.
+    """Return which training examples keep their true label under a budget (all that have one for
+    None), in rising order.
     """
-    if labels is None or labels >= len(dataset.train):
-        return np.arange(len(dataset.train))
-    return np.sort(stratified_order(dataset.train.labels, seed)[:labels])
+    known = np.flatnonzero(dataset.train.labels >= 0)
+    if labels is None or labels >= len(known):
+        return known
+    return known[np.sort(stratified_order(dataset.train.labels[known], seed)[:labels])]
 
 
 def load_stored(key: str) -> RawData:
@@ -265,6 +284,7 @@ def load_stored(key: str) -> RawData:
                 columns_from_json(row.manifest.get("columns", [])),
                 row.manifest.get("missing", "refuse"),
                 tokens=Tokens(**row.manifest["tokens"]) if row.manifest.get("tokens") else None,
+                unlabelled=parts["unlabelled"][0] if "unlabelled" in parts else None,
             )
     raise DatasetError(
         f"the data of {key} has been removed from the store: add the same file again "

@@ -114,6 +114,8 @@ def _write(
                 yield pack(data)
 
         count = user_data.write_pieces(store, f"{prefix}/{part}", pieces())
+        if not count:  # unlabelled examples that were all left out
+            continue
         stored = np.concatenate(labels).astype(np.int32)
         digest.update(part.encode() + stored.tobytes())
         labels_to_store[f"{prefix}/{part}/labels"] = pack(stored)
@@ -139,6 +141,7 @@ def _write(
         kind=report.kind,
         feature_names=tuple(report.feature_names),
         value_range=find(report.kind).value_range(report),
+        unlabelled_examples=report.unlabelled,
     )
     about = {
         "prefix": prefix,

@@ -20,6 +20,7 @@ class RawData:
     "unit" to 0 to 1, "standard" to mean 0 and deviation 1, "none" not at all. ``columns`` are those
     that a table's features come from, ``missing`` says what fills gaps (NaN) in them. ``parts`` [n]
     says of each example whether it is for "train", "validation" or "test"; without, they are drawn.
+    ``unlabelled`` [m, ...] are inputs whose class is not known; they join the training part.
     ``tokens`` says how texts, given as UTF-8 bytes [n, width], become tokens.
     """
 
@@ -33,3 +34,4 @@ class RawData:
     missing: Missing = "refuse"
     parts: NDArray[np.str_] | None = None
     tokens: Tokens | None = None
+    unlabelled: NDArray | None = None

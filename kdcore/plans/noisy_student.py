@@ -106,7 +106,7 @@ class NoisyStudent(PlanKind):
         answers alone.
         """
         found = []
-        if config.labels is None:
+        if config.labels is None and not config.unlabelled:
             found.append(Problem("labels", "fewer than all: nothing is left to label", None))
         if config.label_budget_for != "everyone":
             rule = "everyone, with Noisy Student"

@@ -218,7 +218,7 @@ class SweepResults:
         seen = 0
         for cell in done:
             config = self.config.cell(cell.values or {})
-            examples = config.training_examples or dataset_card(config.dataset).training_examples
+            examples = config.labelled + config.unlabelled
             seen += examples * config.epochs * cell.n
         return seen / (ended - began) if ended > began else None
 

@@ -142,7 +142,7 @@ def training_time(store: Store, config: ExperimentConfig) -> TrainingTime:
     for steps, own in asked:
         left = [step for step in steps if plan.fingerprint(own, step.name) not in finished]
         to_train, trained = to_train + len(left), trained + len(steps) - len(left)
-        times = [speeds.seconds(*_measured_as(step, own)) for step in left]
+        times = [speeds.seconds(*_measured_as(step, own)) * _longer(step, own) for step in left]
         seconds += max(times, default=0.0)
     unknown = list(speeds.unknown.values())
     return TrainingTime(to_train, trained, None if unknown else seconds, unknown)
@@ -157,6 +157,17 @@ def _measured_as(step: plans.Step, config: ExperimentConfig) -> tuple[str, Exper
         return step.role, config.model_copy(update=step.settings(config))
     as_teacher = {"teacher": step.network, "teacher_epochs": step.pretraining.epochs}
     return "teacher", config.model_copy(update=as_teacher)
+
+
+def _longer(step: plans.Step, config: ExperimentConfig) -> float:
+    """Return how many times as many steps as the measured ones a step's epoch has.
+
+    A teacher is measured on labelled examples. A language model reads all, and a teacher of each
+    seed takes as many steps as its student.
+    """
+    if step.pretraining is None and (step.role != "teacher" or step.seed is not None):
+        return 1.0
+    return (config.labelled + config.unlabelled) / config.labelled
 
 
 def measure(store: Store, needed: Iterable[tuple[str, ExperimentConfig]]) -> list[str]:

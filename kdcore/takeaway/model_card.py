@@ -70,11 +70,14 @@ def _summary(run: Run, reports: Sequence[dict]) -> str:
 def _data(run: Run, reports: Sequence[dict]) -> str:
     config = ExperimentConfig(**run.config)
     examples = f"{reports[0]['training_examples']:,}" if reports else "all"
+    without = reports[0].get("unlabelled_examples", 0) if reports else 0
+    unlabelled = f", {without:,} of them without a label" if without else ""
     lines = [
-        f"Dataset {_code(config.dataset)}, split seed {config.split_seed}: {examples} training examples."
+        f"Dataset {_code(config.dataset)}, split seed {config.split_seed}: {examples} training examples{unlabelled}."
     ]
     if run.role != "teacher":
-        budget = "All of them" if config.labels is None else f"{config.labels:,} of them"
+        all_of = "All others" if without else "All of them"
+        budget = all_of if config.labels is None else f"{config.labels:,} of them"
         lines.append(f"{budget} came with their true label.")
     lines.append(
         f"{run.summary['test_examples']:,} test examples, which chose nothing, were used for the numbers below."

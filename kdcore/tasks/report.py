@@ -16,8 +16,10 @@ from kdcore.tasks.vocabulary import Pieces, Tokens
 
 Colour = Literal["as it is", "grey", "colour"]
 Scaling = Literal["auto", "unit", "standard", "none"]
+Unlabelled = Literal["named", "test", "no"]
 COLOURS = ("as it is", "grey", "colour")
 SCALINGS = ("auto", "unit", "standard", "none")
+UNLABELLED_WAYS = ("named", "test", "no")
 SCALING_WORDS = {
     "unit": "0 to 1",
     "standard": "mean 0, deviation 1 for each feature",
@@ -48,6 +50,9 @@ class DataOptions:
             "characters".
         vocabulary: the most different pieces.
         length: tokens of a text; longer ones lose their end.
+        unlabelled: what has no label: "named": folders and arrays that are called so, rows whose
+            label is empty, and -1 where the classes are 0 to k-1; "test": a test part without
+            labels, too; "no": nothing, -1 is a class and an empty label is refused.
         size: height and width of images; None: the most frequent, at most 64 a side.
         colour: "grey" or "colour" turns images into one or three channels; "as it is": colour where
             any image has it.
@@ -68,6 +73,7 @@ class DataOptions:
     pieces: Pieces = "bpe"
     vocabulary: int = 4000
     length: int = 64
+    unlabelled: Unlabelled = "named"
     size: tuple[int, int] | None = None
     colour: Colour = "as it is"
     scaling: Scaling = "auto"
@@ -87,6 +93,8 @@ class DataOptions:
         require(self.text in TEXT_WAYS, "text", f"one of {', '.join(TEXT_WAYS)}", self.text)
         ways = f"one of {', '.join(MISSING_WAYS)}"
         require(self.missing in MISSING_WAYS, "missing", ways, self.missing)
+        known = f"one of {', '.join(UNLABELLED_WAYS)}"
+        require(self.unlabelled in UNLABELLED_WAYS, "unlabelled", known, self.unlabelled)
         require(self.scaling in SCALINGS, "scaling", f"one of {', '.join(SCALINGS)}", self.scaling)
         Tokens(self.pieces, self.vocabulary, self.length)  # refuses what it cannot be
 
@@ -100,7 +108,9 @@ class Report:
 
     ``tokens`` says how texts become tokens, as :class:`~kdcore.tasks.vocabulary.Tokens` has it, and
     ``width`` the bytes of the longest;
-    ``counts`` are examples a class of each part; ``sizes`` how many images have which height and
+    ``parts`` are how many examples were found for "train" and "test", or in "all", and
+    "unlabelled" ones, which join the training part; ``counts`` are examples a class of each part
+    with labels; ``sizes`` how many images have which height and
     width; ``leaked``, ``repeated`` and ``conflicting`` count test examples that are in the training
     part, further copies within a part, and copies with another label; ``problems`` (field, rule,
     received) must be mended before the data can be stored.
@@ -146,11 +156,21 @@ class Report:
         return self.width or math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
+    def unlabelled(self) -> int:
+        """How many examples without a label will be stored."""
+        return self.division.get("unlabelled", 0)
+
+    @property
     def understood(self) -> str:
         """What was understood, in words: "2 classes: cats, dogs; 28 for training, 12 for test"."""
         names = ", ".join(self.class_names[:CLASSES_NAMED])
         more = ", ..." if len(self.class_names) > CLASSES_NAMED else ""
-        words = {"train": "for training", "test": "for test", "all": "in all"}
+        words = {
+            "train": "for training",
+            "test": "for test",
+            "all": "in all",
+            "unlabelled": "without a label",
+        }
         parts = ", ".join(
             f"{count:,} {words.get(part, part)}" for part, count in self.parts.items()
         )

@@ -44,6 +44,11 @@ def student_order(examples: int, seed: int, epoch: int) -> NDArray[np.int32]:
     return np.random.default_rng((seed, epoch)).permutation(examples).astype(np.int32)
 
 
+def labelled_order(labelled: NDArray, seed: int, epoch: int) -> NDArray[np.int32]:
+    """Return the rows of ``epoch`` for a teacher: a pass over the labelled examples alone."""
+    return labelled[student_order(len(labelled), seed, epoch)].astype(np.int32)
+
+
 def baseline_order(
     labelled: NDArray, examples: int, batch_size: int, seed: int, epoch: int
 ) -> NDArray[np.int32]:

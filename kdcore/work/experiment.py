@@ -55,6 +55,7 @@ from kdcore.training.loop import (
     Network,
     baseline_order,
     by_length,
+    labelled_order,
     mixed_order,
     student_order,
     text_lengths,
@@ -315,8 +316,10 @@ class _Job:
 
     @functools.cached_property
     def shown(self) -> NDArray[np.int32]:
-        """The training rows that student and baseline may see: not those of omitted classes."""
-        omitted = self.config.omitted_numbers
+        """The training rows that student and baseline may see where classes are omitted: not
+        theirs, nor those that could be theirs, because they have no label.
+        """
+        omitted = (*self.config.omitted_numbers, -1)
         return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
 
     def known_labels(self, config: ExperimentConfig) -> NDArray[np.int32]:
@@ -341,6 +344,7 @@ class _Job:
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)
         precision = resolve_precision(config.precision)
+        rows = datasets.labelled_rows(self.dataset, None, config.teacher_seed)
         with self.timed("teacher"), policy_scope(precision.policy):
             network = self.build(config.teacher, config.teacher_seed)
             if step.start in self.runs:
@@ -350,8 +354,9 @@ class _Job:
                 network,
                 Loop(make_trainer("teacher", config, network.model), self.dataset.scale),
                 self.dataset.train.labels,
-                partial(student_order, len(self.dataset.train), config.teacher_seed),
+                partial(labelled_order, rows, config.teacher_seed),
                 config.teacher_batch_size,
+                examples=len(rows),
             )
             self.train([learner], config.teacher_epochs)
             self.complete(
@@ -674,12 +679,14 @@ class _Job:
         batch_size: int,
         batches_are_mixed: bool = False,
         evaluator: Evaluator | None = None,
+        examples: int | None = None,
     ) -> Learner:
         """Return a learner that streams to the store, at its last checkpoint if there is one.
 
-        Texts of like length come together, but where each batch is a mixture of its own.
+        Texts of like length come together, but where each batch is a mixture of its own. An epoch
+        has as many steps as a pass over ``examples``, by default all for training.
         """
-        steps_per_epoch = -(-len(self.dataset.train) // batch_size)
+        steps_per_epoch = -(-(examples or len(self.dataset.train)) // batch_size)
         if self.dataset.vocabulary is not None and not batches_are_mixed:
             order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
         probe = evaluator or ValidationProbe(network, self.dataset)

@@ -129,6 +129,7 @@ def run_export(
         "of_texts": dataset.vocabulary is not None,
         "labels": list(dataset.class_names),
         "training_examples": len(dataset.train),
+        "unlabelled_examples": int((dataset.train.labels < 0).sum()),
     }
     for name in names:
         progress.begin(f"{FORMATS[name].title}: converting, opening again and measuring")

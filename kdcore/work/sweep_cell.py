@@ -34,7 +34,9 @@ from kdcore.training.loop import (
     Learner,
     Loop,
     Network,
+    baseline_order,
     by_length,
+    labelled_order,
     student_order,
     text_lengths,
 )
@@ -183,8 +185,12 @@ def _untrained(
             dataset_card(config.dataset).value_range,
         )
     mix = None if role == "teacher" else mixing(config.mixing, 0, dataset.input_shape)
-    labelled = np.arange(len(dataset.train))
-    order: Callable[[int], NDArray[np.int32]] = partial(student_order, len(dataset.train), 0)
+    labelled, examples = datasets.labelled_rows(dataset, None, 0), len(dataset.train)
+    order: Callable[[int], NDArray[np.int32]] = partial(student_order, examples, 0)
+    if role == "teacher":
+        order, examples = partial(labelled_order, labelled, 0), len(labelled)
+    elif role == "baseline":
+        order = partial(baseline_order, labelled, examples, batch_size, 0)
     if dataset.vocabulary is not None:
         order = by_length(order, text_lengths(dataset.train.inputs), batch_size)
     return Learner(
@@ -195,5 +201,5 @@ def _untrained(
         make_targets(role, dataset.train.labels, labelled, answers),
         order,
         batch_size,
-        -(-len(dataset.train) // batch_size),
+        -(-examples // batch_size),
     )

@@ -43,7 +43,10 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
                 st.caption(task.preview_help)
             gallery(
                 shown["images"],
-                captions=[report.class_names[label] for label in shown["labels"]],
+                captions=[
+                    report.class_names[label] if label >= 0 else "no label"
+                    for label in shown["labels"]
+                ],
                 key="data_preview",
                 height=min(
                     480, 24 + tile_height(shown["images"]) * -(-len(shown["images"]) // across)
@@ -70,6 +73,17 @@ def _figures(report: Report) -> None:
             "Train / validation / test",
             " / ".join(f"{division[part]:,}" for part in ("train", "validation", "test")),
             "How it will be divided; validation data is drawn by seed, test data only reports.",
+        ),
+        *(
+            [
+                (
+                    "Without a label",
+                    f"{report.unlabelled:,}",
+                    "They join the training part: teachers answer for them, baselines never see them.",
+                )
+            ]
+            if report.unlabelled
+            else []
         ),
         ("In the store", in_bytes(report.stored_bytes), "Room that the examples take."),
     ]

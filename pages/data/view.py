@@ -22,7 +22,7 @@ from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
 from kdcore.tasks import TASKS, find
 from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
-from kdcore.tasks.report import COLOURS, SCALING_WORDS, DataOptions, Report
+from kdcore.tasks.report import COLOURS, SCALING_WORDS, UNLABELLED_WAYS, DataOptions, Report
 from kdcore.tasks.vocabulary import (
     LARGEST_LENGTH,
     LARGEST_VOCABULARY,
@@ -38,6 +38,11 @@ from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_POLLS = 0.4
+UNLABELLED_NAMES = {
+    "named": "as named",
+    "test": "also a test part without classes",
+    "no": "nothing",
+}
 
 
 def draw(store: Store) -> None:
@@ -88,7 +93,8 @@ def _begin(store: Store) -> None:
         st.markdown(
             "- `.npz`: `x_train`, `y_train`, `x_test`, `y_test`, or `x`, `y`, which are then divided\n"
             "- `.zip` of images or of `.txt` files in `<class>/`, or in `train/<class>/` and `test/<class>/`\n"
-            "- `.csv`, `.tsv`, `.txt`, `.data` or `.parquet`: features, and a column of classes"
+            "- `.csv`, `.tsv`, `.txt`, `.data` or `.parquet`: features, and a column of classes\n"
+            "- Without a label: a folder `unlabelled`, an array `x_unlabelled`, rows with an empty label, or -1"
         )
     rows = user_data.versions(store)
     st.subheader("In the store", anchor=False)
@@ -119,8 +125,10 @@ def _row(store: Store, row: UserDataset) -> None:
             st.rerun()
         sides = row.card["input_shape"]
         shape = f"{sides[0]} features" if len(sides) == 1 else "×".join(map(str, sides))
+        without = row.card.get("unlabelled_examples", 0)
+        unlabelled = f" and {without:,} without a label" if without else ""
         st.caption(
-            f"{len(row.card['class_names'])} classes · {row.card['training_examples']:,} for training · {shape} · "
+            f"{len(row.card['class_names'])} classes · {row.card['training_examples']:,} for training{unlabelled} · {shape} · "
             f"{in_bytes(row.size)} · {ago(row.created_at)}",
             width="content",
         )
@@ -336,7 +344,7 @@ def _options_now(store: Store, job: Job, report: Report | None) -> DataOptions:
         chosen = field("label") or None
         told = values["label"] is None and chosen == (get_peek(store, job.id) or {}).get("label")
         values["label"] = None if told else chosen  # what its name tells need not be said
-    for name in ("text", "missing", "text_column", "pieces", "vocabulary", "length"):
+    for name in ("text", "missing", "text_column", "pieces", "vocabulary", "length", "unlabelled"):
         if f"data_{name}_{job.id}" in st.session_state:
             values[name] = field(name)
     for name in ("keep", "drop"):
@@ -437,6 +445,16 @@ def _options(
                 key=f"data_skip_{job.id}",
                 help="Leave out what cannot be read.",
             )
+        st.selectbox(
+            "Without a label",
+            UNLABELLED_WAYS,
+            UNLABELLED_WAYS.index(before.unlabelled),
+            key=f"data_unlabelled_{job.id}",
+            width=230,
+            format_func=UNLABELLED_NAMES.__getitem__,
+            help="Such examples join the training part for teachers to answer. As named: a folder unlabelled, an array "
+            "x_unlabelled, an empty label, and -1 beside 0, 1, ...",
+        )
         st.toggle(
             "Drop duplicates",
             before.drop_duplicates,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdcore import plans
 from kdcore.analysis.results import Results
-from kdcore.config.catalog import dataset_card, short_name
+from kdcore.config.catalog import short_name
 from kdcore.plans import Step
 from pages.shared.session import as_text
 
@@ -60,7 +60,7 @@ def _labels(results: Results, step: Step) -> str:
     if step.pretraining is not None:
         return "no labels"
     config = results.config
-    examples = config.training_examples or dataset_card(config.dataset).training_examples
-    if step.labels is None or step.labels >= examples:
-        return "all labels"
-    return f"{step.labels:,} labels"
+    few = step.labels is not None and step.labels < config.labelled
+    labels = f"{step.labels:,} labels" if few else "all labels"
+    without = 0 if config.omitted_classes else config.unlabelled
+    return f"{labels}, {without:,} examples without" if step.taught_by and without else labels

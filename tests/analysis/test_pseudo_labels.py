@@ -76,3 +76,18 @@ def test_what_is_said_of_pseudo_labels() -> None:
     assert found["right"] == 3 / 4
     assert found["right_of_kept"] == pytest.approx(2 / 3)
     assert sum(bin[2] for bin in found["reliability"]) == 4
+
+
+def test_how_right_they_are_is_said_of_examples_with_a_hidden_label_alone() -> None:
+    logits = np.array([[4, 0], [3, 0], [0, 3], [0, 0.1], [9, 0]], np.float32)
+    labels = np.array([0, 1, 1, -1, 0])
+    chosen = np.array([0, 1, 3], np.int32)
+    found = describe_selection(logits, labels, np.array([4]), chosen)
+    assert (found["examples"], found["judged"], found["kept"]) == (4, 3, 3)
+    assert found["right"] == pytest.approx(2 / 3)
+    assert found["right_of_kept"] == 1 / 2
+    assert sum(bin[2] for bin in found["reliability"]) == 3
+    labels[:] = -1
+    none = describe_selection(logits, labels, np.array([4]), chosen)
+    assert (none["examples"], none["judged"], none["right"]) == (4, 0, None)
+    assert (none["right_of_kept"], none["reliability"]) == (None, [])

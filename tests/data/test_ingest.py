@@ -415,8 +415,8 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         (
             "t.csv",
-            "a,label\n1,x\n2,\n",
-            "label must be filled in everywhere, got 1 rows without one",
+            "a,label\n1,\n2,\n",
+            "label must be filled in for some of the rows, got none of 2 rows",
         ),
         (
             "t.csv",

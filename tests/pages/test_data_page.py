@@ -147,3 +147,38 @@ def test_a_file_of_another_kind_is_refused_before_it_is_handed_over(
     )
     expect(panel.get_by_text(words)).to_be_visible()
     assert "job=" not in page.url
+
+
+def test_examples_without_a_label_are_said_and_shown(page: Page, url: str, store: Store) -> None:
+    random = np.random.default_rng(1)
+    images = random.integers(0, 255, (90, 8, 8), dtype=np.uint8)
+    file = io.BytesIO()
+    np.savez(
+        file,
+        x_train=images[:40],
+        y_train=np.arange(40) % 2,
+        x_test=images[40:60],
+        y_test=np.where(np.arange(20) < 5, -1, np.arange(20) % 2),
+        x_unlabelled=images[60:],
+    )
+    page.goto(f"{url}/data")
+    settle(page)
+    upload(page, "partly.npz", file.getvalue())
+    expect(
+        page.get_by_text(
+            "30 examples without a label: they are for teachers to answer, never for validation or test."
+        )
+    ).to_be_visible(timeout=90_000)
+    expect(
+        page.get_by_text("2 classes: 0, 1; 40 for training, 15 for test, 30 without")
+    ).to_be_visible()
+    expect(page.get_by_text("5 test examples have the label -1")).to_be_visible()
+    expect(page.get_by_test_id("stMetric").filter(has_text="Without a label")).to_contain_text("30")
+    pick(page, "Without a label", "also a test part without classes")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("35 examples without a label")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Store", exact=True).click()
+    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=90_000)
+    assert store.user_datasets()[dataset_key("partly")].unlabelled_examples == 35
+    page.get_by_role("button", name="All data").click()
+    expect(page.get_by_text("34 for training and 35 without a label")).to_be_visible()

@@ -16,9 +16,14 @@ from kdcore.data.readers.common import (
     BATCH_BYTES,
     MOST_BYTES,
     MOST_EXAMPLES,
+    NO_LABEL,
+    UNLABELLED,
     Batch,
+    are_no_labels,
     number_labels,
+    said_of_no_labels,
 )
+from kdcore.data.readers.layout import LEFT_OUT
 from kdcore.errors import Words, require
 from kdcore.tasks import task_of_shape
 from kdcore.tasks.columns import Column, Missing
@@ -46,6 +51,7 @@ PARTS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
+    UNLABELLED: ("unlabelled", "unlabeled", "unsup", "unsupervised"),
 }
 
 
@@ -59,7 +65,9 @@ def _role(name: str) -> tuple[str, str] | None:
 
 
 class NamedArrays:
-    """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names."""
+    """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names and
+    x_unlabelled.
+    """
 
     feature_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -68,15 +76,19 @@ class NamedArrays:
         self.path = path
         self.notes: list[str] = []
         self.ignored: list[str] = []
+        self._way = options.unlabelled
         members = self._members()
-        pairs = self._pairs(members)
+        pairs, apart = self._pairs(members)
         used = {name for several in pairs.values() for pair in several for name in pair}
+        used |= set(apart)
         self.ignored = [name for name in members if name not in {*used, "class_names"}]
         for several in pairs.values():
             for x, y in several:
                 _check_pair(members[x], members[y])
         self._inputs = {part: [members[x] for x, _ in several] for part, several in pairs.items()}
+        self._apart = [members[name] for name in apart if members[name].shape[:1] != (0,)]
         examples = [member for several in self._inputs.values() for member in several]
+        examples += self._apart
         first = examples[0].shape[1:]
         for member in examples:
             require(
@@ -95,20 +107,71 @@ class NamedArrays:
         flags = self.missing != "own category"
         require(flags, "missing", "median, most frequent or refuse for arrays", self.missing)
         raw = {
-            part: _joined([self._read(members[y]) for _, y in several])
+            part: _in_one([self._read(members[y]) for _, y in several])
             for part, several in pairs.items()
         }
         given = self._read(members["class_names"]) if "class_names" in members else None
         names = None if given is None else [str(name) for name in given.reshape(-1)]
-        self._labels, self.class_names = number_labels(raw, names, self.notes)
-        self.parts = {
-            part: sum(member.shape[0] for member in several)
-            for part, several in self._inputs.items()
-        }
+        without = self._without_labels(raw, names)
+        if self._way == "test" and "test" in raw and without["test"].all():
+            self._apart += self._inputs.pop("test")
+            self._inputs["all"] = self._inputs.pop("train")
+            raw, without = {"all": raw["train"]}, {"all": without["train"]}
+            self.notes.append("There are no test labels: a test part is drawn.")
+        known = {part: labels[~without[part]] for part, labels in raw.items()}
+        numbered, self.class_names = number_labels(known, names, self.notes)
+        self._labels = {}
+        for part, labels in numbered.items():
+            self._labels[part] = np.full(len(raw[part]), NO_LABEL, np.int64)
+            self._labels[part][~without[part]] = labels
+        self.parts = {part: len(labels) for part, labels in known.items()}
+        unlabelled = sum(member.shape[0] for member in self._apart)
+        unlabelled += sum(int(without[part].sum()) for part in self._with_unlabelled)
+        if unlabelled:
+            self.parts[UNLABELLED] = unlabelled
 
-    def _pairs(self, members: Mapping[str, _Member]) -> dict[str, list[tuple[str, str]]]:
-        """Return the names of the arrays of inputs and labels, by part; raises ConfigError where
-        none, or several, could be meant.
+    @property
+    def _with_unlabelled(self) -> list[str]:
+        """The parts whose examples without a label are used."""
+        return [part for part in self._inputs if part != "test" or self._way == "test"]
+
+    def _without_labels(
+        self, raw: dict[str, NDArray], names: list[str] | None
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Return which examples of each part have no label, and say so; raises ConfigError where a
+        part would have none left.
+        """
+        found = {part: np.zeros(len(labels), bool) for part, labels in raw.items()}
+        if self._way == "no":
+            return found
+        flat = {part: labels.reshape(len(labels), -1) for part, labels in raw.items()}
+        first = next(iter(flat.values()))[:, 0]
+        if (
+            first.dtype.kind not in "if"
+            or not are_no_labels(np.append(first, NO_LABEL), names).any()
+        ):
+            return found
+        for part, labels in flat.items():
+            found[part] = labels[:, 0] == NO_LABEL
+            count = int(found[part].sum())
+            rule = "classes for some of the examples"
+            if part == "test":
+                rule += ", or taken in without labels (unlabelled test)"
+            some = count < len(labels) or (part == "test" and self._way == "test")
+            require(some, f"{part} labels", rule, Words("-1 for all of them"))
+            if count and part in self._with_unlabelled:
+                self.notes.append(said_of_no_labels(count, "examples"))
+            elif count:
+                self.notes.append(
+                    f"{count:,} test examples have the label -1, which is read as none: {LEFT_OUT}."
+                )
+        return found
+
+    def _pairs(
+        self, members: Mapping[str, _Member]
+    ) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
+        """Return the names of the arrays of inputs and labels, by part, and of inputs without
+        labels; raises ConfigError where none, or several, could be meant.
         """
         found: dict[tuple[str, str], list[str]] = {}
         for name in members:
@@ -116,6 +179,15 @@ class NamedArrays:
             if role is not None and found.get(role, [""])[0] not in CANONICAL:
                 named = [] if name in CANONICAL else found.get(role, [])
                 found[role] = [*named, name]
+        apart = found.pop((UNLABELLED, "x"), [])
+        if unread := found.pop((UNLABELLED, "y"), []):
+            self.notes.append(
+                f"The array {unread[0]} is not read: it is for examples without labels."
+            )
+        if self._way == "no":
+            apart = []
+        if self._way == "test" and ("test", "y") not in found:
+            apart = [*apart, *found.pop(("test", "x"), [])]
         rule = "arrays x_train, y_train, x_test, y_test, or x, y"
         received = Words(", ".join(members) or "no arrays")
         once = all(len(names) == 1 for names in found.values())
@@ -125,7 +197,11 @@ class NamedArrays:
         known = divided if len(parts) > 1 or "all" not in parts else bool(parts)
         require(once and known and not lonely, "file", rule, received)
         pairs = {part: (found[part, "x"][0], found[part, "y"][0]) for part in parts}
-        if not divided:
+        return self._joined(pairs), apart
+
+    def _joined(self, pairs: dict[str, tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        """Return which arrays make up the training and the test part, or all."""
+        if "train" not in pairs:
             return {"all": [pairs["all"]]}
         if pairs.keys() == {"train"}:
             self.notes.append("There are no arrays for a test: a test part is drawn.")
@@ -144,13 +220,30 @@ class NamedArrays:
 
     def batches(self, part: str) -> Iterator[Batch]:
         """Read a part from its beginning."""
+        if part != UNLABELLED:
+            yield from self._chosen(part, self._labels[part] != NO_LABEL)
+            return
+        for other in self._with_unlabelled:
+            yield from self._chosen(other, self._labels[other] == NO_LABEL)
+        for member in self._apart:
+            for start, rows in self._rows(member):
+                names = [f"{member.name}[{start + at}]" for at in range(len(rows))]
+                labels = np.full(len(rows), NO_LABEL, np.int64)
+                yield Batch(self._task.as_read(rows), labels, names, [])
+
+    def _chosen(self, part: str, chosen: NDArray[np.bool_]) -> Iterator[Batch]:
+        """Read some examples of the arrays of a part."""
         labels, before = self._labels[part], 0
+        if not chosen.any():
+            return
         for member in self._inputs[part]:
             for start, rows in self._rows(member):
-                rows = self._task.as_read(rows)
-                names = [f"{member.name}[{start + at}]" for at in range(len(rows))]
                 at = before + start
-                yield Batch(rows, labels[at : at + len(rows)], names, [])
+                here = np.flatnonzero(chosen[at : at + len(rows)])
+                if len(here) < len(rows):
+                    rows = rows[here]
+                names = [f"{member.name}[{start + each}]" for each in here]
+                yield Batch(self._task.as_read(rows), labels[at + here], names, [])
             before += member.shape[0]
 
     def _members(self) -> dict[str, _Member]:
@@ -229,7 +322,7 @@ def _check_pair(inputs: _Member, labels: _Member) -> None:
     require(shape[0] <= MOST_EXAMPLES, inputs.name, most, Words(f"{shape[0]:,}"))
 
 
-def _joined(labels: list[NDArray]) -> NDArray:
+def _in_one(labels: list[NDArray]) -> NDArray:
     """Return the labels of several arrays as those of one; raises ConfigError where their shapes
     differ.
     """

@@ -36,6 +36,8 @@ SUFFIXES = (
     ".pgm",
 )
 LABEL_COLUMNS = ("label", "target", "class", "y")
+UNLABELLED = "unlabelled"  # the part of examples whose class is not known
+NO_LABEL = -1
 
 
 class Batch(NamedTuple):
@@ -52,7 +54,8 @@ class Batch(NamedTuple):
 class Source(Protocol):
     """A dataset as it lies on the user's disk.
 
-    Parts are "train" and "test", or "all", which is then to be divided. ``columns`` are those that
+    Parts are "train" and "test", or "all", which is then to be divided; and "unlabelled", last,
+    whose labels are all -1. ``columns`` are those that
     the features of a table come from; gaps (NaN) in features are allowed unless ``missing`` is
     "refuse".
     """
@@ -158,6 +161,27 @@ def number_labels(
         )
     return {part: np.searchsorted(known, values) for part, values in flat.items()}, tuple(
         map(str, known)
+    )
+
+
+def are_no_labels(labels: NDArray, names: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    """Return which of some labels [n] say that there is none: -1 where all others are the numbers
+    0 to k-1 of at least two classes, of all that have ``names`` where they have them.
+    """
+    if labels.ndim != 1 or labels.dtype.kind not in "if":
+        return np.zeros(len(labels), bool)
+    marked = labels == NO_LABEL
+    others = np.unique(labels[~marked & ~np.isnan(labels)])
+    classes = max(2, len(others)) if names is None else len(names)
+    counted = np.array_equal(others, np.arange(classes))
+    return marked if counted else np.zeros_like(marked)
+
+
+def said_of_no_labels(count: int, what: str) -> str:
+    """Say that -1 was read as no label."""
+    return (
+        f"{count:,} {what} have the label -1, which is read as none (if it is a class: "
+        "unlabelled no)."
     )
 
 

@@ -20,12 +20,15 @@ from kdcore.data.readers.common import (
     MOST_CLASSES,
     MOST_COMPRESSION,
     MOST_EXAMPLES,
+    NO_LABEL,
+    UNLABELLED,
     Batch,
 )
 from kdcore.data.readers.label_list import labels_beside
 from kdcore.data.readers.layout import understand
 from kdcore.errors import Words, require
 from kdcore.tasks.columns import Column, Missing
+from kdcore.tasks.report import DEFAULTS, DataOptions
 from kdcore.words import first_line, in_bytes
 
 
@@ -159,7 +162,7 @@ class FilesInFolders(ABC):
     columns: tuple[Column, ...] = ()
     missing: Missing = "refuse"
 
-    def __init__(self, files: Folder | Zip) -> None:
+    def __init__(self, files: Folder | Zip, options: DataOptions = DEFAULTS) -> None:
         self.files = files
         self.notes: list[str] = []
         names = sorted(name for name in files.names() if not _is_clutter(name))
@@ -178,11 +181,16 @@ class FilesInFolders(ABC):
             f"at most {MOST_EXAMPLES:,}",
             Words(f"{len(images):,}"),
         )
-        layout = understand(images)
+        layout = understand(images, options.unlabelled)
         if layout.loose is not None or len({each.label for each in layout.places.values()}) < 2:
-            listed = labels_beside(files.read, self.ignored, images)
+            apart = dict.fromkeys(layout.unlabelled)
+            others = [name for name in images if name not in apart]
+            listed = labels_beside(files.read, self.ignored, others, options.unlabelled)
             if listed is not None:
-                used, layout = listed
+                used, by_list = listed
+                by_list.unlabelled += apart
+                by_list.notes += layout.notes if apart else []
+                layout = by_list
                 self.ignored.remove(used)
         require(
             layout.loose is None,
@@ -247,7 +255,9 @@ class FilesInFolders(ABC):
                 "among the classes of the training part",
                 strange[0] if strange else None,
             )
-        order = ("train", "test", "all")
+        if layout.unlabelled:
+            self._entries[UNLABELLED] = [(name, NO_LABEL) for name in layout.unlabelled]
+        order = ("train", "test", "all", UNLABELLED)
         self.parts: dict[str, int] = {
             part: len(self._entries[part]) for part in order if part in self._entries
         }

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kdcore.tasks.report import Unlabelled
+
 WORDS = {
     **dict.fromkeys(("train", "training", "trn", "labeled", "labelled"), "train"),
     **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout"), "test"),
@@ -17,6 +19,7 @@ WORDS = {
 # What people put beside such a word: seg_train, training_set, train-images.
 BESIDE = {"seg", "set", "data", "dataset", "images", "image", "imgs", "img", "split", "part"}
 UNLABELLED = {"unlabeled", "unlabelled", "unsup", "unsupervised"}
+LEFT_OUT = "left out (unlabelled test takes them in without a label)"
 FOLDERS_NAMED = 4
 
 
@@ -40,34 +43,46 @@ class Place(NamedTuple):
 
 @dataclass
 class Layout:
-    """The place of each path that is used, what was left out, and what was understood in words.
+    """The place of each path that is used, those without a class, what was left out, and what was
+    understood in words.
 
     ``loose`` is a path whose class cannot be told, if there is one; ``unclear`` says in words what
     may be read in two ways, if anything.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     loose: str | None = None
     unclear: str = ""
 
 
-def understand(names: list[str]) -> Layout:
+def understand(names: list[str], unlabelled: Unlabelled = "named") -> Layout:
     """Return where each image belongs, from its path with ``/`` between folders.
+
+    ``unlabelled`` says which have no class, as :class:`~kdcore.tasks.report.DataOptions` has it.
 
     Known are: a folder a class; train, test and validation above the classes, by many names and
     also one in another; classes with their parts inside; folders beside the parts, which are left
-    out; a test folder without classes, which is left out. A train folder beside others that are no
+    out; a folder of unlabelled images beside either, or in the train folder; a test folder without
+    classes, which is left out unless it is asked for. A train folder beside others that are no
     parts, and folders that all have the same folders in them (fold1/cat, fold2/cat), are unclear.
     """
     folders = {name: name.split("/")[:-1] for name in names}
     depth = _common_depth(list(folders.values()))
     below = {name: path[depth:] for name, path in folders.items()}
+    if unlabelled != "no":
+        apart = {name: None for name, path in below.items() if path and is_unlabelled(path[0])}
+        if 0 < len(apart) < len(names):
+            found = understand([name for name in names if name not in apart], unlabelled)
+            _set_apart(found, Counter(below[name][0] for name in apart))
+            found.unlabelled += apart
+            return found
     first = Counter(path[0] for path in below.values() if path)
     parts = {folder: part for folder in first if (part := part_of(folder))}
     if _is_divided(below, parts):
-        return _divided(below, parts)
+        return _divided(below, parts, unlabelled)
     if swapped := _parts_within_classes(below):
         return swapped
     found = _by_class(below, folders)
@@ -116,17 +131,25 @@ def _is_divided(below: dict[str, list[str]], parts: dict[str, str]) -> bool:
         for folder in parts
     }
     trains = [folder for folder, part in parts.items() if part == "train" and inside[folder]]
-    others = {path[0] for path in below.values() if path and not _is_unlabelled(path)} - set(parts)
+    others = {path[0] for path in below.values() if path and not is_unlabelled(path[0])}
+    others -= set(parts)
     return bool(trains) and (len(set(parts.values())) > 1 or not others)
 
 
-def _is_unlabelled(path: list[str]) -> bool:
-    return len(path) == 1 and bool(UNLABELLED & set(re.split(r"[\W_\d]+", path[0].lower())))
+def is_unlabelled(folder: str) -> bool:
+    """Return whether a folder's name says that what is in it has no label."""
+    words = {word for word in re.split(r"[\W_\d]+", folder.lower()) if word}
+    return bool(words & UNLABELLED) and words - UNLABELLED <= BESIDE
 
 
-def _divided(below: dict[str, list[str]], parts: dict[str, str]) -> Layout:
+def _set_apart(found: Layout, folders: Counter[str]) -> None:
+    for folder, count in folders.items():
+        found.notes.append(f"The folder {folder} has {count:,} files without a class.")
+
+
+def _divided(below: dict[str, list[str]], parts: dict[str, str], unlabelled: Unlabelled) -> Layout:
     found = Layout()
-    outside, unlabelled = Counter[str](), Counter[str]()
+    outside, apart, without = Counter[str](), Counter[str](), Counter[str]()
     for name, path in below.items():
         if not path or path[0] not in parts:
             outside[path[0] if path else "the top"] += 1
@@ -137,20 +160,28 @@ def _divided(below: dict[str, list[str]], parts: dict[str, str]) -> Layout:
             rest = rest[1:]
         if rest and part_of(rest[0]) == part and part != "train":
             rest = []  # test/test/1.png
-        if rest:
+        named = bool(rest) and unlabelled != "no" and is_unlabelled(rest[0])
+        if named and part == "train":
+            apart[f"{path[0]}/{rest[0]}"] += 1
+            found.unlabelled.append(name)
+        elif rest and not named:
             found.places[name] = Place(part, rest[0])
         elif part == "train":
             found.loose = found.loose or name
+        elif unlabelled == "test":
+            apart[path[0]] += 1
+            found.unlabelled.append(name)
         else:
-            unlabelled[path[0]] += 1
+            without[path[0]] += 1
             found.left_out.append(name)
+    _set_apart(found, apart)
     for folder, count in outside.items():
         found.notes.append(
             f"The folder {folder} lies beside the parts and was left out ({count:,} images)."
         )
-    for folder, count in unlabelled.items():
+    for folder, count in without.items():
         found.notes.append(
-            f"The folder {folder} has {count:,} images that are in no folder of a class: left out."
+            f"The folder {folder} has {count:,} images that are in no folder of a class: {LEFT_OUT}."
         )
     return found
 

@@ -41,11 +41,12 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
     ``.jsonl`` or ``.parquet``.
 
     ``options`` say how a table is read: its column of classes, which columns are features, what
-    becomes of text and of missing values. Raises ConfigError, which says what is not as it must be.
+    becomes of text and of missing values; and what has no label. Raises ConfigError, which says
+    what is not as it must be.
     """
     require(path.exists(), "path", "a file or folder that exists", str(path))
     if path.is_dir():
-        return _files(Folder(path))
+        return _files(Folder(path), options)
     kind = path.suffix.lower()
     require(path.stat().st_size > 0, "file", "not empty", path.name)
     require(
@@ -58,19 +59,20 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
     if kind == ".npz":
         return NamedArrays(path, options)
     if kind == ".zip":
-        return _files(Zip(path))
+        return _files(Zip(path), options)
     frame = read_table(path)
     texts = text_column(frame, options)
     return Table(frame, options) if texts is None else TextTable(frame, texts, options)
 
 
-def _files(files: Folder | Zip) -> FilesInFolders:
+def _files(files: Folder | Zip, options: DataOptions) -> FilesInFolders:
     """Return the texts in a folder or zip, or the images where it holds any."""
     names = [name.lower() for name in files.names()]
     written = sum(name.endswith(TEXT_SUFFIXES) for name in names)
     pictured = any(name.endswith(SUFFIXES) for name in names)
     # One file of text beside folders is a list or a readme.
-    return TextFiles(files) if written > 1 and not pictured else ImageFiles(files)
+    kind = TextFiles if written > 1 and not pictured else ImageFiles
+    return kind(files, options)
 
 
 def check_file_name(name: str) -> None:

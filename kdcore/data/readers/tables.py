@@ -17,9 +17,13 @@ from kdcore.data.readers.common import (
     LABEL_COLUMNS,
     MOST_BYTES_OF_A_TABLE,
     MOST_EXAMPLES,
+    NO_LABEL,
+    UNLABELLED,
     Batch,
+    are_no_labels,
     number_labels,
     refuse_what_is_not_finite,
+    said_of_no_labels,
 )
 from kdcore.errors import ConfigError, Problem, Words, require
 from kdcore.tasks.columns import (
@@ -30,7 +34,7 @@ from kdcore.tasks.columns import (
     columns_of,
     encode,
 )
-from kdcore.tasks.report import DEFAULTS, DataOptions
+from kdcore.tasks.report import DEFAULTS, DataOptions, Unlabelled
 from kdcore.tasks.table import MOST_FEATURES
 from kdcore.words import first_line, in_bytes
 
@@ -272,7 +276,8 @@ class Table:
         self.label = label = label_column(columns, self.options.label)
         for name in (*self.options.keep, *self.options.drop):
             require(name in columns, "column", f"one of {shown_columns(columns)}", name)
-        column = classes_of(frame[label])
+        self._known = have_labels(frame[label], self.options.unlabelled, self.notes)
+        column = classes_of(frame[label][self._known])
         frame = frame.drop(columns=[name for name in self.options.drop if name != label])
         frame = self._without_leaks(frame, column)
         features = self._without_texts(frame.drop(columns=label))
@@ -288,8 +293,11 @@ class Table:
         values = encode(features, self.columns)
         self._values = values if _loses_digits(values) else values.astype(np.float32)
         labels, self.class_names = number_labels({"all": column}, None, self.notes)
-        self._labels = labels["all"]
-        self.parts = {"all": len(frame)}
+        self._labels = np.full(len(frame), NO_LABEL, np.int64)
+        self._labels[self._known] = labels["all"]
+        self.parts = {"all": len(column)}
+        if len(column) < len(frame):
+            self.parts[UNLABELLED] = len(frame) - len(column)
         self.notes.append(
             f"Classes are read from the column {label!r}, features from the other "
             f"{len(self.columns)}."
@@ -367,7 +375,7 @@ class Table:
                     f"The column {name!r} has another value in every row, as row numbers and names "
                     f"have: left out, unless it is kept{texts}."
                 )
-            elif different > 1 and _says_the_same(column, labels):
+            elif different > 1 and _says_the_same(column[self._known], labels):
                 gone.append(name)
                 self.notes.append(
                     f"The column {name!r} holds the answer a second time: left out, unless it is "
@@ -377,12 +385,13 @@ class Table:
         return frame.drop(columns=gone)
 
     def batches(self, part: str) -> Iterator[Batch]:
-        """Read the rows from the first."""
+        """Read the rows of a part from the first."""
+        chosen = np.flatnonzero(self._known != (part == UNLABELLED))
         step = max(1, BATCH_BYTES // (4 * len(self.feature_names)))
-        for start in range(0, len(self._values), step):
-            rows = self._values[start : start + step]
-            names = [f"row {start + at + 1}" for at in range(len(rows))]
-            yield Batch(rows, self._labels[start : start + step], names, [])
+        for start in range(0, len(chosen), step):
+            rows = chosen[start : start + step]
+            names = [f"row {row + 1}" for row in rows]
+            yield Batch(self._values[rows], self._labels[rows], names, [])
 
 
 def label_column(columns: list[str], asked: str | None = None) -> str:
@@ -486,6 +495,31 @@ def _undecorated(texts: pd.Series, decimal: str) -> pd.Series:
         return found[1].replace(thousands, "").replace(decimal, ".")
 
     return texts.map(plain)
+
+
+def have_labels(column: pd.Series, unlabelled: Unlabelled, notes: list[str]) -> NDArray[np.bool_]:
+    """Return which rows of a column of classes have one: not those that are empty, nor -1 where the
+    others are 0 to k-1. How many have none goes into ``notes``.
+
+    Raises ConfigError where no row has one.
+    """
+    empty = (column.isna() | column.map(_is_blank)).to_numpy(bool)
+    if unlabelled == "no":
+        return np.ones(len(column), bool)
+    rule = "filled in for some of the rows"
+    require(not empty.all(), "label", rule, Words(f"none of {len(column):,} rows"))
+    known = ~empty
+    if pd.api.types.is_numeric_dtype(column):
+        known[known] = ~are_no_labels(column[known].to_numpy())
+    if empty.any():
+        notes.append(f"{int(empty.sum()):,} rows have an empty label.")
+    if marked := int((~known & ~empty).sum()):
+        notes.append(said_of_no_labels(marked, "rows"))
+    return known
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def classes_of(column: pd.Series) -> NDArray:

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from kdcore.data.readers.common import (
     MOST_EXAMPLES,
+    NO_LABEL,
+    UNLABELLED,
     Batch,
     number_labels,
 )
 from kdcore.data.readers.folders import FilesInFolders
-from kdcore.data.readers.tables import classes_of, label_column, shown_columns
+from kdcore.data.readers.layout import LEFT_OUT
+from kdcore.data.readers.tables import classes_of, have_labels, label_column, shown_columns
 from kdcore.errors import KDLabError, Words, require
 from kdcore.tasks.columns import Column, Missing
-from kdcore.tasks.report import DataOptions
+from kdcore.tasks.report import DataOptions, Unlabelled
 from kdcore.tasks.text import as_bytes
 
 TEXT_SUFFIXES = (".txt",)
@@ -101,36 +104,53 @@ class TextTable:
         self.notes.append(
             f"Texts are read from the column {texts!r}, classes from the column {label!r}."
         )
-        rows = self._rows(frame, split)
+        known = have_labels(frame[label], options.unlabelled, self.notes)
+        rows, apart = self._rows(frame, split, known, options.unlabelled)
         raw = {part: classes_of(frame[label].iloc[chosen]) for part, chosen in rows.items()}
         self._labels, self.class_names = number_labels(raw, None, self.notes)
+        if len(apart):
+            rows[UNLABELLED] = apart
+            self._labels[UNLABELLED] = np.full(len(apart), NO_LABEL, np.int64)
         self._rows_of = rows
         self._texts = frame[texts]
         self.parts = {part: len(chosen) for part, chosen in rows.items()}
 
-    def _rows(self, frame: pd.DataFrame, split: str | None) -> dict[str, NDArray[np.intp]]:
-        """Return which rows belong to each part: "train" and "test", or "all"."""
+    def _rows(
+        self,
+        frame: pd.DataFrame,
+        split: str | None,
+        known: NDArray[np.bool_],
+        unlabelled: Unlabelled,
+    ) -> tuple[dict[str, NDArray[np.intp]], NDArray[np.intp]]:
+        """Return which rows belong to each part, "train" and "test", or "all", and which ones have
+        no label and are used.
+        """
         if split is None:
-            return {"all": np.arange(len(frame))}
+            return {"all": np.flatnonzero(known)}, np.flatnonzero(~known)
         named = frame[split].astype(str).str.strip().str.lower().map(PARTS).to_numpy()
-        known = set(named)
+        found = set(named[known])
         require(
-            "train" in known, "parts", "some rows for training", Words(", ".join(sorted(known)))
+            "train" in found, "parts", "some rows for training", Words(", ".join(sorted(found)))
         )
-        held = "test" if "test" in known else "validation"
+        held = "test" if "test" in found else "validation"
         self.notes.append(
             f"The column {split!r} says which rows are for training and which for test."
         )
-        if held not in known:
-            return {"all": np.arange(len(frame))}
-        if held == "test" and "validation" in known:
+        untold = ~known & (named == "test")
+        if untold.any() and unlabelled != "test":
+            self.notes.append(f"{int(untold.sum()):,} rows for test have no label: {LEFT_OUT}.")
+        apart = np.flatnonzero(~known & (~untold | (unlabelled == "test")))
+        if held not in found:
+            return {"all": np.flatnonzero(known)}, apart
+        if held == "test" and "validation" in found:
             self.notes.append(
                 "Rows for validation join the training part: KD Lab draws its own validation part."
             )
         elif held == "validation":
             self.notes.append("No row is for test: those for validation are used as test data.")
         test = named == held
-        return {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}
+        parts = {"train": np.flatnonzero(known & ~test), "test": np.flatnonzero(known & test)}
+        return parts, apart
 
     def batches(self, part: str) -> Iterator[Batch]:
         """Read the rows of a part from the first; those without a text are corrupt."""
