@@ -10,10 +10,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from kdcore import sweeps
+from kdcore import lessons, sweeps
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.local import LocalEngine
+from kdcore.lessons import find_lesson, find_runs
+from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
 from tests.support.browser import QUIET, Server, find_browser, wait_for_app
 
@@ -39,6 +41,8 @@ def main() -> None:
         page.screenshot(path=FOLDER / "compare.png")
         swept(page, store, server.url)
         page.screenshot(path=FOLDER / "sweep.png")
+        taught(page, store, server.url)
+        page.screenshot(path=FOLDER / "lesson.png")
         dark = browser.new_page(
             viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
         )
@@ -48,6 +52,21 @@ def main() -> None:
         dark.screenshot(path=FOLDER / "phone.png")
         browser.close()
         server.stop()
+
+
+def taught(page: Page, store: Store, url: str) -> None:
+    """Predict the curve of the second lesson, whose run is trained by now or soon is, and see."""
+    lesson = find_lesson("temperature")
+    lesson_progress.note(store, lesson.name, prediction=[99.0, 95.0, 85.0, 60.0, 35.0, 20.0])
+    engine = LocalEngine(store)
+    lessons.start(store, engine, lesson)
+    while not find_runs(store, lesson).finished:
+        engine.tend()
+        page.wait_for_timeout(500)
+    page.goto(f"{url}/lessons?lesson={lesson.name}&step=see")
+    wait_for_app(page)
+    page.get_by_text("your curve is").wait_for()
+    page.wait_for_timeout(1500)
 
 
 def trained(page: Page, store: Store, url: str) -> str:

@@ -138,6 +138,7 @@ def test_every_command_is_covered_by_a_test_here() -> None:
         "make run",
         "make test",
         "make check",
+        "KD_CLASSROOM=1 make run",  # tests/pages/test_classroom.py
     }
     kinds = (
         "sudo apt-get",

@@ -33,17 +33,24 @@ TEMPERATURES = (1.0, 3.0, 10.0)
 Series = Sequence[tuple[str, Measured]]
 
 
-def measured_chart(series: Series, predicted: Any = None, *, height: int = 340) -> go.Figure:
+def measured_chart(
+    series: Series,
+    predicted: Any = None,
+    *,
+    scale: tuple[float, float] | None = None,
+    height: int = 340,
+) -> go.Figure:
     """Draw what was measured, the first series in front, and what was ``predicted`` dashed.
 
-    Lines where the numbers lie on an axis, bars where they have names, dots on one scale where each
-    series is a single number. Intervals of 95 % are bands or bars.
+    A single number lies on a ``scale`` from lowest to highest that could be answered. Lines where
+    the numbers lie on an axis, bars where they have names, dots on one scale where each series is a
+    single number. Intervals of 95 % are bands or bars.
     """
     first = series[0][1]
     if first.best or (not first.x and len(first.values) > 1):
         return _bars(series, predicted, height)
     if len(first.values) == 1:
-        return _dots(series, predicted, height)
+        return _dots(series, predicted, scale, height)
     return _lines(series, predicted, height)
 
 
@@ -126,7 +133,9 @@ def _bars(series: Series, predicted: Any, height: int) -> go.Figure:
     return figure
 
 
-def _dots(series: Series, predicted: Any, height: int) -> go.Figure:
+def _dots(
+    series: Series, predicted: Any, scale: tuple[float, float] | None, height: int
+) -> go.Figure:
     figure, first = go.Figure(), series[0][1]
     names = [as_label(name) for name, _ in series]
     for place, (name, each) in enumerate(series):
@@ -174,6 +183,13 @@ def _dots(series: Series, predicted: Any, height: int) -> go.Figure:
         categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.2]
     )
     figure.update_xaxes(showgrid=True, gridcolor=GRID)
+    if scale is not None:
+        known = [
+            *scale,
+            *(value for _, each in series for value in (*each.values, *each.low, *each.high)),
+        ]
+        room = 0.03 * (max(known) - min(known))
+        figure.update_xaxes(range=[min(known) - room, max(known) + room])
     return figure
 
 

@@ -90,9 +90,10 @@ class Expected(BaseModel):
     model_config = FROZEN
 
     words: str
-    rule: Literal["rises", "falls", "above zero", "best", "at least"]
+    rule: Literal["rises", "falls", "above zero", "best", "at least", "less"]
     best: str = ""
     least: float = 0.0
+    less: tuple[str, str] = ("", "")  # two options, the first of which is expected to have less
 
 
 class Lesson(BaseModel):

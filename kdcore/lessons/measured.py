@@ -129,11 +129,13 @@ def expectation_in_words(expected: Expected, measured: Measured) -> tuple[bool, 
     """
     first, last = measured.values[0], measured.values[-1]
     low, high = measured.low or measured.values, measured.high or measured.values
+    of = dict(zip(measured.titles, measured.values, strict=True))
     shown = {
         "rises": low[-1] > high[0],
         "falls": low[0] > high[-1],
         "above zero": low[0] > 0,
         "best": measured.best == expected.best,
+        "less": of.get(expected.less[0], 0.0) < of.get(expected.less[1], 0.0),
         "at least": max(measured.values) >= expected.least,
     }[expected.rule]
     if shown:
@@ -145,6 +147,9 @@ def expectation_in_words(expected: Expected, measured: Measured) -> tuple[bool, 
         why = (
             f"the interval, {low[0]:.1f} to {measured.in_words(high[0])}, holds zero or lies below"
         )
+    elif expected.rule == "less":
+        one, other = (f"{measured.in_words(of[title])} ({title})" for title in expected.less)
+        why = f"it is {one} against {other}"
     elif expected.rule == "best":
         why = f"it is {measured.best}"
     else:

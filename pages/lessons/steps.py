@@ -159,7 +159,9 @@ def _see(store: Store, lesson: Lesson) -> None:
         show = st.success if verdict.right else st.info
         show(as_text(verdict.words), icon=":material/straighten:")
     live_chart(
-        measured_chart([("measured", found)], prediction),
+        measured_chart(
+            [("measured", found)], prediction, scale=(lesson.predict.low, lesson.predict.high)
+        ),
         key=f"lessons_see_{lesson.name}",
         description=_described(found),
     )

@@ -86,6 +86,18 @@ def curve(*values: float, half: float = 0.0) -> Measured:
     return Measured(values, tuple(map(str, values)), "points", "test data", **bounds)
 
 
+def test_an_expectation_of_two_options_is_told_from_both() -> None:
+    found = Measured(
+        (2.9, 2.8), ("alone", "taught"), "nats", "test data", best="taught", decimals=2
+    )
+    expected = Expected(words="so", rule="less", less=("taught", "alone"))
+    assert expectation_in_words(expected, found)[0]
+    other = Expected(words="so", rule="less", less=("alone", "taught"))
+    shown, said = expectation_in_words(other, found)
+    assert not shown
+    assert "it is 2.90 nats (alone) against 2.80 nats (taught)" in said
+
+
 @pytest.mark.parametrize(
     ("rule", "found", "shown", "said"),
     [
