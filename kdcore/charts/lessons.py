@@ -15,9 +15,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from kdcore.analysis.layer_starts import LayerStarts
 from kdcore.analysis.statistics import softmax, t_half_width
 from kdcore.analysis.temperature import gradient_norms
 from kdcore.charts.figures import as_label, base_axis, base_layout, style
+from kdcore.charts.layer_starts import draw_layer_starts
 from kdcore.lessons import Measured
 from kdcore.palette import GRID, MUTED, colour
 
@@ -487,47 +489,9 @@ def patches(image: NDArray[np.uint8], across: int = 4) -> go.Figure:
     return figure
 
 
-def every_second_layer(teacher: int = 4, student: Sequence[int] = (0, 2)) -> go.Figure:
-    """Draw the layers of a teacher and of its student in two columns, and which starts from
-    which.
-    """
-    figure = go.Figure()
-    left = ["embeddings", *[f"layer {number + 1}" for number in range(teacher)], "head"]
-    right = ["embeddings", *[f"layer {number + 1}" for number in range(len(student))], "head"]
-    starts = [0, *[number + 1 for number in student], len(left) - 1]
-    heights = [start + 0.0 for start in starts]
-    for number, (start, height) in enumerate(zip(starts, heights, strict=True)):
-        figure.add_scatter(
-            x=[0.12, 0.88],
-            y=[start, height],
-            mode="lines",
-            line=dict(color=colour("student"), width=2, dash="dot"),
-            hoverinfo="skip",
-            showlegend=False,
-            uid=f"start-{number}",
-        )
-    for name, x, titles, places, tone in (
-        ("teacher", 0.0, left, list(range(len(left))), "teacher"),
-        ("student", 1.0, right, heights, "student"),
-    ):
-        figure.add_scatter(
-            x=[x] * len(titles),
-            y=places,
-            mode="markers+text",
-            text=titles,
-            textposition="middle left" if x == 0 else "middle right",
-            marker=dict(symbol="square", size=22, color=colour(tone)),
-            name=name,
-            hoverinfo="skip",
-            cliponaxis=False,
-            uid=name,
-        )
-    style(
-        figure, "Where the student starts", None, None, subtitle="A dotted line copies the weights."
-    )
-    figure.update_xaxes(visible=False, range=[-0.7, 1.7])
-    figure.update_yaxes(visible=False, range=[-0.7, len(left) - 0.3])
-    return figure
+def every_second_layer() -> go.Figure:
+    """Draw a teacher of four layers, and a student that starts from the first and the third."""
+    return draw_layer_starts(LayerStarts(4, (0, 2)))
 
 
 PICTURES: dict[str, Callable[[], go.Figure]] = {

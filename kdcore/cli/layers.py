@@ -1,4 +1,6 @@
-"""``python -m kdcore layers``: which layers a method on features pairs."""
+"""``python -m kdcore layers``: which layers a method on features pairs, and which of its teacher's
+layers a student starts from.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ import json
 
 import click
 
-from kdcore.analysis.layer_pairs import get_layer_pairs, in_words
+from kdcore.analysis import layer_pairs, layer_starts
 from kdcore.cli.common import SettingsCommand, carry_out
 from kdcore.config.experiment import ExperimentConfig, read_setting
+from kdcore.errors import require
 from kdcore.storage.store import Store
 
 
@@ -16,17 +19,30 @@ from kdcore.storage.store import Store
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
 def layers_command(store_url: str, as_json: bool, **given: str | None) -> None:
-    """Show the layers of teacher and student, and which a method on features compares.
+    """Show the layers of teacher and student, and which a method on features compares; with a plan
+    such as distilbert, which of its teacher's layers the student starts from.
 
-    --layers of such a method takes these names.
+    --layers takes these names or numbers.
     """
     config = ExperimentConfig(
         **{name: read_setting(name, text) for name, text in given.items() if text is not None}
     )
-    store = Store(store_url)
-    found = get_layer_pairs(store, config)
-    if found is None:
-        carry_out(store, "layer_pairs", {"config": config.model_dump(mode="json")})
-        found = get_layer_pairs(store, config)
-    assert found is not None, "a finished job has an answer"
-    click.echo(json.dumps(found.to_json()) if as_json else in_words(found))
+    starts = layer_starts.layer_starts(config)
+    found, on_features = None, config.method.needs.teacher == "features"
+    rule = "one on features, unless the plan starts the student from its teacher's layers"
+    require(on_features or starts is not None, "method", rule, config.method.name)
+    if on_features:
+        store = Store(store_url)
+        found = layer_pairs.get_layer_pairs(store, config)
+        if found is None:
+            carry_out(store, "layer_pairs", {"config": config.model_dump(mode="json")})
+            found = layer_pairs.get_layer_pairs(store, config)
+        assert found is not None, "a finished job has an answer"
+    if as_json:
+        pairs = {} if found is None else found.to_json()
+        click.echo(json.dumps({**pairs, **({"starts": starts.to_json()} if starts else {})}))
+        return
+    if starts is not None:
+        click.echo(layer_starts.in_words(starts))
+    if found is not None:
+        click.echo(layer_pairs.in_words(found))

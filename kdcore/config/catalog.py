@@ -218,11 +218,23 @@ _IMAGES = {
     ),
 }
 
+_IMDB = DatasetCard(
+    "IMDb film reviews",
+    "kdcore.data.datasets:load_imdb",
+    (256,),
+    ("disliked", "liked"),
+    20_000,
+    5_000,
+    25_000,
+    kind="text",
+)
+
 # Cards that take work to make are made when they are first asked for.
 DATASETS: Late[DatasetCard] = Late(
     {
         **{name: functools.partial(_IMAGES.__getitem__, name) for name in _IMAGES},
         "languages": lambda: resolve("kdcore.data.languages:card")(),
+        "imdb": lambda: _IMDB,
     }
 )
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from kdcore.config.catalog import (
     sources,
 )
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import reviews
 from kdcore.data.downloads import Arrays, fetch
 from kdcore.data.raw import RawData
 from kdcore.errors import DatasetError
@@ -342,10 +345,28 @@ def load_cifar10() -> RawData:
     return _images("cifar10")
 
 
+def load_imdb() -> RawData:
+    """Return 25,000 and 25,000 film reviews, liked or not (Maas et al. 2011)."""
+    folder = os.environ.get("KD_DATA_DIR")
+    local = Path(folder) / reviews.ARCHIVE if folder else None
+    if local is None or not local.exists():
+        train, test = fetch("imdb")
+    else:
+        try:
+            train, test = reviews.read_reviews([local])
+        except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:
+            raise DatasetError(
+                f"{local} is not the archive of film reviews: {error}. "
+                "Replace or remove it, or point KD_DATA_DIR elsewhere."
+            ) from error
+    return RawData(train[0], train[1], 1.0, *test, tokens=reviews.TOKENS)
+
+
 def built_in_at_hand() -> list[str]:
     """Return the built-in datasets that can be had without a download."""
     folder = os.environ.get("KD_DATA_DIR")
-    local = [name for name in DATASETS if folder and (Path(folder) / f"{name}.npz").exists()]
+    files = {name: f"{name}.npz" for name in DATASETS} | {"imdb": reviews.ARCHIVE}
+    local = [name for name, file in files.items() if folder and (Path(folder) / file).exists()]
     return list(dict.fromkeys((*EMBEDDED, *local)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ import numpy as np
 import pooch
 from numpy.typing import NDArray
 
+from kdcore.data.reviews import ARCHIVE, read_reviews
 from kdcore.errors import DatasetError
 
 Arrays = tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]
 
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 CIFAR_10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+REVIEWS = "https://ai.stanford.edu/~amaas/data/sentiment/"
 SECONDS_TO_ANSWER = 30
 
 
@@ -33,11 +36,15 @@ class Download:
         files: the address of each file, with the checksum that its authors publish.
         read: makes (training inputs, labels), (test inputs, labels) of the files' paths.
         folder: below Keras' folder of datasets.
+        by_hand: what to put into KD_DATA_DIR where there is no network.
+        instead: a dataset of the kind that needs none.
     """
 
     files: Mapping[str, str]
     read: Callable[[list[Path]], Arrays]
     folder: str = ""
+    by_hand: str = ""
+    instead: str = "digits, which are built in"
 
 
 def fetch(name: str) -> Arrays:
@@ -52,11 +59,12 @@ def fetch(name: str) -> Arrays:
             for url, checksum in download.files.items()
         ]
         return download.read(paths)
-    except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, tarfile.TarError) as error:
+        arrays = f"{name}.npz (arrays x_train, y_train, x_test, y_test)"
         raise DatasetError(
-            f"{name} cannot be downloaded: {error}. Without a network, put {name}.npz (arrays x_train, y_train, "
-            "x_test, y_test) into a folder and start with KD_DATA_DIR set to that folder; "
-            "or choose digits, which are built in."
+            f"{name} cannot be downloaded: {error}. Without a network, put {download.by_hand or arrays} "
+            "into a folder and start with KD_DATA_DIR set to that folder; "
+            f"or choose {download.instead}."
         ) from error
 
 
@@ -131,4 +139,12 @@ DOWNLOADS: dict[str, Download] = {
         folder="fashion-mnist",
     ),
     "cifar10": Download({CIFAR_10: "md5:c32a1d4ab5d03f1284b67883e8d87530"}, _of_cifar),
+    "imdb": Download(
+        {
+            f"{REVIEWS}{ARCHIVE}": "sha256:c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
+        },
+        read_reviews,
+        by_hand=ARCHIVE,
+        instead="languages, which is built in",
+    ),
 }

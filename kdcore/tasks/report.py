@@ -107,10 +107,10 @@ class Report:
     """What was found, and what will be stored. All of it can be written as JSON.
 
     ``tokens`` says how texts become tokens, as :class:`~kdcore.tasks.vocabulary.Tokens` has it, and
-    ``width`` the bytes of the longest;
-    ``parts`` are how many examples were found for "train" and "test", or in "all", and
-    "unlabelled" ones, which join the training part; ``counts`` are examples a class of each part
-    with labels; ``sizes`` how many images have which height and
+    ``width`` the bytes of the longest; ``lengths`` how many texts have how many tokens, as
+    :class:`Lengths` has it; ``parts`` are how many examples were found for "train" and "test", or
+    in "all", and "unlabelled" ones, which join the training part; ``counts`` are examples a class
+    of each part with labels; ``sizes`` how many images have which height and
     width; ``leaked``, ``repeated`` and ``conflicting`` count test examples that are in the training
     part, further copies within a part, and copies with another label; ``problems`` (field, rule,
     received) must be mended before the data can be stored.
@@ -126,6 +126,7 @@ class Report:
     missing: Missing = "refuse"
     tokens: dict[str, Any] | None = None
     width: int = 0
+    lengths: dict[str, Any] | None = None
     values: str = ""
     lowest: float = 0.0
     highest: float = 0.0
@@ -179,6 +180,41 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long texts are, in tokens with their beginning and end.
+
+    Args:
+        counts: of texts, for each of the equal steps of length between ``edges``.
+        edges: whole numbers, one more than counts; each step begins with its lower edge. One edge
+            is that of the texts that are cut, where there are any.
+        limit: tokens that models see.
+        cut: texts that are longer, and lose their end.
+        least: tokens of the shortest.
+        median: tokens of the middle one.
+        most: tokens of the longest.
+    """
+
+    counts: tuple[int, ...]
+    edges: tuple[int, ...]
+    limit: int
+    cut: int
+    least: int
+    median: int
+    most: int
+
+    @property
+    def texts(self) -> int:
+        """How many texts were measured."""
+        return sum(self.counts)
+
+    @property
+    def words(self) -> str:
+        """The numbers in one line: "5 to 120 tokens, half of them at most 33; 12 are cut at 64"."""
+        cut = f"{self.cut:,} of {self.texts:,} are" if self.cut else "none is"
+        return f"{self.least:,} to {self.most:,} tokens, half of them at most {self.median:,}; {cut} cut at {self.limit:,}"
 
 
 @dataclass

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from kdcore.errors import require
 from kdcore.tasks.base import Task
-from kdcore.tasks.report import DataOptions, Report, Survey
+from kdcore.tasks.report import DataOptions, Lengths, Report, Survey
 from kdcore.tasks.vocabulary import Tokens, learn_vocabulary
 
 # As UTF-8; what is longer is cut when it is stored.
 MOST_BYTES_OF_A_TEXT = 4_000
 SHOWN_SIGNS = 280
 TEXTS_MEASURED = 10_000
+MOST_STEPS_OF_LENGTH = 30
 
 
 class Text(Task):
@@ -69,8 +70,11 @@ class Text(Task):
             f"{round(float(np.mean(characters))) if characters else 0:,} on average"
         )
         texts = [text.decode("utf-8", "replace") for text in survey.texts]
-        cut = cut_texts(texts, tokens)
-        if cut:
+        if not texts:
+            return
+        lengths = measure_lengths(texts, tokens)
+        report.lengths = asdict(lengths)
+        if cut := lengths.cut:
             of = "" if len(texts) < TEXTS_MEASURED else f" of the first {len(texts):,}"
             report.warnings.append(
                 f"{cut:,} texts{of} are longer than {tokens.length:,} tokens and lose their end "
@@ -90,12 +94,15 @@ class Text(Task):
         found = report.tokens or {}
         names = {"bpe": "parts of words", "characters": "characters"}
         pieces = names.get(str(found.get("pieces")), "")
-        return [
+        lines = [
             (
                 "tokens",
                 f"{pieces}, at most {found.get('size', 0):,} different ones, learnt from the training part",
             )
         ]
+        if report.lengths is not None:  # older reports have none
+            lines.append(("lengths", Lengths(**report.lengths).words))
+        return lines
 
     def stored_in_words(self, report: Report) -> str:
         """Return that texts are stored as they are."""
@@ -112,14 +119,28 @@ class Text(Task):
         return beginnings(texts_of(inputs))
 
 
-def cut_texts(texts: Sequence[str], tokens: Tokens) -> int:
-    """Return how many of some texts are longer than what models see of them."""
-    if not texts:
-        return 0
+def measure_lengths(texts: Sequence[str], tokens: Tokens) -> Lengths:
+    """Return how long some texts are in tokens of a vocabulary that is learnt from them."""
     tokenizer = learn_vocabulary(texts, tokens).tokenizer
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return sum(len(each.ids) > tokens.length for each in tokenizer.encode_batch_fast(list(texts)))
+    found = np.array([len(each.ids) for each in tokenizer.encode_batch_fast(list(texts))])
+    least, most = int(found.min()), int(found.max())
+    step = -(-(most - least + 1) // MOST_STEPS_OF_LENGTH)
+    # What is cut begins a step of its own.
+    first_cut = tokens.length + 1
+    first = first_cut + (least - first_cut) // step * step
+    edges = np.arange(first, most + step + 1, step)
+    counts, _ = np.histogram(found, edges)
+    return Lengths(
+        tuple(map(int, counts)),
+        tuple(map(int, edges)),
+        tokens.length,
+        int(np.count_nonzero(found > tokens.length)),
+        least,
+        int(np.sort(found)[(len(found) - 1) // 2]),
+        most,
+    )
 
 
 def as_bytes(text: str) -> NDArray[np.uint8]:

@@ -8,11 +8,12 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kdcore import charts
+from kdcore.charts.text_lengths import draw_text_lengths
 from kdcore.palette import TONES
 from kdcore.storage.arrays import unpack_many
 from kdcore.storage.store import Store
 from kdcore.tasks import find
-from kdcore.tasks.report import Report
+from kdcore.tasks.report import Lengths, Report
 from kdcore.words import in_bytes
 from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
@@ -32,6 +33,13 @@ def show_report(store: Store, report: Report, preview_key: str) -> None:
     left, right = st.columns([1, 1.15], gap="large")
     with left:
         live_chart(class_counts(report), key="data_classes", description=_counts_in_words(report))
+        if report.lengths is not None:
+            lengths = Lengths(**report.lengths)
+            live_chart(
+                draw_text_lengths(lengths),
+                key="data_lengths",
+                description=f"Texts of {lengths.words}",
+            )
         _details(report)
     with right:
         data = store.artifact(preview_key)

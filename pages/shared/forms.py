@@ -58,10 +58,13 @@ class ConfigForm:
 
     def group(self, group: str) -> list[str]:
         """Return the names of a group's settings, without those of other methods and plans."""
+        kinds = {part: self.kind(part).name for part in PARTS}
+        names = set(self._names())
         return [
             name
-            for name, field in all_settings().items()
-            if words_of(field)["group"] == group and name in self._names()
+            for name in all_settings()
+            # A plan may call a setting as a method does: the group is that of the chosen kind's.
+            if name in names and words_of(setting_of(name, kinds))["group"] == group
         ]
 
     def _names(self) -> list[str]:

@@ -1,11 +1,15 @@
-"""On the Train page: which layers a method on features compares, before Train is pressed."""
+"""On the Train page, before Train is pressed: which layers a method on features compares, and which
+of its teacher's layers a student starts from.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from kdcore.analysis.layer_pairs import get_layer_pairs
+from kdcore.analysis.layer_starts import layer_starts
 from kdcore.charts.layer_pairs import draw_layer_pairs
+from kdcore.charts.layer_starts import draw_layer_starts
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -23,6 +27,17 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
         return
     with st.expander("Which layers are compared?", icon=":material/polyline:", expanded=True):
         follow(_draw, lambda: ASKED.pause(store, config), key="train_layers_follow")(store, config)
+
+
+def draw_starts(config: ExperimentConfig | None) -> None:
+    """Draw which layers of its teacher the student starts from; nothing where from none."""
+    found = None if config is None else layer_starts(config)
+    if found is None:
+        return
+    with st.expander("Where does the student start?", icon=":material/move_down:", expanded=True):
+        figure = draw_layer_starts(found)
+        live_chart(figure, key="train_layer_starts", description=f"The student: {found.words}")
+        st.caption("To start from others, write their numbers into Layers to start from.")
 
 
 def _draw(store: Store, config: ExperimentConfig) -> None:

@@ -65,6 +65,7 @@ def draw(store: Store) -> None:
         for place, name in enumerate(form.group("plan")):
             with columns[place % 4]:
                 form.draw(name)
+    layers.draw_starts(form.config)
     rare = [*form.group("training"), *form.group("rare")]
     troubled = any(name in form.problems for name in rare)
     with st.expander(

@@ -61,7 +61,7 @@ def test_json_round_trip_keeps_config_and_fingerprint(config: ExperimentConfig) 
         ),
         (
             {"dataset": "imagenet"},
-            "dataset must be one of digits, mnist, fashion_mnist, cifar10, languages, got 'imagenet'",
+            "dataset must be one of digits, mnist, fashion_mnist, cifar10, languages, imdb, got 'imagenet'",
         ),
         (
             {"student": "conv-16"},
