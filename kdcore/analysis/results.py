@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from kdcore import plans
+from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
 from kdcore.config.catalog import dataset_card, own_model
@@ -159,10 +160,8 @@ class Descendant:
     @property
     def pseudo_labels(self) -> dict[str, Any] | None:
         """What its first seed's pseudo-labels were like, None for a step without."""
-        found = [
-            run.summary["pseudo_labels"] for run in self.runs if "pseudo_labels" in run.summary
-        ]
-        return found[0] if found else None
+        run = first_described(self.runs)
+        return None if run is None else run.summary["pseudo_labels"]
 
 
 def lineage(store: Store, results: Results) -> list[Descendant]:
@@ -303,7 +302,40 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     }
     if over_teachers:
         answer["gains_over_teachers"] = over_teachers
+    mistakes = mistakes_by_step(store, results)
+    if mistakes:
+        answer["confident_mistakes"] = mistakes
     answer["seconds"] = {**seconds, "total": sum(seconds.values())}
+    return answer
+
+
+def first_described(runs: Sequence[Run]) -> Run | None:
+    """Return the first of ``runs`` that says what its pseudo-labels were like, None for none."""
+    return next((run for run in runs if "pseudo_labels" in run.summary), None)
+
+
+def mistakes_by_step(store: Store, results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Return the most confident wrong pseudo-labels of each step that learned from such, the surest
+    first, ready for JSON: row of the dataset, class given, true class and confidence.
+    """
+    answer: dict[str, list[dict[str, Any]]] = {}
+    for step in plans.plan_of(results.config).steps:
+        run = first_described(results.runs_of_step(step.name))
+        found = None if run is None else stored_mistakes(store, run)
+        if found is None:
+            continue
+        names = dataset_card(results.config.dataset).class_names
+        answer[step.name] = [
+            {
+                "row": int(row),
+                "given": names[given],
+                "true": names[label],
+                "confidence": float(confidence),
+            }
+            for row, given, label, confidence in zip(
+                *(found[name] for name in ("rows", "given", "labels", "confidence")), strict=True
+            )
+        ]
     return answer
 
 

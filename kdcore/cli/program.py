@@ -272,10 +272,20 @@ def _in_words(result: dict[str, Any]) -> str:
         f"  {step} over its teacher: {gain_in_words(found)}"
         for step, found in result.get("gains_over_teachers", {}).items()
     ]
+    lines += [f"  {_mistakes_in_words(*of)}" for of in result.get("confident_mistakes", {}).items()]
     if not hidden:
         omitted = result.get("omitted_classes", {})
         lines += [f"  {role}: {Errors(**found)}" for role, found in omitted.items()]
     return "\n".join(lines)
+
+
+def _mistakes_in_words(step: str, mistakes: list[dict[str, Any]]) -> str:
+    """Say which wrong pseudo-label a step's teacher was surest of."""
+    surest = mistakes[0]
+    return (
+        f"{step}, the surest wrong pseudo-label: row {surest['row']}, taken for {surest['given']} "
+        f"at {format_percent(surest['confidence'])}, is {surest['true']}"
+    )
 
 
 def _guessed_in_words(step: str, part: dict[str, Any], split: str) -> str:

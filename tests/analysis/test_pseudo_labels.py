@@ -10,7 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdcore.analysis.pseudo_labels import describe_selection, select_examples
+from kdcore.analysis.pseudo_labels import (
+    confident_mistakes,
+    describe_selection,
+    select_examples,
+)
 from kdcore.errors import ConfigError
 from kdcore.plans import Selection
 
@@ -76,3 +80,22 @@ def test_what_is_said_of_pseudo_labels() -> None:
     assert found["right"] == 3 / 4
     assert found["right_of_kept"] == pytest.approx(2 / 3)
     assert sum(bin[2] for bin in found["reliability"]) == 4
+
+
+@given(LOGITS, st.integers(1, 40))
+def test_confident_mistakes_are_the_surest_wrong_ones_of_the_chosen(
+    logits: np.ndarray, most: int
+) -> None:
+    labels = np.arange(40) % 4
+    chosen = select_examples(logits, LABELLED, Selection(0.0))
+    found = confident_mistakes(logits, labels, np.repeat(chosen, 2), most)
+    powers = np.exp(logits.astype(np.float64))
+    sure = powers.max(axis=1) / powers.sum(axis=1)
+    wrong = [row for row in chosen.tolist() if logits[row].argmax() != labels[row]]
+    assert len(set(found["rows"].tolist())) == len(found["rows"]) == min(most, len(wrong))
+    assert set(found["rows"].tolist()) <= set(wrong), "each once, however often it is repeated"
+    np.testing.assert_allclose(
+        found["confidence"], sorted(sure[wrong], reverse=True)[:most], rtol=1e-5
+    )
+    np.testing.assert_array_equal(found["labels"], labels[found["rows"]])
+    np.testing.assert_array_equal(found["given"], logits.argmax(axis=1)[found["rows"]])
