@@ -18,6 +18,7 @@ from kdcore.data.readers.common import (
     MOST_BYTES_OF_A_TABLE,
     MOST_EXAMPLES,
     Batch,
+    ids_in,
     number_labels,
     refuse_what_is_not_finite,
 )
@@ -272,13 +273,15 @@ class Table:
         self.label = label = label_column(columns, self.options.label)
         for name in (*self.options.keep, *self.options.drop):
             require(name in columns, "column", f"one of {shown_columns(columns)}", name)
-        column = classes_of(frame[label])
+        column, whole = classes_of(frame[label]), frame
         frame = frame.drop(columns=[name for name in self.options.drop if name != label])
         frame = self._without_leaks(frame, column)
         features = self._without_texts(frame.drop(columns=label))
         require(len(features.columns) > 0, "features", "at least one column of numbers", 0)
         if unsaid := [*self._texts_unsaid(features), *self._gaps_unsaid(features)]:
             raise ConfigError(*unsaid)
+        others = [name for name in columns if name != label and name not in features.columns]
+        self._ids = ids_in(whole, others)
         self.columns = columns_of(features, self.options.missing, decimal, signs)
         gaps = any(column.missing for column in self.columns)
         self.missing: Missing = self.options.missing if gaps else "refuse"
@@ -382,7 +385,8 @@ class Table:
         for start in range(0, len(self._values), step):
             rows = self._values[start : start + step]
             names = [f"row {start + at + 1}" for at in range(len(rows))]
-            yield Batch(rows, self._labels[start : start + step], names, [])
+            ids = {name: all_of[start : start + step] for name, all_of in self._ids.items()}
+            yield Batch(rows, self._labels[start : start + step], names, [], ids)
 
 
 def label_column(columns: list[str], asked: str | None = None) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdcore.data.readers.common import (
     MOST_EXAMPLES,
     Batch,
+    ids_in,
     number_labels,
 )
 from kdcore.data.readers.folders import FilesInFolders
@@ -106,6 +107,7 @@ class TextTable:
         self._labels, self.class_names = number_labels(raw, None, self.notes)
         self._rows_of = rows
         self._texts = frame[texts]
+        self._ids = ids_in(frame, self.ignored)
         self.parts = {part: len(chosen) for part, chosen in rows.items()}
 
     def _rows(self, frame: pd.DataFrame, split: str | None) -> dict[str, NDArray[np.intp]]:
@@ -137,6 +139,7 @@ class TextTable:
         rows, labels = self._rows_of[part], self._labels[part]
         for start in range(0, len(rows), TEXTS_A_BATCH):
             inputs, kept, names, corrupt = [], [], [], []
+            ids: dict[str, list[str]] = {name: [] for name in self._ids}
             for at in range(start, min(start + TEXTS_A_BATCH, len(rows))):
                 value, name = self._texts.iloc[rows[at]], f"row {rows[at] + 1}"
                 if pd.isna(value) or not str(value).strip():
@@ -145,7 +148,9 @@ class TextTable:
                 inputs.append(as_bytes(str(value)))
                 kept.append(labels[at])
                 names.append(name)
-            yield Batch(inputs, np.asarray(kept, np.int64), names, corrupt)
+                for column, of_rows in self._ids.items():
+                    ids[column].append(of_rows[rows[at]])
+            yield Batch(inputs, np.asarray(kept, np.int64), names, corrupt, ids)
 
 
 class TextFiles(FilesInFolders):
