@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from kdcore import plans
+from kdcore.analysis.ensembles import Ensemble, ensemble, mean_probabilities
 from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
@@ -191,6 +192,42 @@ def lineage(store: Store, results: Results) -> list[Descendant]:
     ]
 
 
+def ensembles(store: Store, results: Results, temperature: float = 1.0) -> dict[str, Ensemble]:
+    """Return for each generation after the first what it and those before it answer together, by
+    step; nothing for plans without generations, and for what is not trained yet.
+
+    Furlanello 2018: the mean of the probabilities of all students, here at ``temperature``; without
+    the teacher, which had other labels to learn from.
+    """
+    config = results.config
+    if not config.plan.in_generations:
+        return {}
+    students = [step.name for step in plans.plan_of(config).steps if step.role == "student"]
+    trained = [
+        {run.seed: run for run in results.runs_of_step(name) if run.finished_at is not None}
+        for name in students
+    ]
+    answers: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, Ensemble] = {}
+    for count in range(2, len(students) + 1):
+        members = trained[:count]
+        seeds = sorted(set.intersection(*(set(runs) for runs in members)))
+        if not seeds:
+            continue
+        labels = examples(store, members[0][seeds[0]].summary["dataset"], "test")["labels"]
+        right = []
+        for seed in seeds:
+            runs = [of_step[seed] for of_step in members]
+            for run in runs:
+                if run.id not in answers:
+                    answers[run.id] = logits(store, run, "test")
+            together = mean_probabilities([answers[run.id] for run in runs], temperature)
+            right.append(together.argmax(axis=1) == labels)
+        last = [answers[members[-1][seed].id].argmax(axis=1) == labels for seed in seeds]
+        found[students[count - 1]] = ensemble(count, temperature, right, last)
+    return found
+
+
 def who_saw_what(config: ExperimentConfig) -> str:
     """Say in a sentence or two what teacher, student and baseline learn from."""
     examples = config.training_examples or dataset_card(config.dataset).training_examples
@@ -302,6 +339,15 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     }
     if over_teachers:
         answer["gains_over_teachers"] = over_teachers
+    together = ensembles(store, results)
+    if together:
+        answer["ensembles"] = {name: each.to_dict() for name, each in together.items()}
+        softened = ensembles(store, results, taught_at(results.experiment.config))
+        for name, each in softened.items():
+            answer["ensembles"][name]["softened"] = {
+                "temperature": each.temperature,
+                "accuracy": list(each.accuracies),
+            }
     mistakes = mistakes_by_step(store, results)
     if mistakes:
         answer["confident_mistakes"] = mistakes

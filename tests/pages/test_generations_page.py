@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kdcore.analysis.results import summary
+from kdcore.analysis.results import ensembles, load_results, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -58,4 +58,28 @@ def test_confident_mistakes_are_a_gallery_by_generation(
     expect(
         page.get_by_text(f"Row {first['row']} of the data, taken for {first['given']} at")
     ).to_be_visible()
+    assert complaints.messages == []
+
+
+def test_generations_averaged_stand_beside_each(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    born_again = ExperimentConfig(
+        plan="born-again",
+        teacher="mlp-16",
+        student="mlp-16",
+        teacher_epochs=1,
+        epochs=1,
+        training_examples=200,
+        seeds=2,
+    )
+    experiment = store.create(born_again)
+    store.claim("a worker", experiment)
+    run_experiment(store, experiment)
+    store.finish(experiment, JobStatus.FINISHED)
+    together = ensembles(store, load_results(store, experiment))["student"]
+    page.goto(f"{url}/?experiment={experiment}")
+    cells = page.get_by_role("table").filter(has_text="Averaged with those before it")
+    expect(cells.locator("tr").nth(3)).to_contain_text(together.words)
+    expect(cells.locator("tr").nth(2).locator("td").last).to_have_text("")
     assert complaints.messages == []
