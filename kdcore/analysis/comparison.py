@@ -26,13 +26,12 @@ from kdcore.analysis.statistics import (
     FloatArray,
     IntArray,
     PairedGain,
-    accuracy_interval,
     agreement,
     confusion_matrix,
     finite_or_none,
     format_points,
+    interval_of_accuracies,
     mcnemar_exact,
-    mean_interval,
     mean_kl,
     paired_gain,
     pareto_front,
@@ -413,11 +412,7 @@ def _numbers(read: _Reader, contender: Contender, classes: int, temperature: flo
 
 
 def _interval(runs: Sequence[Run], accuracies: Sequence[float]) -> tuple[tuple[float, float], str]:
-    if len(runs) > 1:
-        low, high = mean_interval(accuracies)
-        return (max(0.0, low), min(1.0, high)), f"t over {len(runs)} seeds"
-    right, examples = int(runs[0].summary["test_correct"]), int(runs[0].summary["test_examples"])
-    return accuracy_interval(right, examples), f"Wilson, one run on {examples:,} test examples"
+    return interval_of_accuracies(accuracies, int(runs[0].summary["test_examples"]))
 
 
 def accuracy_with_interval(runs: Sequence[Run]) -> tuple[float, tuple[float, float], str]:

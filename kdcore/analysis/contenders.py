@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from kdcore.analysis.unsettled import unsettled_cells
 from kdcore.config.catalog import short_name
 from kdcore.config.experiment import (
+    ExperimentConfig,
     all_settings,
     role_settings,
     stored_setting,
@@ -27,6 +28,7 @@ from kdcore.config.experiment import (
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.methods import METHODS
 from kdcore.palette import ROLE_NAMES, ROLES, Style, style
+from kdcore.plans import PLANS, plan_of
 from kdcore.settings import words_of
 from kdcore.storage.schema import (
     Experiment,
@@ -48,9 +50,20 @@ NOT_SETTINGS = {"seed"}
 SETTINGS_IN_A_NAME = 3
 
 # What names a model best comes first.
-_TELLING = ("student", "teacher", "method", "temperature", "alpha", "labels", "epochs")
+_TELLING = (
+    "student",
+    "teacher",
+    "method",
+    "plan",
+    "temperature",
+    "alpha",
+    "labels",
+    "generations",
+    "epochs",
+)
 _SHORT = {
     "labels": lambda value: "all labels" if value is None else f"{value:,} labels",
+    "plan": lambda value: PLANS[value].title if value in PLANS else str(value),
     "method": lambda value: METHODS[value].title if value in METHODS else str(value),
     "epochs": lambda value: f"{value:,} epochs",
     "teacher": short_name,
@@ -71,6 +84,7 @@ class Contender:
     teacher: Run | None
     single: bool = False
     teachers: tuple[Run, ...] = ()  # all of them, where there is one for each seed
+    step: str = ""  # of a single run, where its role has several: "generation 1"
 
     def teacher_of(self, run: Run) -> Run | None:
         """Return the teacher of one of its runs: that of the run's seed where there is one."""
@@ -199,6 +213,8 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
     if run is None:
         raise StoreError(f"there is no experiment or run {name!r} in {store.name}")
     whole = _of_experiment(store, run.experiment_id, run.role)
+    steps = {each.id: link.step for link, each in store.runs_of(run.experiment_id)}
+    shown = {step for each, step in steps.items() if each in {other.id for other in whole.runs}}
     return [
         Contender(
             run.id,
@@ -208,6 +224,7 @@ def contenders_named(store: Store, name: str) -> list[Contender]:
             (run,),
             whole.teacher_of(run),
             single=True,
+            step="" if steps.get(run.id) in shown else steps.get(run.id, ""),
         )
     ]
 
@@ -310,6 +327,8 @@ def names(contenders: Sequence[Contender]) -> list[str]:
                 else _told_apart(contender, rivals)
             )
             parts += apart or [contender.experiment.id]
+        if contender.step:
+            parts.append(contender.step)
         if contender.single and contender.role != "teacher":
             parts.append(f"seed {contender.runs[0].seed}")
         found.append(" · ".join(parts))
@@ -329,8 +348,8 @@ def told_apart(every: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Say of each of some models, given by their settings, what tells it from the others.
 
     Only settings that differ are named, the most telling ones first: at least
-    ``SETTINGS_IN_A_NAME`` of them where there are so many, and more where those are not enough to
-    tell a model from each other one.
+    ``SETTINGS_IN_A_NAME`` of them where there are so many, and of the others those that tell models
+    apart which are still alike.
     """
     names = sorted(
         dict.fromkeys(name for settings in every for name in settings),
@@ -339,18 +358,18 @@ def told_apart(every: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     differing = [
         name for name in names if len({repr(settings.get(name)) for settings in every}) > 1
     ]
-    kinds = len({tuple(repr(each.get(name)) for name in differing) for each in every})
-    count = min(SETTINGS_IN_A_NAME, len(differing))
-    while (
-        count < len(differing)
-        and len({tuple(repr(each.get(name)) for name in differing[:count]) for each in every})
-        < kinds
-    ):
-        count += 1
+    named = differing[:SETTINGS_IN_A_NAME]
+    for name in differing[SETTINGS_IN_A_NAME:]:
+        if _kinds(every, [*named, name]) > _kinds(every, named):
+            named.append(name)
     return [
-        [short(name, settings[name]) for name in differing[:count] if name in settings]
-        for settings in every
+        [short(name, settings[name]) for name in named if name in settings] for settings in every
     ]
+
+
+def _kinds(every: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
+    """Return how many different models there are by some of their settings."""
+    return len({tuple(repr(each.get(name)) for name in names) for each in every})
 
 
 def short(field: str, value: Any) -> str:
@@ -370,11 +389,11 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     """Return all that can be chosen, newest first: one row a role of an experiment, or with
     ``by_seed`` one a run.
 
-    The columns are id, experiment, name, starred, role, model, accuracy (mean over seeds), seeds (a
-    number, with ``by_seed`` the seed itself), parameters, status, created_at, and every setting. No
-    metric is read: the cost grows with the runs, not with what was measured of them. A run that
-    several experiments share is listed once; what is in the trash is not. Cells of a sweep without
-    a winner have no accuracy: it is of test data.
+    The columns are id, experiment, name, starred, role, step, model, accuracy (mean over seeds),
+    seeds (a number, with ``by_seed`` the seed itself), parameters, status, created_at, and every
+    setting. No metric is read: the cost grows with the runs, not with what was measured of them. A
+    run that several experiments share is listed once; what is in the trash is not. Cells of a sweep
+    without a winner have no accuracy: it is of test data.
     """
     columns = (
         ExperimentRun.experiment_id,
@@ -396,7 +415,8 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     query = query.join(Experiment, Experiment.id == ExperimentRun.experiment_id).join(
         Job, Job.id == Experiment.id
     )
-    query = query.where(~is_deleted(Experiment.id))
+    # Language models name no classes.
+    query = query.where(~is_deleted(Experiment.id), ExperimentRun.role.in_(ROLES))
     query = query.order_by(
         Experiment.created_at, Experiment.id, ExperimentRun.role.desc(), ExperimentRun.seed
     )
@@ -404,8 +424,7 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
         rows = session.execute(query).all()
         hidden = unsettled_cells(session)
     groups: dict[tuple[Any, ...], list[Any]] = {}
-    # Of several generations, the last one is compared.
-    stands_for = {(row.experiment_id, row.role): row.step for row in sorted(rows, key=_generation)}
+    stands_for = _steps_that_stand_for_roles(rows)
     for row in rows:
         whole = (row.experiment_id, row.role)
         place = (*whole, row.step, row.seed) if by_seed else whole
@@ -418,8 +437,22 @@ def run_table(store: Store, *, by_seed: bool = False) -> pd.DataFrame:
     return frame.astype({"accuracy": float})
 
 
-def _generation(row: Any) -> tuple[int, str]:
-    return len(row.step), row.step
+def _steps_that_stand_for_roles(rows: Sequence[Any]) -> dict[tuple[str, str], str]:
+    """Return the step that is compared by experiment and role: of several generations the last of
+    the plan.
+    """
+    steps: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        steps.setdefault((row.experiment_id, row.role), {})[row.step] = row.config
+    found = {}
+    for whole, of_role in steps.items():
+        last = next(iter(of_role))
+        if len(of_role) > 1:  # a plan is only made where it is needed
+            # Not checked again: its data or model may have left the catalog.
+            plan = plan_of(ExperimentConfig.unchecked(of_role[last]))
+            last = max(of_role, key=lambda step: (plan.place(step), step))
+        found[whole] = last
+    return found
 
 
 _TABLE_COLUMNS = (
@@ -428,6 +461,7 @@ _TABLE_COLUMNS = (
     "name",
     "starred",
     "role",
+    "step",
     "model",
     "accuracy",
     "seeds",
@@ -454,6 +488,7 @@ def _table_row(members: Sequence[Any], by_seed: bool, hidden: set[str]) -> dict[
         "name": first.name,
         "starred": first.starred,
         "role": first.role,
+        "step": first.step,
         "model": first.model,
         "accuracy": sum(accuracies) / len(accuracies) if accuracies and shown else None,
         "seeds": first.seed if by_seed else len(members),
@@ -481,8 +516,8 @@ def differing_settings(table: pd.DataFrame) -> list[str]:
 def _meant(table: pd.DataFrame, name: str) -> list[Any]:
     """The values of the rows whose role depends on the setting."""
     matters = [
-        name in role_settings(role, {"method": method or "logits"})
-        for role, method in zip(table["role"], table["method"], strict=True)
+        name in role_settings(role, {"method": method or "logits", "plan": plan or "distil"})
+        for role, method, plan in zip(table["role"], table["method"], table["plan"], strict=True)
     ]
     return (
         table.loc[matters, name].astype(object).where(lambda column: column.notna(), None).tolist()

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from kdcore.analysis.statistics import softmax
 from kdcore.errors import ConfigError, Problem
 from kdcore.plans import Selection
+from kdcore.storage.arrays import unpack_many
+from kdcore.storage.schema import Run
+from kdcore.storage.store import Store
 
 BINS = 10
+MOST_MISTAKES = 36  # a few dozen are looked at
 
 
 def select_examples(
@@ -92,3 +96,45 @@ def describe_selection(
 
 def _share(right: NDArray[np.bool_]) -> float | None:
     return float(right.mean()) if len(right) else None
+
+
+def confident_mistakes(
+    logits: NDArray[np.float32],
+    labels: NDArray,
+    chosen: NDArray[np.int32],
+    most: int = MOST_MISTAKES,
+) -> dict[str, NDArray]:
+    """Return the ``chosen`` examples whose pseudo-label is wrong, those first of which the teacher
+    was surest.
+
+    ``rows`` [m], with the class "given", the true one ("labels") and the "confidence" of each. The
+    hidden labels are looked at after the choice, as in :func:`describe_selection`; of an example
+    that has none at all, -1, nobody knows.
+    """
+    rows = np.unique(chosen)
+    rows = rows[(logits[rows].argmax(axis=1) != labels[rows]) & (labels[rows] >= 0)]
+    confidence = softmax(logits[rows], 1.0).max(axis=1)
+    first = np.argsort(-confidence, kind="stable")[:most]
+    rows = rows[first]
+    return {
+        "rows": rows.astype(np.int64),
+        "given": logits[rows].argmax(axis=1).astype(np.int32),
+        "labels": np.asarray(labels)[rows].astype(np.int32),
+        "confidence": confidence[first].astype(np.float32),
+    }
+
+
+def mistakes_key(run_id: str) -> str:
+    """Return where the store has what :func:`stored_mistakes` reads."""
+    return f"pseudo_labels/{run_id}/mistakes"
+
+
+def stored_mistakes(store: Store, run: Run) -> dict[str, NDArray] | None:
+    """Return a run's most confident wrong pseudo-labels; None where it has none, or was trained
+    before they were kept.
+
+    What :func:`confident_mistakes` returned, with ``rows`` of the dataset, and what a page needs to
+    show them: ``images``, and for a table ``features``, ``centre`` and ``spread``.
+    """
+    data = store.artifact(mistakes_key(run.id))
+    return None if data is None else unpack_many(data)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from kdcore import plans
+from kdcore.analysis.ensembles import Ensemble, ensemble, mean_probabilities
+from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
 from kdcore.config.catalog import dataset_card, own_model
@@ -159,10 +161,8 @@ class Descendant:
     @property
     def pseudo_labels(self) -> dict[str, Any] | None:
         """What its first seed's pseudo-labels were like, None for a step without."""
-        found = [
-            run.summary["pseudo_labels"] for run in self.runs if "pseudo_labels" in run.summary
-        ]
-        return found[0] if found else None
+        run = first_described(self.runs)
+        return None if run is None else run.summary["pseudo_labels"]
 
 
 def lineage(store: Store, results: Results) -> list[Descendant]:
@@ -190,6 +190,42 @@ def lineage(store: Store, results: Results) -> list[Descendant]:
         )
         for step in steps
     ]
+
+
+def ensembles(store: Store, results: Results, temperature: float = 1.0) -> dict[str, Ensemble]:
+    """Return for each generation after the first what it and those before it answer together, by
+    step; nothing for plans without generations, and for what is not trained yet.
+
+    Furlanello 2018: the mean of the probabilities of all students, here at ``temperature``; without
+    the teacher, which had other labels to learn from.
+    """
+    config = results.config
+    if not config.plan.in_generations:
+        return {}
+    students = [step.name for step in plans.plan_of(config).steps if step.role == "student"]
+    trained = [
+        {run.seed: run for run in results.runs_of_step(name) if run.finished_at is not None}
+        for name in students
+    ]
+    answers: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, Ensemble] = {}
+    for count in range(2, len(students) + 1):
+        members = trained[:count]
+        seeds = sorted(set.intersection(*(set(runs) for runs in members)))
+        if not seeds:
+            continue
+        labels = examples(store, members[0][seeds[0]].summary["dataset"], "test")["labels"]
+        right = []
+        for seed in seeds:
+            runs = [of_step[seed] for of_step in members]
+            for run in runs:
+                if run.id not in answers:
+                    answers[run.id] = logits(store, run, "test")
+            together = mean_probabilities([answers[run.id] for run in runs], temperature)
+            right.append(together.argmax(axis=1) == labels)
+        last = [answers[members[-1][seed].id].argmax(axis=1) == labels for seed in seeds]
+        found[students[count - 1]] = ensemble(count, temperature, right, last)
+    return found
 
 
 def who_saw_what(config: ExperimentConfig) -> str:
@@ -318,7 +354,49 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
     }
     if over_teachers:
         answer["gains_over_teachers"] = over_teachers
+    together = ensembles(store, results)
+    if together:
+        answer["ensembles"] = {name: each.to_dict() for name, each in together.items()}
+        softened = ensembles(store, results, taught_at(results.experiment.config))
+        for name, each in softened.items():
+            answer["ensembles"][name]["softened"] = {
+                "temperature": each.temperature,
+                "accuracy": list(each.accuracies),
+            }
+    mistakes = mistakes_by_step(store, results)
+    if mistakes:
+        answer["confident_mistakes"] = mistakes
     answer["seconds"] = {**seconds, "total": sum(seconds.values())}
+    return answer
+
+
+def first_described(runs: Sequence[Run]) -> Run | None:
+    """Return the first of ``runs`` that says what its pseudo-labels were like, None for none."""
+    return next((run for run in runs if "pseudo_labels" in run.summary), None)
+
+
+def mistakes_by_step(store: Store, results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Return the most confident wrong pseudo-labels of each step that learned from such, the surest
+    first, ready for JSON: row of the dataset, class given, true class and confidence.
+    """
+    answer: dict[str, list[dict[str, Any]]] = {}
+    for step in plans.plan_of(results.config).steps:
+        run = first_described(results.runs_of_step(step.name))
+        found = None if run is None else stored_mistakes(store, run)
+        if found is None:
+            continue
+        names = dataset_card(results.config.dataset).class_names
+        answer[step.name] = [
+            {
+                "row": int(row),
+                "given": names[given],
+                "true": names[label],
+                "confidence": float(confidence),
+            }
+            for row, given, label, confidence in zip(
+                *(found[name] for name in ("rows", "given", "labels", "confidence")), strict=True
+            )
+        ]
     return answer
 
 

@@ -188,6 +188,21 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     return mean - half, mean + half
 
 
+def interval_of_accuracies(
+    accuracies: ArrayLike, test_examples: int
+) -> tuple[tuple[float, float], str]:
+    """Return the 95 % interval of the mean of ``accuracies`` [seeds], as fractions, and its kind: t
+    over the seeds, of a single one Wilson's over the test examples.
+    """
+    values = _accuracies(accuracies, "accuracies")
+    if len(values) > 1:
+        low, high = mean_interval(values)
+        return (max(0.0, low), min(1.0, high)), f"t over {len(values)} seeds"
+    right = round(float(values[0]) * test_examples)
+    kind = f"Wilson, one run on {test_examples:,} test examples"
+    return accuracy_interval(right, test_examples), kind
+
+
 def _gain_over_seeds(
     differences: FloatArray, test_examples: int | None, confidence: float
 ) -> PairedGain:

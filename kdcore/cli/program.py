@@ -241,7 +241,8 @@ def _softened_in_words(numbers: dict[str, Any]) -> str:
 def without_test_data(result: dict[str, Any]) -> dict[str, Any]:
     """Return a summary without what test data says, and why."""
     hidden = {**result, "gain": None, "test_data": WHY}
-    hidden.pop("gains_over_teachers", None)
+    for name in ("gains_over_teachers", "ensembles"):
+        hidden.pop(name, None)
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
         if "accuracy" in result[step]:
             hidden[step] = {**result[step], "accuracy": []}
@@ -272,10 +273,25 @@ def _in_words(result: dict[str, Any]) -> str:
         f"  {step} over its teacher: {gain_in_words(found)}"
         for step, found in result.get("gains_over_teachers", {}).items()
     ]
+    for step, each in result.get("ensembles", {}).items():
+        lines.append(
+            f"  {step} averaged with the generations before it: {100 * each['mean']:.2f} % "
+            f"(95 % CI {100 * each['low']:.2f} to {100 * each['high']:.2f}, {each['interval']})"
+        )
+    lines += [f"  {_mistakes_in_words(*of)}" for of in result.get("confident_mistakes", {}).items()]
     if not hidden:
         omitted = result.get("omitted_classes", {})
         lines += [f"  {role}: {Errors(**found)}" for role, found in omitted.items()]
     return "\n".join(lines)
+
+
+def _mistakes_in_words(step: str, mistakes: list[dict[str, Any]]) -> str:
+    """Say which wrong pseudo-label a step's teacher was surest of."""
+    surest = mistakes[0]
+    return (
+        f"{step}, the surest wrong pseudo-label: row {surest['row']}, taken for {surest['given']} "
+        f"at {format_percent(surest['confidence'])}, is {surest['true']}"
+    )
 
 
 def _guessed_in_words(step: str, part: dict[str, Any], split: str) -> str:

@@ -295,6 +295,31 @@ def load_stored(key: str) -> RawData:
     )
 
 
+def load_ids(key: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return what others may call the examples of a user's dataset: values by column, or files'
+    names under "file", in the order of its rows, and the same of a test part of its own.
+
+    Nothing for built-in data, and for what was stored before ids were kept.
+    """
+    for source in sources():
+        if not isinstance(source, Store):
+            continue
+        row = user_data.find(source, key)
+        if row is not None and row.removed_at is None:
+            parts = {
+                part: user_data.read_ids(source, row.manifest["prefix"], part, about)
+                for part, about in row.manifest["parts"].items()
+            }
+            first = parts.get("all") or parts.get("train", {})
+            if "unlabelled" in parts:  # their rows stand behind the labelled ones
+                behind = parts["unlabelled"]
+                first = {
+                    name: [*ids, *behind[name]] for name, ids in first.items() if name in behind
+                }
+            return first, parts.get("test", {})
+    return {}, {}
+
+
 def _read_part(
     store: Store, prefix: str, part: str, about: dict[str, int]
 ) -> tuple[NDArray, NDArray]:

@@ -7,6 +7,7 @@ announced, piece by piece. Neither needs the whole in memory.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tempfile
 import time
@@ -96,8 +97,11 @@ def _write(
     labels_to_store: dict[str, bytes] = {}
     for part in source.parts:
         labels: list[NDArray] = []
+        ids: dict[str, list[str]] = {}
 
-        def pieces(part: str = part, labels: list[NDArray] = labels) -> Iterator[bytes]:
+        def pieces(
+            part: str = part, labels: list[NDArray] = labels, ids: dict[str, list[str]] = ids
+        ) -> Iterator[bytes]:
             nonlocal done
             seen = 0
             for batch in source.batches(part):
@@ -109,6 +113,8 @@ def _write(
                     continue
                 chosen = [example for example, keep in zip(batch.inputs, kept, strict=True) if keep]
                 labels.append(batch.labels[kept])
+                for column, of_batch in batch.ids.items():
+                    ids.setdefault(column, []).extend(itertools.compress(of_batch, kept))
                 data = np.ascontiguousarray(find(report.kind).fit(chosen, report))
                 digest.update(data.data)
                 yield pack(data)
@@ -120,6 +126,8 @@ def _write(
         digest.update(part.encode() + stored.tobytes())
         labels_to_store[f"{prefix}/{part}/labels"] = pack(stored)
         manifest[part] = {"examples": len(stored), "pieces": count}
+        if ids:  # not in the digest: the same examples are the same data, whatever they are called
+            manifest[part]["ids"] = user_data.write_ids(store, prefix, part, ids)
         size += len(stored) * report.bytes_an_example
     images, shown = checked.preview
     store.put_artifacts(

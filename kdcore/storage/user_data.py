@@ -8,6 +8,8 @@ version that they were made with.
 
 from __future__ import annotations
 
+import io
+import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
@@ -94,11 +96,27 @@ def add(store: ArtifactStore, row: Row) -> Row:
         (other for other in versions(store, table=type(row)) if other.digest == row.digest), None
     )
     if twin is not None and twin.manifest["prefix"] != row.manifest["prefix"]:
-        drop_pieces(store, row.manifest["prefix"])
-        row.manifest = twin.manifest
+        _take_over(store, row, twin)
     with store.writing() as session:
         session.merge(row)
     return row
+
+
+def _take_over(store: ArtifactStore, row: Row, twin: Row) -> None:
+    """Let a version have the pieces of its ``twin``, which may so come to know its examples' ids.
+
+    What another dataset of the same content calls its examples stays as it is.
+    """
+    new, kept = row.manifest, dict(twin.manifest)
+    parts = {part: dict(about) for part, about in kept.get("parts", {}).items()}
+    known = any("ids" in about for about in parts.values())
+    if twin.key == row.key or not known:
+        for part, about in new.get("parts", {}).items():
+            if "ids" in about and part in parts:
+                ids = read_ids(store, new["prefix"], part, about)
+                parts[part]["ids"] = write_ids(store, kept["prefix"], part, ids)
+    drop_pieces(store, new["prefix"])
+    row.manifest = {**kept, "parts": parts} if parts else kept
 
 
 def remove(store: ArtifactStore, name: str, table: type[Row] = UserDataset) -> list[Row]:  # type: ignore[assignment]
@@ -151,6 +169,21 @@ def read_pieces(store: ArtifactStore, prefix: str, count: int) -> Iterator[bytes
         if piece is None:
             raise StoreError(f"piece {number + 1} of {count} of {prefix} is no longer in the store")
         yield piece
+
+
+def write_ids(store: ArtifactStore, prefix: str, part: str, ids: dict[str, list[str]]) -> int:
+    """Put what others may call the examples of a part into the store; returns how many pieces."""
+    return write_pieces(store, f"{prefix}/{part}/ids", io.BytesIO(json.dumps(ids).encode()))
+
+
+def read_ids(
+    store: ArtifactStore, prefix: str, part: str, about: dict[str, Any]
+) -> dict[str, list[str]]:
+    """Return what :func:`write_ids` wrote of a part, given what the manifest says of it; nothing
+    for data of before ids were kept.
+    """
+    pieces = read_pieces(store, f"{prefix}/{part}/ids", about.get("ids", 0))
+    return json.loads(b"".join(pieces) or b"{}")
 
 
 def drop_pieces(store: ArtifactStore, prefix: str) -> None:

@@ -31,10 +31,12 @@ from plotly.offline import get_plotlyjs
 
 from kdcore import charts
 from kdcore.analysis.comparison import settings_in_words
+from kdcore.analysis.ensembles import Ensemble
 from kdcore.analysis.library import tags_of
 from kdcore.analysis.results import (
     Curves,
     Results,
+    ensembles,
     example_in_words,
     examples,
     gain,
@@ -139,6 +141,7 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
     curves = Curves()
     curves.read_on(store, results)
     found = gain(store, results)
+    together = ensembles(store, results) if _card(config) else {}
     return {
         "id": results.experiment.id,
         "title": results.experiment.name
@@ -153,7 +156,9 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
         "gain": found,
         "counted": _counted(found) if found else None,
         "who": who_saw_what(config) if _card(config) else "",
-        "models": [_model(results, step, role) for step, role in results.steps.items()],
+        "models": [
+            _model(results, step, role, together.get(step)) for step, role in results.steps.items()
+        ],
         "charts": [
             _chart(each.figure, each.description)
             for each in curve_figures(config, results, curves.metrics)
@@ -197,7 +202,7 @@ def _counted(found: PairedGain) -> str:
     return f"{pairs}; {found.test}{p_value}."
 
 
-def _model(results: Results, step: str, role: str) -> dict[str, Any]:
+def _model(results: Results, step: str, role: str, together: Ensemble | None) -> dict[str, Any]:
     """A line of the table of results: means over the seeds, and each seed's accuracy."""
     runs = results.runs_of_step(step)
     one_of_several = list(results.steps.values()).count(role) > 1
@@ -215,6 +220,7 @@ def _model(results: Results, step: str, role: str) -> dict[str, Any]:
         "multiply_accumulates": mean("multiply_accumulates"),
         "accuracy": mean("test_accuracy"),
         "seeds": [(run.seed, run.summary["test_accuracy"]) for run in trained],
+        "together": together.words if together else "",
         "loss": mean("test_loss"),
         "calibration": mean("test_calibration_error"),
         "seconds": mean("seconds"),

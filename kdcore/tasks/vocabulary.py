@@ -111,6 +111,10 @@ class Vocabulary:
             for at, (begin, end) in enumerate(found.offsets)
         ]
 
+    def decode(self, numbers: Iterable[int]) -> str:
+        """Return the text of some tokens, without the special ones."""
+        return str(self.tokenizer.decode([int(number) for number in numbers]))
+
     def token(self, number: int) -> str:
         """Return a token by its number."""
         return str(self.tokenizer.id_to_token(number))

@@ -21,6 +21,7 @@ from kdcore.errors import ModelError
 from kdcore.models.families import multiply_accumulates
 from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.store import Store
+from kdcore.tasks.text import as_bytes, padded
 from kdcore.training.loop import Network
 from kdcore.version import __version__
 
@@ -108,6 +109,15 @@ def display_images(dataset: Dataset, split: Split) -> NDArray:
     card = dataset_card(dataset.name)
     raw = split.inputs if split.texts is None else split.texts
     return card.task.show(raw, dataset.train.inputs, dataset.scale, card.value_range)
+
+
+def training_examples(dataset: Dataset, rows: NDArray) -> Split:
+    """Return some examples of the training part, to be shown; texts as their tokens say them."""
+    train = dataset.train
+    texts = None
+    if dataset.vocabulary is not None:
+        texts = padded([as_bytes(dataset.vocabulary.decode(each)) for each in train.inputs[rows]])
+    return Split(train.inputs[rows], train.labels[rows], train.rows[rows], texts)
 
 
 def features(dataset: Dataset, split: Split) -> dict[str, NDArray]:

@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 
 from kdcore import models, plans
 from kdcore.analysis.brought_teacher import keep_look
-from kdcore.analysis.pseudo_labels import describe_selection, select_examples
+from kdcore.analysis.pseudo_labels import (
+    confident_mistakes,
+    describe_selection,
+    mistakes_key,
+    select_examples,
+)
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
@@ -34,7 +39,7 @@ from kdcore.models.dropout import with_dropout
 from kdcore.models.mixing import mixing
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
-from kdcore.storage.arrays import pack
+from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.schema import ROLES, Job, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import fit_in_words
@@ -42,10 +47,13 @@ from kdcore.training import kept_loops
 from kdcore.training.callbacks import Evaluator, MetricStream
 from kdcore.training.evaluation import (
     ValidationProbe,
+    display_images,
     evaluate,
+    features,
     model_from_bytes,
     model_to_bytes,
     store_examples,
+    training_examples,
     versions,
 )
 from kdcore.training.language_model import LanguageModelTrainer
@@ -507,7 +515,7 @@ class _Job:
                 else:
                     self.train(learners, epochs)
                 for (step, run, own), learner in zip(left, learners, strict=True):
-                    self.complete(run, learner.network, self.said_of(step, own, answers))
+                    self.complete(run, learner.network, self.said_of(step, run, own, answers))
                     kind = None if teaching else self.kind(step, own)
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
@@ -519,9 +527,16 @@ class _Job:
         return self.reuse == "all" or (step.role == "teacher" and self.reuse != "none")
 
     def said_of(
-        self, step: Step, config: ExperimentConfig, answers: Mapping[str, TeacherAnswers]
+        self,
+        step: Step,
+        run: Run,
+        config: ExperimentConfig,
+        answers: Mapping[str, TeacherAnswers],
     ) -> dict[str, Any]:
-        """Return what is kept of how a step was trained, beside its numbers."""
+        """Return what is kept of how a step was trained, beside its numbers.
+
+        What is too large for a summary is put into the store.
+        """
         if step.role == "teacher":
             precision = resolve_precision(config.precision)
             return {"precision": precision.policy, "precision_reason": precision.reason}
@@ -531,7 +546,18 @@ class _Job:
         assert isinstance(logits, np.ndarray), "pseudo-labels are computed beforehand"
         chosen = select_examples(logits, rows, step.selection)
         labels = self.dataset.train.labels
+        self.keep_mistakes(run, confident_mistakes(logits, labels, chosen))
         return {"pseudo_labels": describe_selection(logits, labels, rows, chosen)}
+
+    def keep_mistakes(self, run: Run, found: dict[str, NDArray]) -> None:
+        """Keep wrong pseudo-labels, with what it takes to show these few training examples."""
+        rows = found["rows"]
+        if not len(rows):
+            return
+        split = training_examples(self.dataset, rows)
+        shown = {"images": display_images(self.dataset, split), **features(self.dataset, split)}
+        data = pack_many({**found, "rows": split.rows, **shown}, compress=True)
+        self.store.put_artifact(mistakes_key(run.id), data)
 
     def teacher_learner(self, step: Step, run: Run, config: ExperimentConfig) -> Learner:
         """Return the learner of a teacher that is trained once for each seed, on the labels of the

@@ -88,7 +88,7 @@ def _answers_taken_in(path: Path, name: str, dataset: str) -> tuple[ModelCard, b
     examples = sum(map(len, (loaded.train, loaded.validation)))
     if own_test is None:
         examples += len(loaded.test)
-    answers = read_answers(path, card.class_names, examples, own_test)
+    answers = read_answers(path, card.class_names, examples, own_test, datasets.load_ids(key))
     arrays = {"logits": answers.logits}
     if answers.test is not None:
         arrays["test"] = answers.test

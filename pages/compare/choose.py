@@ -246,6 +246,8 @@ def _presentable(shown: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
             "Status": shown["status"],
         }
     )
+    if (shown["step"] != shown["role"]).any():  # "generation 1" beside "student"
+        frame.insert(1, "Step", shown["step"])
     if (shown["name"] != "").any():
         frame.insert(0, "Name", shown["name"])
     if shown["starred"].any():

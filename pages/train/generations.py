@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
 
-from kdcore.analysis.results import Descendant, lineage
+from kdcore.analysis.ensembles import Ensemble
+from kdcore.analysis.pseudo_labels import stored_mistakes
+from kdcore.analysis.results import (
+    Descendant,
+    ensembles,
+    example_in_words,
+    first_described,
+    lineage,
+)
 from kdcore.analysis.statistics import gain_in_words
+from kdcore.analysis.temperature import format_percent
 from kdcore.charts.generations import (
     accuracy_by_step,
     pseudo_label_reliability,
@@ -14,9 +24,16 @@ from kdcore.charts.generations import (
 )
 from kdcore.config.catalog import dataset_card
 from kdcore.storage.store import Store
+from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
 from pages.shared.live_view import Look
 from pages.shared.session import as_text
+
+ENSEMBLES = (
+    "Averaged: the students of all generations so far answer together, with the mean of their "
+    "probabilities, on test data; in brackets the 95 % interval over seeds, of one seed over test "
+    "examples."
+)
 
 
 def draw(store: Store, look: Look) -> None:
@@ -34,10 +51,10 @@ def draw(store: Store, look: Look) -> None:
             description="Test accuracy of each step of the plan, with the baseline as a line",
         )
     with right:
-        _table(found)
+        _table(found, look.once(("ensembles", finished), lambda: ensembles(store, results)))
     described = [each for each in found if each.pseudo_labels is not None]
     if described:
-        _pseudo_labels(look, described)
+        _pseudo_labels(store, look, described)
 
 
 def _accuracy(look: Look, found: list[Descendant]) -> go.Figure:
@@ -51,8 +68,10 @@ def _title(each: Descendant) -> str:
     return each.step.name
 
 
-def _table(found: list[Descendant]) -> None:
+def _table(found: list[Descendant], together: dict[str, Ensemble]) -> None:
     rows = ["| Step | Taught by | Test accuracy | Over its teacher |", "|---|---|---|---|"]
+    if together:
+        rows = [f"{rows[0]} Averaged with those before it |", f"{rows[1]}---|"]
     for each in found:
         accuracies = each.accuracies
         mean = f"{100 * sum(accuracies) / len(accuracies):.2f} %" if accuracies else "not yet"
@@ -61,14 +80,21 @@ def _table(found: list[Descendant]) -> None:
             f"| {as_text(_title(each))}: {as_text(each.step.network)} "
             f"| {as_text(', '.join(each.step.taught_by) or 'true labels')} | {mean} "
             f"| {as_text(gain_in_words(gain.to_dict())) if gain else ''} |"
+            + (f" {_averaged(together.get(each.step.name))} |" if together else "")
         )
     st.markdown("\n".join(rows))
     over = found[-1].gain_over_first
     if over is not None and len(found) > 2:
         st.caption(as_text(f"Last over first: {gain_in_words(over.to_dict())}."))
+    if together:
+        st.caption(ENSEMBLES)
 
 
-def _pseudo_labels(look: Look, described: list[Descendant]) -> None:
+def _averaged(found: Ensemble | None) -> str:
+    return as_text(found.words) if found is not None else ""
+
+
+def _pseudo_labels(store: Store, look: Look, described: list[Descendant]) -> None:
     names = [_title(each) for each in described]
     chosen = st.segmented_control(
         "Pseudo-labels of", names, default=names[0], required=True, key="train_pseudo_labels"
@@ -90,3 +116,39 @@ def _pseudo_labels(look: Look, described: list[Descendant]) -> None:
             key="train_pseudo_classes",
             description="Pseudo-labels kept and used of each class",
         )
+    run = first_described(each.runs)
+    assert run is not None, "only steps with pseudo-labels are offered"
+    mistakes = look.once(("mistakes", run.id), lambda: stored_mistakes(store, run))
+    if mistakes is not None:
+        _mistakes(mistakes, look, each, run.seed)
+
+
+def _mistakes(found: dict[str, NDArray], look: Look, each: Descendant, seed: int) -> None:
+    """Draw the wrong pseudo-labels that the teacher was surest of."""
+    card = dataset_card(look.results.config.dataset)
+    said = [
+        (card.class_names[given], card.class_names[label], format_percent(float(sure)))
+        for given, label, sure in zip(
+            found["given"], found["labels"], found["confidence"], strict=True
+        )
+    ]
+    st.markdown("**Confident mistakes**")
+    st.caption(
+        f"Training examples that {_title(each)} learned under a wrong label, those first of which "
+        f"its teacher was surest: true class → class given, and how sure. "
+        f"Seed {seed}."
+    )
+    chosen = gallery(
+        found["images"],
+        captions=[f"{true}→{given} {sure}" for given, true, sure in said],
+        key=f"train_mistakes_{each.step.name.replace(' ', '_').replace(':', '_')}",
+        height=min(260, 8 + 2 * (tile_height(found["images"]) + 4)),
+        label="Training examples with a wrong pseudo-label, the surest first: choose one",
+    )
+    if chosen is not None and chosen < len(said):
+        given, true, sure = said[chosen]
+        row = example_in_words(found, chosen, card.feature_names)
+        text = str(found["images"][chosen]) if found["images"].dtype.kind == "U" else ""
+        about = [f"Row {found['rows'][chosen]} of the data", f"taken for {given} at {sure}"]
+        words = ", ".join([*about, f"is {true}"]) + (f": {text or row}" if text or row else "")
+        st.caption(as_text(words))

@@ -10,7 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdcore.analysis.pseudo_labels import describe_selection, select_examples
+from kdcore.analysis.pseudo_labels import (
+    confident_mistakes,
+    describe_selection,
+    select_examples,
+)
 from kdcore.errors import ConfigError
 from kdcore.plans import Selection
 
@@ -91,3 +95,28 @@ def test_how_right_they_are_is_said_of_examples_with_a_hidden_label_alone() -> N
     none = describe_selection(logits, labels, np.array([4]), chosen)
     assert (none["examples"], none["judged"], none["right"]) == (4, 0, None)
     assert (none["right_of_kept"], none["reliability"]) == (None, [])
+
+
+@given(LOGITS, st.integers(1, 40))
+def test_confident_mistakes_are_the_surest_wrong_ones_of_the_chosen(
+    logits: np.ndarray, most: int
+) -> None:
+    labels = np.arange(40) % 4
+    chosen = select_examples(logits, LABELLED, Selection(0.0))
+    found = confident_mistakes(logits, labels, np.repeat(chosen, 2), most)
+    powers = np.exp(logits.astype(np.float64))
+    sure = powers.max(axis=1) / powers.sum(axis=1)
+    wrong = [row for row in chosen.tolist() if logits[row].argmax() != labels[row]]
+    assert len(set(found["rows"].tolist())) == len(found["rows"]) == min(most, len(wrong))
+    assert set(found["rows"].tolist()) <= set(wrong), "each once, however often it is repeated"
+    np.testing.assert_allclose(
+        found["confidence"], sorted(sure[wrong], reverse=True)[:most], rtol=1e-5
+    )
+    np.testing.assert_array_equal(found["labels"], labels[found["rows"]])
+    np.testing.assert_array_equal(found["given"], logits.argmax(axis=1)[found["rows"]])
+
+
+def test_an_example_without_any_label_is_no_mistake() -> None:
+    logits = np.array([[4, 0], [0, 3], [5, 0]], np.float32)
+    found = confident_mistakes(logits, np.array([1, -1, -1]), np.arange(3, dtype=np.int32))
+    assert found["rows"].tolist() == [0]

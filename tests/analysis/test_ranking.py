@@ -73,6 +73,7 @@ def model(name: str, accuracies: dict[int, float], role: str = "student") -> Any
         runs=runs,
         experiment=SimpleNamespace(id=name, name=name),
         single=False,
+        step="",
         model="mlp-4",
         settings={},
     )

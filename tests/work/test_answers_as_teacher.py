@@ -94,7 +94,7 @@ def test_answers_that_do_not_fit_are_refused_when_they_are_added(
 ) -> None:
     path = tmp_path / "short.npz"
     np.savez(path, probabilities=probabilities[:-3])
-    assert "3 missing, the first for row 1794" in add(store, path, "short")
+    assert "3 missing, the first for rows 1794, 1795, 1796" in add(store, path, "short")
     assert "dataset must be named" in add(store, path, "nameless", dataset="")
 
 

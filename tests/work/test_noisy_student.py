@@ -8,14 +8,17 @@ import keras
 import numpy as np
 import pytest
 
+from kdcore.analysis.pseudo_labels import mistakes_key, stored_mistakes
 from kdcore.analysis.results import lineage, load_results, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
+from kdcore.data.languages import load as load_languages
 from kdcore.errors import StopRequested
 from kdcore.models.dropout import with_dropout
 from kdcore.storage.arrays import unpack
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
+from kdcore.tasks.text import texts_of
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Network, mixed_order
 from kdcore.work import experiment as work
@@ -84,6 +87,41 @@ def test_each_generation_learns_what_the_one_before_says_of_clean_examples(
     described = lineage(store, results)[1].pseudo_labels
     assert described is not None
     assert described["examples"] == 170
+    (first,) = results.runs_of_step("generation 1")
+    mistakes = stored_mistakes(store, first)
+    assert mistakes is not None
+    places = {int(row): place for place, row in enumerate(dataset.train.rows)}
+    at = [places[int(row)] for row in mistakes["rows"]]
+    np.testing.assert_array_equal(mistakes["labels"], dataset.train.labels[at])
+    np.testing.assert_array_equal(mistakes["given"], taught[0][1][at].argmax(axis=1))
+    assert (mistakes["given"] != mistakes["labels"]).all()
+    assert (np.diff(mistakes["confidence"]) <= 0).all()
+    assert mistakes["images"].shape == (len(at), 8, 8, 1)
+    shown = mistakes["images"].astype(float) / 255
+    np.testing.assert_allclose(shown, dataset.train.inputs[at] / 16, atol=0.01)
+    said = summary(store, experiment)["confident_mistakes"]
+    assert list(said) == ["generation 1", "student"]
+    assert [each["row"] for each in said["generation 1"]] == mistakes["rows"].tolist()
+    assert said["generation 1"][0]["true"] == str(mistakes["labels"][0])
+    store.delete_artifacts(mistakes_key(first.id))  # as in a store of before they were kept
+    assert list(summary(store, experiment)["confident_mistakes"]) == ["student"]
+
+
+def test_mistakes_among_texts_are_shown_as_texts(store: Store) -> None:
+    config = CONFIG.replace(
+        dataset="languages", teacher="bag-16", student="bag-16", augmentation="none", seeds=1
+    )
+    experiment = store.create(config.replace(generations=1))
+    run_experiment(store, experiment)
+    (run,) = load_results(store, experiment).runs_of_step("student")
+    mistakes = stored_mistakes(store, run)
+    assert mistakes is not None
+    raw = load_languages()
+    originals = texts_of(raw.inputs[mistakes["rows"]])
+    assert len(originals) == len(mistakes["images"]) > 0
+    for shown, original in zip(mistakes["images"], originals, strict=True):
+        # As models see them: in lower case, cut to what fits, without signs that are in no token.
+        assert set(str(shown).split()[0]) <= set(original.lower()), (shown, original)
 
 
 def test_nobody_saw_a_hidden_label(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 example, of a model behind an API say, or of a person.
 
 A file is a table (CSV, Parquet) or arrays (``.npz``). Each answer belongs to an example by its row
-in the dataset, from 0; ``part`` says "test" for the examples of a dataset's own test part.
+in the dataset, from 0, by the name of its file, or by its id; ``part`` says "test" for the examples
+of a dataset's own test part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kdcore.data.readers.common import FILE, as_id
 from kdcore.errors import ConfigError, Problem, Words, require
 from kdcore.words import first_line
 
 Kind = Literal["logits", "probabilities", "top classes", "labels"]
-ROW, PART, LABEL = "row", "part", "label"
+# What examples are called, in the order of their rows, by the column that says so.
+Ids = Mapping[str, Sequence[str]]
+ROW, PART, LABEL, ID = "row", "part", "label", "id"
+FILE_COLUMNS = (FILE, "filename", "file name", "file_name", "path")
+NAMED = 3  # missing or doubled ones that a refusal names
 SUFFIXES = (".csv", ".parquet", ".npz")
 SMALLEST_PROBABILITY = 1e-7
 SUM_TOLERANCE = 0.01
@@ -39,14 +45,23 @@ class Answers:
 
 
 def read_answers(
-    path: Path, class_names: Sequence[str], examples: int, test_examples: int | None
+    path: Path,
+    class_names: Sequence[str],
+    examples: int,
+    test_examples: int | None,
+    ids: tuple[Ids, Ids] = ({}, {}),
 ) -> Answers:
     """Read a file of answers for a dataset of ``examples`` rows, and of ``test_examples`` more in a
     test part of its own (None: it has none).
 
+    ``ids`` are what the examples of these two parts are called, by column or under "file". Answers
+    for examples that the dataset does not have are left out.
+
     Raises ConfigError for answers that are missing, doubled or no answers to these classes.
     """
     table = _table(path)
+    told_by = _told_by(table, class_names, ids)
+    given = None if told_by is None else table.pop(told_by.column)
     probabilities, kind, words = _understood(table, list(class_names))
     parts = _parts(table)
     logits = probabilities if kind == "logits" else _as_logits(probabilities)
@@ -58,12 +73,126 @@ def read_answers(
             "left out: this dataset has no test part of its own",
             Words("test"),
         )
-    rows = _rows(table, of_test)
-    first = _matched(logits[~of_test], rows[~of_test], examples, "")
+    if told_by is None or given is None:
+        rows = _rows(table, of_test)
+        called: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None)
+    else:
+        rows, of_test = _rows_called(given, told_by, of_test if PART in table else None)
+        called = told_by.ids
+        left_out = int(np.sum(rows < 0))
+        if left_out:
+            words += f"; {left_out:,} answers for examples that the dataset does not have left out"
+        known = rows >= 0
+        logits, rows, of_test = logits[known], rows[known], of_test[known]
+    first = _matched(logits[~of_test], rows[~of_test], examples, "", called[0])
     test = None
     if test_examples is not None:
-        test = _matched(logits[of_test], rows[of_test], test_examples, " of the test part")
+        where = " of the test part"
+        test = _matched(logits[of_test], rows[of_test], test_examples, where, called[1])
     return Answers(first, test, words)
+
+
+@dataclass(frozen=True)
+class _ToldBy:
+    """What tells whose answer it is: a ``column`` of the file, and what the examples of the
+    dataset's two parts are called.
+    """
+
+    column: str
+    files: bool
+    ids: tuple[Sequence[str], Sequence[str]]
+
+
+def _told_by(table: pd.DataFrame, classes: Sequence[str], ids: tuple[Ids, Ids]) -> _ToldBy | None:
+    """Return the column of file names or ids, None where answers come by rows.
+
+    Raises ConfigError for several of them, and for one that the dataset does not know.
+    """
+    known = list(dict.fromkeys([*ids[0], *ids[1]]))
+    told: list[tuple[str, str | None]] = []
+    for column in map(str, table.columns):
+        name = column.strip()
+        if name in classes or name in (ROW, PART, LABEL):
+            continue
+        if name in known:
+            told.append((column, name))
+        elif name.lower() in FILE_COLUMNS:
+            told.append((column, FILE if FILE in known else None))
+        elif name.lower() == ID:
+            others = [each for each in known if each != FILE]
+            told.append((column, others[0] if len(others) == 1 else None))
+    if not told:
+        return None
+    named = [*([ROW] if ROW in table else []), *(column for column, _ in told)]
+    require(
+        len(named) == 1,
+        "answers",
+        "matched by row, file or id, one of them",
+        Words(", ".join(named)),
+    )
+    column, key = told[0]
+    if key is None:
+        has = (
+            f"one of {', '.join(known)}, what tells the examples of this dataset"
+            if known
+            else "left out: no file names or ids of this dataset are stored (row tells its examples; "
+            "adding the same data again stores what it has)"
+        )
+        raise ConfigError(Problem("column", has, column))
+    return _ToldBy(column, key == FILE, (ids[0].get(key, []), ids[1].get(key, [])))
+
+
+def _rows_called(
+    given: pd.Series, told_by: _ToldBy, of_test: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return which example of its part each answer belongs to, -1 for one that is not there, and
+    whether it is of the test part: as it is said, else wherever there is one called so.
+    """
+    unnamed = int(given.isna().sum())
+    require(not unnamed, told_by.column, "filled in everywhere", Words(f"{unnamed:,} empty"))
+    lookups = [_Lookup(names, told_by.files) for names in told_by.ids]
+    texts = [str(value) if told_by.files else as_id(value) for value in given]
+    found = np.array([[lookup.row(text) for lookup in lookups] for text in texts], np.int64)
+    if of_test is None:
+        both = np.flatnonzero((found >= 0).all(axis=1))
+        rule = "said for names that are in both parts"
+        require(not len(both), PART, rule, Words(texts[both[0]] if len(both) else ""))
+        of_test = (found[:, 1] >= 0) & (found[:, 0] < 0)
+    return np.where(of_test, found[:, 1], found[:, 0]), of_test
+
+
+class _Lookup:
+    """Finds the row of an example by what it is called.
+
+    A file may be named from any of its folders on, also from folders above those of the dataset, as
+    long as only one can be meant.
+    """
+
+    def __init__(self, names: Sequence[str], files: bool) -> None:
+        self.files = files
+        self.rows = {name: row for row, name in enumerate(names)}
+        self.endings: dict[str, int] = {}
+        for row, name in enumerate(names if files else ()):
+            for ending in _endings(name)[1:]:
+                self.endings[ending] = -1 if ending in self.endings else row
+
+    def row(self, name: str) -> int:
+        """Return the row, -1 where there is none."""
+        if not self.files:
+            return self.rows.get(name, -1)
+        path = name.strip().replace("\\", "/").removeprefix("./")
+        if path in self.rows:
+            return self.rows[path]
+        if path in self.endings:
+            return self.endings[path]
+        longer = (self.rows[each] for each in _endings(path) if each in self.rows)
+        return next(longer, -1)
+
+
+def _endings(path: str) -> list[str]:
+    """Return a path, and it without its first folders: "a/b/c", "b/c", "c"."""
+    parts = path.split("/")
+    return ["/".join(parts[at:]) for at in range(len(parts))]
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -87,11 +216,12 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _columns_of(arrays: dict[str, NDArray]) -> pd.DataFrame:
     """Return the arrays ``logits`` or ``probabilities`` [n, classes], ``labels`` [n], or
-    ``top_classes`` and ``top_probabilities`` [n, k], with ``rows`` [n], ``part`` [n] and
-    ``class_names``, as the columns of a table.
+    ``top_classes`` and ``top_probabilities`` [n, k], with ``rows``, ``files`` or ``ids`` [n],
+    ``part`` [n] and ``class_names``, as the columns of a table.
     """
     columns: dict[str, Any] = {}
-    for given, column in (("rows", ROW), (ROW, ROW), (PART, PART), ("labels", LABEL)):
+    singles = {"rows": ROW, ROW: ROW, PART: PART, "labels": LABEL, "files": FILE, "ids": ID}
+    for given, column in singles.items():
         if given in arrays:
             columns[column] = arrays[given]
     for name in ("logits", "probabilities"):
@@ -224,7 +354,11 @@ def _rows(table: pd.DataFrame, of_test: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _matched(
-    logits: NDArray, rows: NDArray[np.int64], examples: int, where: str
+    logits: NDArray,
+    rows: NDArray[np.int64],
+    examples: int,
+    where: str,
+    called: Sequence[str] | None,
 ) -> NDArray[np.float32]:
     """Return the logits in the order of the examples; each must have one answer."""
     outside = rows[(rows < 0) | (rows >= examples)]
@@ -236,13 +370,20 @@ def _matched(
         ("doubled", np.flatnonzero(counted > 1)),
     ):
         if len(at):
-            words = f"{len(at):,} {says}, the first for row {at[0]}{where}"
+            words = f"{len(at):,} {says}, the first for {_named(at[:NAMED], called)}{where}"
             raise ConfigError(
                 Problem("answers", f"one for each of {examples:,} examples{where}", Words(words))
             )
     found = np.empty((examples, logits.shape[1]), np.float32)
     found[rows] = logits
     return found
+
+
+def _named(rows: NDArray[np.int64], called: Sequence[str] | None) -> str:
+    """Name some examples: "rows 3, 7, 9", or what they are called."""
+    if called:
+        return ", ".join(called[row] for row in rows)
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}"
 
 
 def _as_logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

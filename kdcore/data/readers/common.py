@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from kdcore.errors import Words, require
@@ -35,6 +37,7 @@ SUFFIXES = (
     ".ppm",
     ".pgm",
 )
+FILE = "file"  # what examples are told by that are files
 LABEL_COLUMNS = ("label", "target", "class", "y")
 UNLABELLED = "unlabelled"  # the part of examples whose class is not known
 NO_LABEL = -1
@@ -43,12 +46,16 @@ NO_LABEL = -1
 class Batch(NamedTuple):
     """Some examples: values as the source has them (images may differ in size), class numbers, and
     their names.
+
+    ``ids`` [n] by the column that they stand in, or by "file", are what others may call the
+    examples.
     """
 
     inputs: Sequence[NDArray] | NDArray
     labels: NDArray[np.int64]
     names: list[str]
     corrupt: list[str]
+    ids: Mapping[str, Sequence[str]] = {}
 
 
 class Source(Protocol):
@@ -214,3 +221,22 @@ def refuse_what_is_not_finite(
                 Words(f"{int(bad[:, which].sum()):,} such values"),
             )
         require(False, field, rule, Words(f"{int(bad.sum()):,} such values"))
+
+
+def as_id(value: Any) -> str:
+    """Return an id as text: 7, 7.0 and "007" are the same one."""
+    text = str(value).strip()
+    return str(int(text.partition(".")[0])) if re.fullmatch(r"\d+(\.0+)?", text) else text
+
+
+def ids_in(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of those ``columns`` that have another one in every row, as ids."""
+    found: dict[str, list[str]] = {}
+    for name in columns:
+        column = frame[name]
+        if column.isna().any() or pd.api.types.is_float_dtype(column):
+            continue
+        values = [as_id(value) for value in column]
+        if len(set(values)) == len(values):
+            found[str(name)] = values
+    return found

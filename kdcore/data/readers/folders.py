@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.data.readers.common import (
+    FILE,
     IMAGES_A_BATCH,
     MOST_BYTES,
     MOST_BYTES_OF_AN_IMAGE,
@@ -281,7 +282,7 @@ class FilesInFolders(ABC):
                 else:
                     labels.append(label)
                     names.append(name)
-            yield Batch(inputs, np.asarray(labels, np.int64), names, corrupt)
+            yield Batch(inputs, np.asarray(labels, np.int64), names, corrupt, {FILE: names})
 
 
 def _is_clutter(name: str) -> bool:

@@ -21,6 +21,7 @@ from kdcore.data.readers.common import (
     UNLABELLED,
     Batch,
     are_no_labels,
+    ids_in,
     number_labels,
     refuse_what_is_not_finite,
     said_of_no_labels,
@@ -277,13 +278,15 @@ class Table:
         for name in (*self.options.keep, *self.options.drop):
             require(name in columns, "column", f"one of {shown_columns(columns)}", name)
         self._known = have_labels(frame[label], self.options.unlabelled, self.notes)
-        column = classes_of(frame[label][self._known])
+        column, whole = classes_of(frame[label][self._known]), frame
         frame = frame.drop(columns=[name for name in self.options.drop if name != label])
         frame = self._without_leaks(frame, column)
         features = self._without_texts(frame.drop(columns=label))
         require(len(features.columns) > 0, "features", "at least one column of numbers", 0)
         if unsaid := [*self._texts_unsaid(features), *self._gaps_unsaid(features)]:
             raise ConfigError(*unsaid)
+        others = [name for name in columns if name != label and name not in features.columns]
+        self._ids = ids_in(whole, others)
         self.columns = columns_of(features, self.options.missing, decimal, signs)
         gaps = any(column.missing for column in self.columns)
         self.missing: Missing = self.options.missing if gaps else "refuse"
@@ -391,7 +394,8 @@ class Table:
         for start in range(0, len(chosen), step):
             rows = chosen[start : start + step]
             names = [f"row {row + 1}" for row in rows]
-            yield Batch(self._values[rows], self._labels[rows], names, [])
+            ids = {name: [all_of[row] for row in rows] for name, all_of in self._ids.items()}
+            yield Batch(self._values[rows], self._labels[rows], names, [], ids)
 
 
 def label_column(columns: list[str], asked: str | None = None) -> str:

@@ -14,6 +14,7 @@ from kdcore.data.readers.common import (
     NO_LABEL,
     UNLABELLED,
     Batch,
+    ids_in,
     number_labels,
 )
 from kdcore.data.readers.folders import FilesInFolders
@@ -113,6 +114,7 @@ class TextTable:
             self._labels[UNLABELLED] = np.full(len(apart), NO_LABEL, np.int64)
         self._rows_of = rows
         self._texts = frame[texts]
+        self._ids = ids_in(frame, self.ignored)
         self.parts = {part: len(chosen) for part, chosen in rows.items()}
 
     def _rows(
@@ -157,6 +159,7 @@ class TextTable:
         rows, labels = self._rows_of[part], self._labels[part]
         for start in range(0, len(rows), TEXTS_A_BATCH):
             inputs, kept, names, corrupt = [], [], [], []
+            ids: dict[str, list[str]] = {name: [] for name in self._ids}
             for at in range(start, min(start + TEXTS_A_BATCH, len(rows))):
                 value, name = self._texts.iloc[rows[at]], f"row {rows[at] + 1}"
                 if pd.isna(value) or not str(value).strip():
@@ -165,7 +168,9 @@ class TextTable:
                 inputs.append(as_bytes(str(value)))
                 kept.append(labels[at])
                 names.append(name)
-            yield Batch(inputs, np.asarray(kept, np.int64), names, corrupt)
+                for column, of_rows in self._ids.items():
+                    ids[column].append(of_rows[rows[at]])
+            yield Batch(inputs, np.asarray(kept, np.int64), names, corrupt, ids)
 
 
 class TextFiles(FilesInFolders):
