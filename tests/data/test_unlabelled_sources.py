@@ -418,3 +418,27 @@ def test_the_command_line_says_it(tmp_path: Path) -> None:
     assert "and 9 without a label" in listed.output
     shown = runner.invoke(main, ["data", "show", "pets", "--json"], env=environment)
     assert json.loads(shown.output)["unlabelled_examples"] == 9
+
+
+def test_ids_of_examples_without_a_label_stand_behind_the_others(
+    tmp_path: Path, store: Store
+) -> None:
+    """A table's ids are in the order of its rows: labelled ones, then those without a label."""
+    frame = pd.DataFrame(
+        {
+            "patient": [f"p{number}" for number in range(60)],
+            "x": np.random.default_rng(0).normal(size=60),
+            "kind": [None if number % 3 == 2 else CLASSES[number % 3] for number in range(60)],
+        }
+    )
+    file = tmp_path / "rows.csv"
+    frame.to_csv(file, index=False)
+    card = add(store, "rows", file, DataOptions(label="kind", drop=("patient",)))
+    ids, test = datasets.load_ids(card.key)
+    labelled = [f"p{number}" for number in range(60) if number % 3 != 2]
+    assert ids == {"patient": [*labelled, *(f"p{number}" for number in range(2, 60, 3))]}
+    assert test == {}
+    raw = datasets.load_stored(card.key)
+    behind = np.flatnonzero(datasets.load_named(card.key).train.labels < 0)
+    rows = datasets.load_named(card.key).train.rows[behind]
+    assert {ids["patient"][row] for row in rows} == set(ids["patient"][len(raw.labels) :])
