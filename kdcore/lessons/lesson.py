@@ -93,6 +93,7 @@ class Expected(BaseModel):
     rule: Literal["rises", "falls", "above zero", "best", "at least", "less"]
     best: str = ""
     least: float = 0.0
+    at: str = ""  # the option that "at least" is about; the largest where it is empty
     less: tuple[str, str] = ("", "")  # two options, the first of which is expected to have less
 
 

@@ -130,13 +130,14 @@ def expectation_in_words(expected: Expected, measured: Measured) -> tuple[bool, 
     first, last = measured.values[0], measured.values[-1]
     low, high = measured.low or measured.values, measured.high or measured.values
     of = dict(zip(measured.titles, measured.values, strict=True))
+    told = of.get(expected.at, max(measured.values))
     shown = {
         "rises": low[-1] > high[0],
         "falls": low[0] > high[-1],
         "above zero": low[0] > 0,
         "best": measured.best == expected.best,
         "less": of.get(expected.less[0], 0.0) < of.get(expected.less[1], 0.0),
-        "at least": max(measured.values) >= expected.least,
+        "at least": told >= expected.least,
     }[expected.rule]
     if shown:
         return True, f"Expected: {expected.words}. These runs show it."
@@ -153,7 +154,7 @@ def expectation_in_words(expected: Expected, measured: Measured) -> tuple[bool, 
     elif expected.rule == "best":
         why = f"it is {measured.best}"
     else:
-        why = f"they measured {measured.in_words(max(measured.values))}"
+        why = f"they measured {measured.in_words(told)}"
     return False, f"Expected: {expected.words}. These runs do not show it: {why}."
 
 

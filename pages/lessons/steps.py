@@ -10,7 +10,7 @@ from kdcore import lessons
 from kdcore.charts.lessons import measured_chart
 from kdcore.errors import ConfigError
 from kdcore.installation import in_classroom
-from kdcore.lessons import Asked, Lesson, LessonRuns, Measured, Shown, find_runs
+from kdcore.lessons import Asked, Lesson, LessonRuns, Measured, find_runs
 from kdcore.lessons.measures import unit_of
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
@@ -290,8 +290,8 @@ def _check(store: Store, lesson: Lesson) -> None:
     )
 
 
-def _say_answer(found: Measured, asked: Asked | Shown, answer: Any) -> None:
-    verdict = lessons.compare_with(found, answer, asked.reach if isinstance(asked, Asked) else 0.0)
+def _say_answer(found: Measured, asked: Asked, answer: Any) -> None:
+    verdict = lessons.compare_with(found, answer, asked.reach)
     show = st.success if verdict.right else st.info
     show(as_text(verdict.words), icon=":material/straighten:")
     st.caption(as_text(found.about))

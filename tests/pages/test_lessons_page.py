@@ -152,4 +152,4 @@ def test_a_cold_link_to_a_step_and_an_address_that_cannot_be(page: Page, url: st
     expect(page.get_by_text("lesson must be one of")).to_be_visible()
     page.goto(f"{url}/lessons?lesson=alpha&step=<b>")
     expect(page.get_by_text("step must be one of")).to_be_visible()
-    expect(page.get_by_role("heading", name="Alpha: whom does")).to_be_visible()
+    expect(page.get_by_role("heading", name="Alpha: labels or teacher")).to_be_visible()
