@@ -113,7 +113,7 @@ def confident_mistakes(
     """
     rows = np.unique(chosen)
     rows = rows[(logits[rows].argmax(axis=1) != labels[rows]) & (labels[rows] >= 0)]
-    confidence = softmax(logits[rows], 1.0).max(axis=1)
+    confidence = softmax(logits[rows], 1.0).max(axis=1) if len(rows) else np.zeros(0)
     first = np.argsort(-confidence, kind="stable")[:most]
     rows = rows[first]
     return {

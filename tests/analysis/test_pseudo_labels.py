@@ -120,3 +120,5 @@ def test_an_example_without_any_label_is_no_mistake() -> None:
     logits = np.array([[4, 0], [0, 3], [5, 0]], np.float32)
     found = confident_mistakes(logits, np.array([1, -1, -1]), np.arange(3, dtype=np.int32))
     assert found["rows"].tolist() == [0]
+    nobody = confident_mistakes(logits, np.array([-1, -1, -1]), np.arange(3, dtype=np.int32))
+    assert {name: len(values) for name, values in nobody.items()} == dict.fromkeys(found, 0)
