@@ -36,7 +36,7 @@ def test_a_sweep_outlives_kill_9_of_a_worker_and_prints_its_result(tmp_path: Pat
         url,
         "sweep",
         *SETTINGS,
-        "--epochs=60",
+        "--epochs=150",
         "--seeds=1",
     ]
     command += ["--alpha=0.1,0.9", "--temperature=1,4", "--workers=1", "--confirm=2", "--json"]

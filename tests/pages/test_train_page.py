@@ -129,7 +129,7 @@ def test_how_long_it_will_take_is_measured_before_it_starts(page: Page, url: str
     button(page, "How long will it take?").click(timeout=30_000)
     expect(
         page.get_by_text(re.compile(r"models? to train.*about .* on this machine"))
-    ).to_be_visible(timeout=90_000)
+    ).to_be_visible(timeout=180_000)
 
 
 def test_candidates_appear_after_the_click(page: Page, url: str) -> None:
@@ -137,7 +137,7 @@ def test_candidates_appear_after_the_click(page: Page, url: str) -> None:
     settle(page)
     page.get_by_text("Understand before shrinking").click()
     button(page, "Look at candidates").click()
-    expect(page.get_by_role("button", name="Try these three")).to_be_visible(timeout=90_000)
+    expect(page.get_by_role("button", name="Try these three")).to_be_visible(timeout=180_000)
 
 
 def bars(page: Page) -> list[list[float]]:
