@@ -130,7 +130,7 @@ def _bars(series: Series, predicted: Any, height: int) -> go.Figure:
             uid=f"bars-{place}",
         )
     style(figure, as_label(_title(first)), None, _axis(first), height=height)
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", tickangle=0)
     figure.update_layout(barmode="group", showlegend=len(series) > 1)
     return figure
 

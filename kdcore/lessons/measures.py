@@ -186,20 +186,21 @@ def _pull(store: Store, results: Results, temperatures: Sequence[float], which: 
 
 
 @measures("%")
-def accuracy(store: Store, lesson: Lesson, results: Sequence[Results], *, role: str) -> Measured:
+def accuracy(
+    store: Store, lesson: Lesson, results: Sequence[Results], *, role: str, case: str = ""
+) -> Measured:
     """Return the test accuracy of a role in each case, in percent, with 95 % intervals over
-    seeds.
+    seeds; where a ``case`` is named, in that one alone.
     """
-    by_case = [[100 * value for value in each.accuracies(role)] for each in results]
+    chosen = [_case(lesson, results, case)] if case else results
+    by_case = [[100 * value for value in each.accuracies(role)] for each in chosen]
     seeds = min(map(len, by_case))
     intervals = [mean_interval(values) if seeds > 1 else None for values in by_case]
-    return _over_cases(
-        lesson,
-        [float(np.mean(values)) for values in by_case],
-        "%",
-        f"accuracy of the {role}, {TEST}, {_seeds(seeds)}",
-        intervals,
-    )
+    means = [float(np.mean(values)) for values in by_case]
+    about = f"accuracy of the {role}, {TEST}, {_seeds(seeds)}"
+    if case:
+        return _number(means[0], "%", f"{case}, {about}", intervals[0])
+    return _over_cases(lesson, means, "%", about, intervals)
 
 
 @measures("points")
@@ -234,9 +235,7 @@ def cases_that_gain(store: Store, lesson: Lesson, results: Sequence[Results]) ->
 @measures("examples")
 def apart(store: Store, lesson: Lesson, results: Sequence[Results], *, case: str) -> Measured:
     """Return by how many test examples student and baseline answer apart in a case."""
-    titles = [each.title for each in lesson.cases]
-    require(case in titles, "case", f"one of {', '.join(titles)}", case)
-    each = results[titles.index(case)]
+    each = _case(lesson, results, case)
     answers = [
         logits(store, each.runs(role)[0], "test").argmax(axis=1) for role in ("student", "baseline")
     ]
@@ -428,6 +427,12 @@ def _bounds(intervals: Sequence[tuple[float, float] | None]) -> dict[str, Any]:
     if len(known) < len(intervals):
         return {}
     return {"low": tuple(low for low, _ in known), "high": tuple(high for _, high in known)}
+
+
+def _case(lesson: Lesson, results: Sequence[Results], case: str) -> Results:
+    titles = [each.title for each in lesson.cases]
+    require(case in titles, "case", f"one of {', '.join(titles)}", case)
+    return results[titles.index(case)]
 
 
 def _seeds(count: int) -> str:

@@ -49,6 +49,10 @@ def test_everything_that_a_lesson_names_exists(name: str) -> None:
     assert lesson.picture in PICTURES or re.fullmatch(r"patches|examples_of_\d", lesson.picture)
     assert all(lesson.prose[section] for section in SECTIONS)
     assert all(plain(lesson.prose[section]) for section in SECTIONS), "its words are explained"
+    of_each_case = {"accuracy", "gains"} - (
+        {"accuracy"} if "case" in lesson.check.arguments else set()
+    )
+    assert len(lesson.cases) == 1 or lesson.check.measure not in of_each_case, "one answer"
     for asked in (lesson.predict, lesson.check):
         assert asked.low < asked.high
         assert (asked.answer == "choice") == bool(asked.options)

@@ -122,6 +122,8 @@ def test_accuracies_and_gains_are_those_of_the_stored_answers(
     assert (found.titles, found.x) == (("warm", "cool"), (10.0, 2.0))
     half = stats.t.ppf(0.975, 1) * of[0].std(ddof=1) / np.sqrt(2)
     assert found.high[0] - found.low[0] == pytest.approx(2 * half)
+    alone = ask("accuracy", trained_store, lesson, results, role="student", case="cool")
+    assert alone.values == pytest.approx([of[1].mean()])
     gains = ask("gains", trained_store, lesson, results)
     differences = [
         100
