@@ -63,13 +63,12 @@ class Asked(Shown):
 
 
 class Option(BaseModel):
-    """One way to break it: settings for all cases, or for each of them, in their order."""
+    """One way to break it: settings that all cases get."""
 
     model_config = FROZEN
 
     title: str
     settings: dict[str, Any] = {}
-    each: tuple[dict[str, Any], ...] = ()
 
 
 class Change(BaseModel):
@@ -141,14 +140,8 @@ class Lesson(BaseModel):
 
         Raises ConfigError for an option that it does not have.
         """
-        changed = self.option(option) if option else None
-        found = []
-        for number, case in enumerate(self.cases):
-            values = dict(case.settings)
-            if changed is not None:
-                values |= changed.settings | (changed.each[number] if changed.each else {})
-            found.append(self.base.replace(**_typed(values)))
-        return found
+        changed = self.option(option).settings if option else {}
+        return [self.base.replace(**_typed(case.settings | changed)) for case in self.cases]
 
     def option(self, title: str) -> Option:
         """Return an option of the change by its title; raises ConfigError for another."""

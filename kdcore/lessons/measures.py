@@ -365,14 +365,6 @@ def masked_words(_store: Store, _lesson: Lesson, results: Sequence[Results]) -> 
     )
 
 
-@measures("nats")
-def distilled_over_alone(_store: Store, _lesson: Lesson, results: Sequence[Results]) -> Measured:
-    """Return how many nats better the distilled half guesses than the same half alone."""
-    found = language_losses(results[0])
-    better = found["own language model"] - found["distilled language model"]
-    return _number(better, "nats", f"of masked tokens, {VALIDATION}, 1 seed", decimals=3)
-
-
 @measures("points")
 def gain_over_scratch(store: Store, _lesson: Lesson, results: Sequence[Results]) -> Measured:
     """Return what the student gained over the same network from scratch, in points."""

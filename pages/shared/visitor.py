@@ -60,13 +60,12 @@ def has_name() -> bool:
     """Return whether the page may be drawn; in a classroom, ask who is there first."""
     if not in_classroom():
         return True
-    told = _component(
+    _component(
         key="visitor_memory",
         data={"name": visitor(), "forget": bool(st.session_state.pop("visitor_left", False))},
         on_known_change=_remember,
         height=1,
     )
-    del told
     if visitor():
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.button(
