@@ -11,19 +11,15 @@ from kdcore.storage.store import Store
 from pages.alpha.accuracy import accuracy_over_alpha
 from pages.alpha.sections import PAGE, landscape, one_example
 from pages.alpha.state import ACCURACY, EXAMPLE, LANDSCAPE, SECTIONS, PageState, page_state
-from pages.shared import alpha, examples
+from pages.shared import alpha
 from pages.shared import temperature as warmth
 from pages.shared.address import show_in_address
-from pages.shared.first_teacher import SECONDS_BETWEEN_POLLS, without_teacher
+from pages.shared.first_teacher import SECONDS_BETWEEN_POLLS, choose_scene
 from pages.shared.following import follow
 from pages.shared.log_slider import Landmark
 from pages.shared.scene import (
     Scene,
-    begin_with_what_was_looked_at,
-    pick_student,
-    pick_teacher,
     say_problems,
-    settle_teacher,
 )
 
 # Between the two sliders the page would show through. The backgrounds are those of config.toml.
@@ -38,25 +34,9 @@ def draw(store: Store) -> None:
     """Draw the page, or how to get the teacher that it needs."""
     state = page_state()
     state.read(st.query_params.to_dict())
-    teachers = {run.id: run for run in store.finished_runs("teacher")}
-    if not teachers:
-        without_teacher(store, state, _title, page=PAGE)
+    scene = choose_scene(store, state, _title, page=PAGE)
+    if scene is None:
         return
-    begin_with_what_was_looked_at(store, state, teachers, page=PAGE)
-    settle_teacher(state, teachers)
-    left, right = st.columns([1.25, 1], gap="large", vertical_alignment="center")
-    with left:
-        _title()
-    with right:
-        teacher = teachers[pick_teacher(state, teachers, page=PAGE)]
-        taught = pick_student(store, state, teacher, page=PAGE)
-    scene = Scene(store, teacher, taught)
-    if not examples.has_examples(store, scene.key):
-        st.error(
-            "The test examples of this teacher are no longer in the store.", icon=":material/error:"
-        )
-        return
-    state.fit(len(scene.class_names), len(examples.images(store, scene.key)))
     # In a fragment: what moves with alpha is redrawn, the page around it is not.
     follow(_explore, lambda: SECONDS_BETWEEN_POLLS if state.live else None, key="alpha_follow")(
         scene, state

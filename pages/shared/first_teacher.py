@@ -11,8 +11,16 @@ import streamlit as st
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
+from pages.shared import examples
 from pages.shared.following import follow
-from pages.shared.scene import SceneState
+from pages.shared.scene import (
+    Scene,
+    SceneState,
+    begin_with_what_was_looked_at,
+    pick_student,
+    pick_teacher,
+    settle_teacher,
+)
 from pages.shared.session import as_text, engine
 from pages.shared.visitor import own_tags
 
@@ -20,6 +28,35 @@ SECONDS_BETWEEN_POLLS = 0.6
 SECONDS_WHEN_QUIET = 3.0
 # One seed is enough to look at; the data, both models and all else are the Train page's defaults.
 FIRST_EXPERIMENT = ExperimentConfig(seeds=1)
+
+
+def choose_scene(
+    store: Store, state: SceneState, title: Callable[[], None], *, page: str
+) -> Scene | None:
+    """Draw a page's title beside the choice of a teacher and its student; returns them.
+
+    None where there is no teacher, which is then offered to be trained, or nothing to show.
+    """
+    teachers = {run.id: run for run in store.finished_runs("teacher")}
+    if not teachers:
+        without_teacher(store, state, title, page=page)
+        return None
+    begin_with_what_was_looked_at(store, state, teachers, page=page)
+    settle_teacher(state, teachers)
+    left, right = st.columns([1.25, 1], gap="large", vertical_alignment="center")
+    with left:
+        title()
+    with right:
+        teacher = teachers[pick_teacher(state, teachers, page=page)]
+        taught = pick_student(store, state, teacher, page=page)
+    scene = Scene(store, teacher, taught)
+    if not examples.has_examples(store, scene.key):
+        st.error(
+            "The test examples of this teacher are no longer in the store.", icon=":material/error:"
+        )
+        return None
+    state.fit(len(scene.class_names), len(examples.images(store, scene.key)))
+    return scene
 
 
 def without_teacher(

@@ -5,18 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from kdcore.storage.store import Store
-from pages.shared import examples
 from pages.shared.address import show_in_address
-from pages.shared.first_teacher import SECONDS_BETWEEN_POLLS, without_teacher
+from pages.shared.first_teacher import SECONDS_BETWEEN_POLLS, choose_scene
 from pages.shared.following import follow
 from pages.shared.log_slider import Landmark
 from pages.shared.scene import (
     Scene,
-    begin_with_what_was_looked_at,
-    pick_student,
-    pick_teacher,
     say_problems,
-    settle_teacher,
 )
 from pages.shared.session import engine
 from pages.shared.temperature import HIGHEST, LOWEST, temperature_control, within
@@ -48,25 +43,9 @@ def draw(store: Store) -> None:
     """Draw the page, or how to get the teacher that it needs."""
     state = page_state()
     state.read(st.query_params.to_dict())
-    teachers = {run.id: run for run in store.finished_runs("teacher")}
-    if not teachers:
-        without_teacher(store, state, _title, page=PAGE)
+    scene = choose_scene(store, state, _title, page=PAGE)
+    if scene is None:
         return
-    begin_with_what_was_looked_at(store, state, teachers, page=PAGE)
-    settle_teacher(state, teachers)
-    left, right = st.columns([1.25, 1], gap="large", vertical_alignment="center")
-    with left:
-        _title()
-    with right:
-        teacher = teachers[pick_teacher(state, teachers, page=PAGE)]
-        taught = pick_student(store, state, teacher, page=PAGE)
-    scene = Scene(store, teacher, taught)
-    if not examples.has_examples(store, scene.key):
-        st.error(
-            "The test examples of this teacher are no longer in the store.", icon=":material/error:"
-        )
-        return
-    state.fit(len(scene.class_names), len(examples.images(store, scene.key)))
     # In a fragment: what moves with T is redrawn, the page around it is not.
     follow(_explore, SECONDS_BETWEEN_POLLS if state.watching else None, key="temperature_follow")(
         scene, state
