@@ -130,6 +130,7 @@ class ModelFamily:
     suggestions: tuple[str, ...]
     takes: Literal["images", "values", "texts"] = "images"
     by_name: bool = False  # the builder is given the whole name, not numbers
+    residual: bool = False  # of blocks that are added to their shortcuts
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
 
     def fits(self, task: Task) -> bool:
@@ -270,6 +271,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         r"resnet-(\d+)-(\d+)",
         ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
         rule=residual_depth,
+        residual=True,
     ),
     "vit": ModelFamily(
         "Vision transformer (layers, width)",

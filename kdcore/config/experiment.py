@@ -553,6 +553,10 @@ class ExperimentConfig(BaseModel):
             return getattr(self, name)
         return {**self.plan.values(), **self.method.values()}.get(name, default)
 
+    def is_residual(self, network: str) -> bool:
+        """Return whether a network is a residual one, with blocks that can be left out."""
+        return parse_model_name(network)[0].residual
+
     @property
     def answers_live(self) -> bool:
         """Whether the teacher is asked at every step, because its answers cannot be computed
@@ -589,7 +593,9 @@ class ExperimentConfig(BaseModel):
         values = {name: stored[name] for name in cls.model_fields if name in stored}
         for name, kinds in PARTS.items():
             kind = kinds.known.get(stored.get(name, kinds.plain), kinds.unknown)
-            own = {each: stored[each] for each in kind.model_fields if each in stored}
+            older = {each: words_of(field)["older"] for each, field in kind.model_fields.items()}
+            own = {each: stored.get(each, older[each]) for each in older}
+            own = {each: value for each, value in own.items() if value != ALWAYS_THERE}
             values[name] = kind.model_construct(**own)
         return cls.model_construct(**values)
 

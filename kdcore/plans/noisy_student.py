@@ -33,8 +33,8 @@ class NoisyStudent(PlanKind):
     noise: Switch = setting(
         "on",
         "Noise",
-        "Students see changed copies (the augmentation) and learn with dropout. Off: neither, for "
-        "anybody.",
+        "Students see changed copies (the augmentation) and learn with dropout and stochastic depth. "
+        "Off: nothing of it, for anybody.",
         "plan",
     )
     dropout: float = setting(
@@ -42,6 +42,17 @@ class NoisyStudent(PlanKind):
         "Dropout",
         "The share of what enters the last layer that is left out at each step.",
         "plan",
+        ge=0,
+        le=0.9,
+        step=0.1,
+    )
+    stochastic_depth: float = setting(
+        0.2,
+        "Stochastic depth",
+        "How often the last block of a residual network (resnet-...) is left out, for each example; "
+        "the blocks before it less often. Other networks have no such blocks.",
+        "plan",
+        older=0.0,
         ge=0,
         le=0.9,
         step=0.1,
@@ -78,12 +89,10 @@ class NoisyStudent(PlanKind):
         learner = learner_settings(config)
         if self.noise == "off":
             learner["noise"] = "none"
-        noise = {
-            "noise": learner["noise"],
-            "dropout": self.dropout if self.noise == "on" else 0.0,
-        }
         own = {name: value for name, value in learner.items() if name != "noise"}
-        made = [Step("teacher", "teacher", config.teacher, labels=config.labels, **noise)]
+        first = self._noise(config, config.teacher, learner["noise"])
+        noise = self._noise(config, config.student, learner["noise"])
+        made = [Step("teacher", "teacher", config.teacher, labels=config.labels, **first)]
         chosen = Selection(self.confidence, self.balance == "on", self.unlabelled_ratio)
         for generation in range(1, self.generations + 1):
             name = "student" if generation == self.generations else f"generation {generation}"
@@ -100,6 +109,16 @@ class NoisyStudent(PlanKind):
                 )
             )
         return (*made, Step("baseline", "baseline", **own, **noise))
+
+    def _noise(self, config: Asked, network: str, augmentation: str) -> dict[str, Any]:
+        """Return the noise that a network is trained with."""
+        depth = self.stochastic_depth if config.is_residual(network) else 0.0
+        on = self.noise == "on"
+        return {
+            "noise": augmentation,
+            "dropout": self.dropout if on else 0.0,
+            "stochastic_depth": depth if on else 0.0,
+        }
 
     def problems(self, config: Any) -> list[Problem]:
         """Return that there must be examples without a label, and a loss that learns from

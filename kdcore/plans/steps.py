@@ -90,6 +90,10 @@ class Asked(Protocol):
         """How the images that a student sees are changed."""
         ...
 
+    def is_residual(self, network: str) -> bool:
+        """Return whether a network is a residual one, with blocks that can be left out."""
+        ...
+
     def teaching(self) -> dict[str, Any]:
         """Return the settings of how a teacher teaches, by name."""
         ...
@@ -136,6 +140,7 @@ class Step:
         clean_answers: whether its teachers answer for the unchanged examples, however its own
             copies are changed.
         dropout: the share of what enters its last layer that is left out at each step.
+        stochastic_depth: how often the last of its residual blocks is left out, the others less.
         pretraining: how one that is "pretrained" learns.
         selection: where it learns from chosen examples without a label beside the labelled ones.
     """
@@ -152,6 +157,7 @@ class Step:
     seed: int | None = None
     clean_answers: bool = False
     dropout: float = 0.0
+    stochastic_depth: float = 0.0
     selection: Selection | None = None
     pretraining: Pretraining | None = None
 
@@ -159,6 +165,11 @@ class Step:
     def needs(self) -> tuple[str, ...]:
         """The steps that must be trained before this one."""
         return (*self.taught_by, *(() if self.start in STARTS else (self.start,)))
+
+    @property
+    def leaves_parts_out(self) -> bool:
+        """Whether parts of its network are left out at random while it is trained."""
+        return bool(self.dropout or self.stochastic_depth)
 
     def settings(self, config: Asked) -> dict[str, Any]:
         """Return the settings that its own training takes from the step, not from the config."""
@@ -182,6 +193,8 @@ class Step:
             found |= {"labels": self.labels, "augmentation": self.noise}
         if self.dropout:
             found["dropout"] = self.dropout
+        if self.stochastic_depth:
+            found["stochastic_depth"] = self.stochastic_depth
         if self.weights != "equal":
             found["teacher_weights"] = self.weights
         if self.clean_answers:

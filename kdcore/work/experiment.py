@@ -35,8 +35,8 @@ from kdcore.data.datasets import Dataset
 from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
-from kdcore.models.dropout import with_dropout
 from kdcore.models.mixing import mixing
+from kdcore.models.noise import with_dropout, with_stochastic_depth
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack, pack_many
@@ -565,7 +565,7 @@ class _Job:
         """
         size, seed = config.teacher_batch_size, config.teacher_seed
         with policy_scope(resolve_precision(config.precision).policy):
-            network = self.build(config.teacher, seed, dropout=step.dropout)
+            network = self.build(config.teacher, seed, step=step)
             trainer = make_trainer("teacher", config, network.model)
         rows = datasets.labelled_rows(self.dataset, step.labels, seed)
         return self.learner(
@@ -596,9 +596,7 @@ class _Job:
         """
         train, role = self.dataset.train, step.role
         labelled = self.labelled(config)
-        network = self.build(
-            config.student, config.seed, start=config.student_start, dropout=step.dropout
-        )
+        network = self.build(config.student, config.seed, config.student_start, step)
         if begins_as is not None:
             network.model.set_weights(self.load_model(begins_as).get_weights())
         network, loop = self.loop_of(step, config, answers, network)
@@ -649,14 +647,14 @@ class _Job:
         """Return all that a compiled loop depends on; None where it must not serve another
         run.
 
-        Not with augmentation, mixing or dropout, whose random numbers and live teacher are one
+        Not with augmentation, mixing or noise inside, whose random numbers and live teacher are one
         run's own, nor for a model of a user's own, whose name may come to mean another one.
         """
         role = step.role
         if (
             config.augmentation != "none"
             or config.mixing != "none"
-            or step.dropout
+            or step.leaves_parts_out
             or (role == "student" and config.answers_live)
             or parse_model_name(config.student)[0].by_name
         ):
@@ -681,9 +679,11 @@ class _Job:
         """What the catalog says of the dataset."""
         return dataset_card(self.config.dataset)
 
-    def build(self, name: str, seed: int, start: str = "fresh", dropout: float = 0.0) -> Network:
+    def build(
+        self, name: str, seed: int, start: str = "fresh", step: Step | None = None
+    ) -> Network:
         """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's
-        file).
+        file), with the noise inside that ``step`` has.
         """
         model = models.build(
             name,
@@ -693,7 +693,10 @@ class _Job:
             values=self.dataset.values,
             start=start,
         )
-        return Network(with_dropout(model, dropout, seed), self.dataset.scale)
+        if step is not None:
+            model = with_dropout(model, step.dropout, seed)
+            model = with_stochastic_depth(model, step.stochastic_depth, seed)
+        return Network(model, self.dataset.scale)
 
     def learner(
         self,

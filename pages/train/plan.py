@@ -51,6 +51,8 @@ def _badge(results: Results, step: Step) -> str:
     words = [step.name, short_name(step.network), _labels(results, step)]
     noise = [step.noise] if step.noise != "none" else []
     noise += [f"dropout {step.dropout:g}"] if step.dropout else []
+    if step.stochastic_depth:
+        noise.append(f"stochastic depth {step.stochastic_depth:g}")
     icon = ICONS[state_of(results, step)]
     text = as_text(" · ".join([*words, *noise]))
     return f":{COLOURS[step.role]}-badge[{icon} {text}]"

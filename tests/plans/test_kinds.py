@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kdcore.config.experiment import ExperimentConfig
@@ -65,6 +67,30 @@ def test_noisy_students_learn_with_noise_what_a_teacher_says_without() -> None:
     assert baseline.selection is None
     quiet = plan_of(config.replace(noise="off")).steps
     assert {(step.noise, step.dropout) for step in quiet} == {("none", 0.0)}
+
+
+def test_only_residual_networks_have_blocks_to_leave_out() -> None:
+    values = EVERY_KIND["noisy-student"] | {"teacher": "conv-4-8", "student": "resnet-8-4"}
+    config = ExperimentConfig(plan="noisy-student", **values)
+    teacher, *others = plan_of(config).steps
+    assert teacher.stochastic_depth == 0
+    assert {step.stochastic_depth for step in others} == {0.2}
+    deeper = config.replace(stochastic_depth=0.5)
+    assert deeper.fingerprint("teacher") == config.fingerprint("teacher")
+    assert deeper.fingerprint("student") != config.fingerprint("student")
+    quiet = plan_of(config.replace(noise="off")).steps
+    assert {step.stochastic_depth for step in quiet} == {0.0}
+
+
+def test_experiments_of_before_stochastic_depth_had_none_of_it() -> None:
+    values = EVERY_KIND["noisy-student"] | {"student": "resnet-8-4", "stochastic_depth": 0.0}
+    config = ExperimentConfig(plan="noisy-student", **values)
+    stored = json.loads(config.to_json())
+    del stored["stochastic_depth"]
+    again = ExperimentConfig.unchecked(stored)
+    assert again.fingerprint() == config.fingerprint()
+    assert again.fingerprint("student") == config.fingerprint("student")
+    assert {step.stochastic_depth for step in plan_of(again).steps} == {0.0}
 
 
 def test_a_label_budget_for_everyone_trains_a_teacher_a_seed() -> None:

@@ -8,18 +8,19 @@ import keras
 import numpy as np
 import pytest
 
+from kdcore import models
 from kdcore.analysis.pseudo_labels import mistakes_key, stored_mistakes
 from kdcore.analysis.results import lineage, load_results, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.languages import load as load_languages
-from kdcore.errors import StopRequested
-from kdcore.models.dropout import with_dropout
+from kdcore.errors import ModelError, StopRequested
+from kdcore.models.noise import with_dropout, with_stochastic_depth
 from kdcore.storage.arrays import unpack
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from kdcore.tasks.text import texts_of
-from kdcore.training.evaluation import model_from_bytes
+from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.loop import Network, mixed_order
 from kdcore.work import experiment as work
 from kdcore.work.experiment import run_experiment
@@ -146,8 +147,11 @@ def test_nobody_saw_a_hidden_label(store: Store, monkeypatch: pytest.MonkeyPatch
             np.testing.assert_array_equal(own, again)
 
 
-def test_it_is_the_same_to_the_bit_after_stops_in_each_generation(store: Store) -> None:
-    config = CONFIG.replace(training_examples=100)
+@pytest.mark.parametrize("network", ["conv-4-8", "resnet-8-2"])
+def test_it_is_the_same_to_the_bit_after_stops_in_each_generation(
+    store: Store, network: str
+) -> None:
+    config = CONFIG.replace(training_examples=100, teacher=network, student=network)
     whole, halting = store.create(config), store.create(config)
     run_experiment(store, whole, reuse="none")
     resumed = 0
@@ -204,3 +208,48 @@ def test_dropout_changes_training_and_nothing_else() -> None:
     assert with_dropout(model, 0.0, seed=1) is model
     chain = with_dropout(keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)]), 0.5, 0)
     assert chain(examples).shape == (8, 3)
+
+
+def residual(blocks: int) -> keras.Model:
+    """Return a network of blocks that add themselves to their input, one pixel to an example."""
+    inputs = x = keras.Input((1, 1, 4))
+    for _ in range(blocks):
+        x = keras.layers.Add()([keras.layers.Conv2D(4, 1)(x), x])
+    return keras.Model(inputs, x)
+
+
+def test_a_block_is_left_out_for_some_examples_and_counts_more_for_the_others() -> None:
+    model = residual(1)
+    noisy = with_stochastic_depth(model, 0.75, seed=1)
+    examples = np.random.default_rng(0).normal(size=(4000, 1, 1, 4)).astype(np.float32)
+    plain, trained = np.asarray(model(examples)), np.asarray(noisy(examples, training=True))
+    np.testing.assert_array_equal(noisy(examples), plain)
+    out = np.isclose(trained, examples, atol=1e-6).all(axis=(1, 2, 3))
+    assert 0.72 < out.mean() < 0.78
+    block = plain - examples
+    np.testing.assert_allclose(trained[~out], (examples + 4 * block)[~out], atol=1e-4)
+
+
+def test_later_blocks_are_left_out_more_often() -> None:
+    model = residual(3)
+    noisy = with_stochastic_depth(with_dropout(model, 0.0, seed=1), 0.6, seed=1)
+    rates = [each.rate for each in noisy.layers if isinstance(each, keras.layers.Dropout)]
+    np.testing.assert_allclose(rates, [0.2, 0.4, 0.6])
+    assert noisy.trainable_variables[0] is model.trainable_variables[0]
+    assert with_stochastic_depth(model, 0.0, seed=1) is model
+    chain = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)], name="chain")
+    with pytest.raises(ModelError, match="needs a residual network, got chain"):
+        with_stochastic_depth(chain, 0.2, seed=1)
+
+
+def test_dropout_and_stochastic_depth_go_together_and_stay_out_of_the_answers() -> None:
+    model = models.build("resnet-8-2", (8, 8, 1), 3, seed=0)
+    noisy = with_stochastic_depth(with_dropout(model, 0.5, seed=1), 0.5, seed=1)
+    names = [layer.name for layer in noisy.layers if layer.name.startswith("noise_")]
+    assert sorted(names) == ["noise_depth_1", "noise_depth_2", "noise_depth_3", "noise_dropout"]
+    examples = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(noisy(examples), model(examples))
+    first, second = (np.asarray(noisy(examples, training=True)) for _ in range(2))
+    assert not np.allclose(first, second)
+    kept = model_from_bytes(model_to_bytes(noisy))
+    np.testing.assert_allclose(kept(examples), model(examples), atol=1e-6)
