@@ -125,7 +125,7 @@ def test_a_sweep_on_two_nodes_outlives_a_killed_worker_and_a_lost_node_and_ends_
     (sweep,) = sweeps.sweeps(store)
     page.goto(f"{address}/sweep?sweep={sweep.id}")
     os.kill(killed.pid, signal.SIGKILL)
-    map_of(page).wait_for(timeout=120_000)
+    map_of(page).wait_for(timeout=300_000)
     first = filled(page)
     assert first < 12
     wait_for(

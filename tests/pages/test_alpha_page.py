@@ -280,7 +280,7 @@ def test_from_an_empty_store_to_accuracy_over_alpha(
         visit(page, url)
         expect(page.get_by_text("This page needs a trained teacher")).to_be_visible()
         page.get_by_role("button", name="Train a small teacher").click()
-        page.wait_for_selector(".st-key-alpha_pulls .js-plotly-plot", timeout=180_000)
+        page.wait_for_selector(".st-key-alpha_pulls .js-plotly-plot", timeout=300_000)
         page.get_by_role("tab", name="Accuracy over alpha").click()
         assert len(store.experiments()) == 1, "nothing is trained silently"
         page.get_by_role("button", name="Train five small experiments").click()

@@ -31,7 +31,7 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
 
 def settle(page: Page) -> None:
     page.wait_for_selector(
-        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=60_000
+        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=180_000
     )
 
 
@@ -63,7 +63,7 @@ def test_a_file_is_checked_stored_and_trained_on(
     expect(page.get_by_text("Nothing yet.")).to_be_visible()
     upload(page, "Squares of mine.npz", small_npz())
     expect(page.get_by_text("1 test example is in the training part too")).to_be_visible(
-        timeout=90_000
+        timeout=300_000
     )
     expect(page.get_by_text("8 × 8 × 1")).to_be_visible()
     expect(page.locator("[class*=st-key-data_classes] .js-plotly-plot")).to_be_visible()
@@ -80,7 +80,7 @@ def test_a_file_is_checked_stored_and_trained_on(
     name.press("Enter")
     expect(page.get_by_role("button", name="Store", exact=True)).to_be_enabled()
     page.get_by_role("button", name="Store", exact=True).click()
-    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=300_000)
     page.get_by_role("button", name="Train on it").click()
     expect(page.get_by_text("squares · conv-64-128 → conv-8-16 · 20 labels")).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
@@ -110,18 +110,18 @@ def test_what_is_refused_is_said_and_a_table_asks_for_its_column(page: Page, url
     upload(page, "<b>table</b>.csv", b"size,colour,kind\n" + rows)
     expect(
         page.get_by_text("label must be the name of the column that holds the classes")
-    ).to_be_visible(timeout=90_000)
+    ).to_be_visible(timeout=300_000)
     expect(page.get_by_text("<b>table</b>.csv")).to_be_visible()
     pick(page, "Column of classes", "kind")
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_text("got text in colour")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("got text in colour")).to_be_visible(timeout=180_000)
     expect(page.get_by_text("got 12 in size")).to_be_visible()
     pick(page, "Columns of text", "encode")
     pick(page, "Missing values", "own category")
     page.get_by_role("button", name="Check again").click()
     expect(
         page.get_by_text("Classes are read from the column 'kind', features from the other 2.")
-    ).to_be_visible(timeout=60_000)
+    ).to_be_visible(timeout=180_000)
     expect(page.get_by_text("a feature for each category: colour (2)")).to_be_visible()
     expect(page.get_by_text("48", exact=True)).to_be_visible()
     page.get_by_role("button", name="Discard").click()
@@ -168,7 +168,7 @@ def test_examples_without_a_label_are_said_and_shown(page: Page, url: str, store
         page.get_by_text(
             "30 examples without a label: they are for teachers to answer, never for validation or test."
         )
-    ).to_be_visible(timeout=90_000)
+    ).to_be_visible(timeout=300_000)
     expect(
         page.get_by_text("2 classes: 0, 1; 40 for training, 15 for test, 30 without")
     ).to_be_visible()
@@ -176,9 +176,9 @@ def test_examples_without_a_label_are_said_and_shown(page: Page, url: str, store
     expect(page.get_by_test_id("stMetric").filter(has_text="Without a label")).to_contain_text("30")
     pick(page, "Without a label", "also a test part without classes")
     page.get_by_role("button", name="Check again").click()
-    expect(page.get_by_text("35 examples without a label")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("35 examples without a label")).to_be_visible(timeout=180_000)
     page.get_by_role("button", name="Store", exact=True).click()
-    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("It can now be chosen on every page")).to_be_visible(timeout=300_000)
     assert store.user_datasets()[dataset_key("partly")].unlabelled_examples == 35
     page.get_by_role("button", name="All data").click()
     expect(page.get_by_text("34 for training and 35 without a label")).to_be_visible()

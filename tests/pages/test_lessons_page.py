@@ -73,7 +73,7 @@ def test_a_lesson_from_its_question_to_its_last_answer(
     expect(page.get_by_text("1 experiment to train")).to_be_visible()
     page.locator(".st-key-lessons_run_False button").click()
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    expect(page.get_by_text("Trained. Its numbers are at See.")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Trained. Its numbers are at See.")).to_be_visible(timeout=300_000)
     page.get_by_role("button", name="See", exact=True).last.click()
     expect(page.get_by_text("your curve is")).to_be_visible()
     _see_equals_the_command_line(page, store)
@@ -137,7 +137,7 @@ def test_a_prediction_by_keyboard_alone_and_a_kind_word_for_a_wrong_one(
     expect(button).to_be_enabled()
     button.focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_text(re.compile("A useful surprise|Close"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("A useful surprise|Close"))).to_be_visible(timeout=180_000)
     assert lesson_progress.progress_in(store, "temperature").prediction[-1] == 100
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -64,7 +64,7 @@ def tick(page: Page, row: int) -> None:
 
 def opened(page: Page, url: str) -> None:
     page.goto(f"{url}/runs")
-    expect(page.get_by_role("heading", name="All experiments")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="All experiments")).to_be_visible(timeout=180_000)
     wait_for_app(page)
 
 
@@ -181,7 +181,7 @@ def test_the_report_and_the_curves_are_downloaded_and_the_report_opens_offline(
 def test_the_train_page_offers_the_report_too(page: Page, url: str, store: Store) -> None:
     experiment_id = both(store)[0]
     page.goto(f"{url}/?experiment={experiment_id}")
-    with page.expect_download(timeout=60_000) as coming:
+    with page.expect_download(timeout=180_000) as coming:
         button(page, "Report").click(timeout=30_000)
     assert coming.value.suggested_filename == f"report-{experiment_id}.html"
 

@@ -149,7 +149,7 @@ def test_a_sweep_is_set_up_started_and_watched_to_its_end(
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     node = map_of(page).locator(".kd-chart-plot").element_handle()
     expect(page.get_by_test_id("stMetric").filter(has_text="Cells")).to_contain_text(
-        "6 / 6", timeout=90_000
+        "6 / 6", timeout=300_000
     )
     expect(page.get_by_text("Best of 6 cells on validation data")).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
@@ -161,7 +161,7 @@ def test_a_sweep_is_set_up_started_and_watched_to_its_end(
         "button", name=f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds"
     ).click()
     expect(page.get_by_role("link", name="Open the confirmation in Train")).to_be_visible(
-        timeout=60_000
+        timeout=180_000
     )
     wait_until(
         lambda: bool(
@@ -206,7 +206,7 @@ def test_a_race_of_methods_is_started_and_ends_in_its_table(
     page.keyboard.press("Tab")
     wait_for_app(page)
     page.get_by_role("button", name="Start the race").click()
-    expect(page.get_by_text("The race, on test data")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("The race, on test data")).to_be_visible(timeout=300_000)
     newest = sweeps.sweeps(lab)[0]
     assert newest.config["axes"][0]["field"] == "method"
     expect(page.get_by_text("Best cell")).to_have_count(0)

@@ -405,7 +405,7 @@ def test_two_students_stand_side_by_side_and_a_missing_one_is_trained(
     page.get_by_role("combobox", name="Beside it, a student taught at").click()
     page.get_by_role("option", name="T = 4 (not trained yet)").click()
     page.get_by_role("button", name="Train it at T = 4").click()
-    expect(page.get_by_role("heading", name="Taught at T = 4")).to_be_visible(timeout=90_000)
+    expect(page.get_by_role("heading", name="Taught at T = 4")).to_be_visible(timeout=300_000)
     expect(page.get_by_role("heading", name="Taught at T = 10")).to_be_visible()
     found = {each.temperature: each for each in taught_by(lab.store, lab.teacher.id)}
     assert found[4.0].recipe() == mine.recipe(), "equal in all but T"
@@ -427,7 +427,7 @@ def test_without_a_teacher_a_button_trains_one_and_the_page_fills_by_itself(
         assert store.experiments() == [], "nothing is trained silently"
         page.get_by_role("button", name="Train a small teacher").click()
         expect(page.get_by_text("A teacher is being trained")).to_be_visible(timeout=20_000)
-        page.wait_for_selector(f".st-key-{DISTRIBUTIONS} .js-plotly-plot", timeout=90_000)
+        page.wait_for_selector(f".st-key-{DISTRIBUTIONS} .js-plotly-plot", timeout=300_000)
         (run,) = store.finished_runs("teacher")
         assert page.url.startswith(f"{address}?teacher={run.id}")
         assert len(store.experiments()) == 1

@@ -25,6 +25,6 @@ def test_lengths_are_drawn_and_said(
     url = serve("dashboard.py", {"KD_STORE": store.url})
     page.goto(f"{url}/data?dataset={row.key}")
     words = "4 to 62 tokens, half of them at most 32; 15 of 30 are cut at 32"
-    expect(page.get_by_role("img", name=f"Texts of {words}")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("img", name=f"Texts of {words}")).to_be_visible(timeout=180_000)
     expect(page.get_by_role("button", name="lose their end")).to_be_visible()
     expect(page.get_by_text(f"Lengths: {words}.")).to_be_visible()

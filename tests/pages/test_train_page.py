@@ -41,7 +41,7 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
 
 def settle(page: Page) -> None:
     page.wait_for_selector(
-        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=60_000
+        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=180_000
     )
 
 
@@ -129,7 +129,7 @@ def test_how_long_it_will_take_is_measured_before_it_starts(page: Page, url: str
     button(page, "How long will it take?").click(timeout=30_000)
     expect(
         page.get_by_text(re.compile(r"models? to train.*about .* on this machine"))
-    ).to_be_visible(timeout=180_000)
+    ).to_be_visible(timeout=300_000)
 
 
 def test_candidates_appear_after_the_click(page: Page, url: str) -> None:
@@ -137,7 +137,7 @@ def test_candidates_appear_after_the_click(page: Page, url: str) -> None:
     settle(page)
     page.get_by_text("Understand before shrinking").click()
     button(page, "Look at candidates").click()
-    expect(page.get_by_role("button", name="Try these three")).to_be_visible(timeout=180_000)
+    expect(page.get_by_role("button", name="Try these three")).to_be_visible(timeout=300_000)
 
 
 def bars(page: Page) -> list[list[float]]:
@@ -333,7 +333,7 @@ def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
     said = page.get_by_text("Thin and dashed: The *first* one, with")
     expect(said).to_contain_text("10 instead of 7", timeout=30_000)
     traces = f"({chart(page, 'train_accuracy')}?.data ?? []).map((trace) => trace.uid)"
-    page.wait_for_function(f"{traces}.includes('student-before')", timeout=60_000)
+    page.wait_for_function(f"{traces}.includes('student-before')", timeout=180_000)
     assert f"previous={before}" in page.url
 
 

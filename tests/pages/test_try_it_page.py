@@ -88,7 +88,7 @@ def open_page(page: Page, url: str, store: Store, dataset: str) -> None:
     experiment = next(each.id for each, _ in store.experiments() if each.name == dataset)
     page.goto(f"{url}/try_it?experiment={experiment}")
     wait_for_app(page)
-    expect(page.get_by_text("A worker is starting")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("A worker is starting")).to_have_count(0, timeout=180_000)
 
 
 def draw(page: Page, digit: str) -> None:
