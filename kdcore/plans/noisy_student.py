@@ -87,8 +87,6 @@ class NoisyStudent(PlanKind):
         with the student's noise.
         """
         learner = learner_settings(config)
-        if self.noise == "off":
-            learner["noise"] = "none"
         own = {name: value for name, value in learner.items() if name != "noise"}
         first = self._noise(config, config.teacher, learner["noise"])
         noise = self._noise(config, config.student, learner["noise"])
@@ -112,13 +110,10 @@ class NoisyStudent(PlanKind):
 
     def _noise(self, config: Asked, network: str, augmentation: str) -> dict[str, Any]:
         """Return the noise that a network is trained with."""
+        if self.noise == "off":
+            return {"noise": "none"}
         depth = self.stochastic_depth if config.is_residual(network) else 0.0
-        on = self.noise == "on"
-        return {
-            "noise": augmentation,
-            "dropout": self.dropout if on else 0.0,
-            "stochastic_depth": depth if on else 0.0,
-        }
+        return {"noise": augmentation, "dropout": self.dropout, "stochastic_depth": depth}
 
     def problems(self, config: Any) -> list[Problem]:
         """Return that there must be examples without a label, and a loss that learns from
