@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from kdcore.errors import Problem
 from kdcore.plans.base import PlanKind, learner_settings, teacher_step
@@ -13,6 +16,16 @@ from kdcore.plans.steps import Asked, Step
 from kdcore.settings import listed, setting
 
 Switch = Literal["on", "off"]
+
+
+def _check_numbers(text: str) -> str:
+    """Return the text if it is empty or whole numbers with commas. Which of them the teacher has
+    is checked with its network.
+    """
+    if not all(re.fullmatch("[0-9]{1,4}", each) for each in listed(text)):
+        rule = "empty, or numbers of layers with commas, such as 1,3"
+        raise PydanticCustomError("rule", "{rule}", {"rule": rule})
+    return text
 
 
 class DistilBert(PlanKind):
@@ -88,7 +101,7 @@ class DistilBert(PlanKind):
         "off: the student begins fresh.",
         "plan",
     )
-    layers: str = setting(
+    layers: Annotated[str, AfterValidator(_check_numbers)] = setting(
         "",
         "Layers to start from",
         "Of the teacher, counted from 1, with commas. Empty: every second one.",
@@ -139,7 +152,7 @@ class DistilBert(PlanKind):
 
     def layers_of(self, config: Asked) -> tuple[int, ...]:
         """Return the teacher's layers that the student starts from, counted from 0."""
-        named = [int(each) - 1 for each in listed(self.layers) if each.isdecimal()]
+        named = [int(each) - 1 for each in listed(self.layers)]
         teacher, student = _size(config.teacher), _size(config.student)
         if named or teacher is None or student is None:
             return tuple(named)
@@ -168,8 +181,7 @@ class DistilBert(PlanKind):
             found.append(Problem("masked_weight", "above 0 where the other two are 0", 0))
         layers = self.layers_of(config)
         fits = len(layers) == student[0] and all(0 <= at < teacher[0] for at in layers)
-        numbers = all(each.isdecimal() for each in listed(self.layers))
-        if self.layer_start == "on" and not (fits and numbers):
+        if self.layer_start == "on" and not fits:
             rule = f"empty, or {student[0]} numbers from 1 to {teacher[0]}"
             found.append(Problem("layers", rule, self.layers))
         return found
