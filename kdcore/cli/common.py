@@ -62,7 +62,17 @@ class SettingsCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters after those made from the settings."""
-        return [*map(_option, all_settings()), *super().get_params(ctx)]
+        options = [option for name in all_settings() for option in _options(name)]
+        return [*options, *super().get_params(ctx)]
+
+
+def _options(name: str) -> list[click.Option]:
+    """Return a setting's options: what can be switched off has --no-... as well."""
+    options = [_option(name)]
+    if "off" in typing.get_args(all_settings()[name].annotation):
+        off = f"--no-{name.replace('_', '-')}"
+        options.append(click.Option([off, name], flag_value="off", default=None, hidden=True))
+    return options
 
 
 def _option(name: str) -> click.Option:
@@ -83,6 +93,8 @@ def _option(name: str) -> click.Option:
     if of_kinds:
         shown = ", ".join(f"{value} ({kind})" for kind, value in of_kinds.items())
     description = field.description
+    if "off" in typing.get_args(field.annotation):
+        description = f"{description} --no-{name.replace('_', '-')} is off."
     if name in PARTS:
         description = f"{description} One of {', '.join(PARTS[name].known)}."
     return click.Option(

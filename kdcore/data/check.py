@@ -79,6 +79,9 @@ def _survey(source: Source, tell: Told) -> Survey:
             survey.names[part] += batch.names
             survey.digests[part] += [_digest(example) for example in batch.inputs]
             survey.corrupt += batch.corrupt
+            if len(batch.names):
+                called = set(batch.ids)
+                survey.called = called if survey.called is None else survey.called & called
             for example, label in zip(batch.inputs, batch.labels, strict=True):
                 kept = survey.preview.setdefault(int(label), [])
                 if len(kept) < PREVIEWED_A_CLASS:
@@ -139,6 +142,10 @@ def _judge(source: Source, survey: Survey, options: DataOptions, file_name: str)
         ignored_count=len(source.ignored),
         notes=list(source.notes),
     )
+    if survey.called:
+        report.notes.append(
+            f"A file of a teacher's answers may tell examples by {_either(survey.called)}."
+        )
     if survey.corrupt and not options.skip_corrupt:
         shown = "; ".join(survey.corrupt[:3]) + ("; ..." if len(survey.corrupt) > 3 else "")
         rule = "readable, or left out (skip corrupt files)"
@@ -242,6 +249,12 @@ def _divide(labels: dict[str, NDArray], report: Report) -> None:
     if train < classes:
         rule = f"at least {classes} once validation and test data are set apart"
         report.problems.append(("training examples", rule, str(max(train, 0))))
+
+
+def _either(called: set[str]) -> str:
+    """Return what examples are told by in words: "row, passenger_id or name"."""
+    *first, last = ["row", *sorted(called)]
+    return f"{', '.join(first)} or {last}"
 
 
 def _alike(class_names: Sequence[str]) -> str:

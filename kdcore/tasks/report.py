@@ -233,4 +233,5 @@ class Survey:
     corrupt: list[str] = field(default_factory=list)
     constant: int = 0  # images of a single value
     preview: dict[int, list[NDArray]] = field(default_factory=dict)
+    called: set[str] | None = None  # what all batches tell their examples by, beside the row
     texts: list[bytes] = field(default_factory=list)  # some of them, to see how long they are

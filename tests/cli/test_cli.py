@@ -164,6 +164,10 @@ def test_a_config_file_gives_the_settings_and_options_come_on_top(
     ]
     CliRunner().invoke(main, arguments)
     assert seen == [ExperimentConfig(alpha=0.2, temperature=3.0, labels=None)]
+    seen.clear()
+    for switch in (["--no-noise", "--no-balance"], ["--noise", "off", "--balance", "off"]):
+        CliRunner().invoke(main, ["train", "--plan", "noisy-student", *switch])
+    assert seen == [ExperimentConfig(plan="noisy-student", noise="off", balance="off")] * 2
 
 
 def test_every_setting_is_an_option_with_its_help() -> None:

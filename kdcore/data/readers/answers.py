@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kdcore.data.readers.common import FILE, as_id
+from kdcore.data.readers import array_ids
+from kdcore.data.readers.common import FILE, ID, as_id
 from kdcore.errors import ConfigError, Problem, Words, require
 from kdcore.words import first_line
 
 Kind = Literal["logits", "probabilities", "top classes", "labels"]
 # What examples are called, in the order of their rows, by the column that says so.
 Ids = Mapping[str, Sequence[str]]
-ROW, PART, LABEL, ID = "row", "part", "label", "id"
+ROW, PART, LABEL = "row", "part", "label"
 FILE_COLUMNS = (FILE, "filename", "file name", "file_name", "path")
 NAMED = 3  # missing or doubled ones that a refusal names
 SUFFIXES = (".csv", ".parquet", ".npz")
@@ -217,10 +218,11 @@ def _table(path: Path) -> pd.DataFrame:
 def _columns_of(arrays: dict[str, NDArray]) -> pd.DataFrame:
     """Return the arrays ``logits`` or ``probabilities`` [n, classes], ``labels`` [n], or
     ``top_classes`` and ``top_probabilities`` [n, k], with ``rows``, ``files`` or ``ids`` [n],
-    ``part`` [n] and ``class_names``, as the columns of a table.
+    ``part`` [n] and ``class_names``, as the columns of a table. Another array [n] is a column of
+    its own, which may hold ids.
     """
     columns: dict[str, Any] = {}
-    singles = {"rows": ROW, ROW: ROW, PART: PART, "labels": LABEL, "files": FILE, "ids": ID}
+    singles = {"rows": ROW, ROW: ROW, PART: PART, "labels": LABEL, **array_ids.ROLES}
     for given, column in singles.items():
         if given in arrays:
             columns[column] = arrays[given]
@@ -243,6 +245,13 @@ def _columns_of(arrays: dict[str, NDArray]) -> pd.DataFrame:
             columns[f"probability_{at + 1}"] = arrays["top_probabilities"][:, at]
     rule = "arrays logits, probabilities, labels, or top_classes and top_probabilities"
     require(bool(columns), "file", rule, Words(", ".join(arrays) or "no arrays"))
+    count = len(next(iter(columns.values())))
+    known = {*singles, "class_names"}
+    columns |= {
+        name: values
+        for name, values in arrays.items()
+        if name not in known and values.shape == (count,)
+    }
     return pd.DataFrame(columns)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdcore.data.readers import array_ids
 from kdcore.data.readers.common import (
     BATCH_BYTES,
     MOST_BYTES,
@@ -19,6 +20,7 @@ from kdcore.data.readers.common import (
     NO_LABEL,
     UNLABELLED,
     Batch,
+    are_empty_labels,
     are_no_labels,
     number_labels,
     said_of_no_labels,
@@ -43,6 +45,7 @@ class _Member:
 ROLES = {
     **dict.fromkeys(("x", "images", "image", "data", "inputs", "features"), "x"),
     **dict.fromkeys(("y", "labels", "label", "targets", "target"), "y"),
+    **array_ids.ROLES,
 }
 # Beside these, others of the same meaning do not matter.
 CANONICAL = {"x", "y", "x_train", "y_train", "x_test", "y_test"}
@@ -56,7 +59,7 @@ PARTS = {
 
 
 def _role(name: str) -> tuple[str, str] | None:
-    """Return of which part an array is and whether it holds inputs or labels, by its name."""
+    """Return of which part an array is and whether it holds inputs, labels or ids, by its name."""
     words = name.lower().split("_")
     roles = [ROLES[word] for word in words if word in ROLES]
     rest = "_".join(word for word in words if word not in ROLES)
@@ -64,9 +67,16 @@ def _role(name: str) -> tuple[str, str] | None:
     return (parts[0], roles[0]) if len(roles) == len(parts) == 1 else None
 
 
+def _part_of(name: str) -> str:
+    """Return of which part an array is that has a role."""
+    role = _role(name)
+    assert role is not None, "arrays without a role are not read"
+    return role[0]
+
+
 class NamedArrays:
-    """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names and
-    x_unlabelled.
+    """A ``.npz`` of x_train, y_train, x_test, y_test, or of x, y; optionally class_names,
+    x_unlabelled, and ids or filenames of each part.
     """
 
     feature_names: tuple[str, ...] = ()
@@ -80,7 +90,7 @@ class NamedArrays:
         members = self._members()
         pairs, apart = self._pairs(members)
         used = {name for several in pairs.values() for pair in several for name in pair}
-        used |= set(apart)
+        used |= {*apart, *self._named.values()}
         self.ignored = [name for name in members if name not in {*used, "class_names"}]
         for several in pairs.values():
             for x, y in several:
@@ -124,6 +134,7 @@ class NamedArrays:
         for part, labels in numbered.items():
             self._labels[part] = np.full(len(raw[part]), NO_LABEL, np.int64)
             self._labels[part][~without[part]] = labels
+        self._ids = self._read_ids(members)
         self.parts = {part: len(labels) for part, labels in known.items()}
         unlabelled = sum(member.shape[0] for member in self._apart)
         unlabelled += sum(int(without[part].sum()) for part in self._with_unlabelled)
@@ -146,25 +157,54 @@ class NamedArrays:
             return found
         flat = {part: labels.reshape(len(labels), -1) for part, labels in raw.items()}
         first = next(iter(flat.values()))[:, 0]
-        if (
-            first.dtype.kind not in "if"
-            or not are_no_labels(np.append(first, NO_LABEL), names).any()
-        ):
-            return found
+        counted = bool(are_no_labels(np.append(first, NO_LABEL), names).any())
         for part, labels in flat.items():
-            found[part] = labels[:, 0] == NO_LABEL
-            count = int(found[part].sum())
-            rule = "classes for some of the examples"
-            if part == "test":
-                rule += ", or taken in without labels (unlabelled test)"
-            some = count < len(labels) or (part == "test" and self._way == "test")
-            require(some, f"{part} labels", rule, Words("-1 for all of them"))
-            if count and part in self._with_unlabelled:
-                self.notes.append(said_of_no_labels(count, "examples"))
-            elif count:
-                self.notes.append(
-                    f"{count:,} test examples have the label -1, which is read as none: {LEFT_OUT}."
-                )
+            if labels.shape[1] != 1:  # one-hot
+                continue
+            empty = are_empty_labels(labels[:, 0])
+            marked = labels[:, 0] == NO_LABEL if counted else np.zeros_like(empty)
+            found[part] = empty | marked
+            self._say_of_no_labels(part, empty, marked)
+        return found
+
+    def _say_of_no_labels(
+        self, part: str, empty: NDArray[np.bool_], marked: NDArray[np.bool_]
+    ) -> None:
+        """Say which examples of a part are read as without a label: labels that are ``empty``, and
+        those ``marked`` by -1; raises ConfigError where all are.
+        """
+        rule = "classes for some of the examples"
+        if part == "test":
+            rule += ", or taken in without labels (unlabelled test)"
+        some = not (empty | marked).all() or (part == "test" and self._way == "test")
+        received = "-1 for all of them" if marked.any() else "none for any of them"
+        require(some, f"{part} labels", rule, Words(received))
+        used = part in self._with_unlabelled
+        if count := int(empty.sum()):
+            left_out = "" if used else f": {LEFT_OUT}"
+            self.notes.append(f"{count:,} {part} labels are empty or NaN{left_out}.")
+        if not (count := int(marked.sum())):
+            return
+        if used:
+            self.notes.append(said_of_no_labels(count, "examples"))
+        else:
+            self.notes.append(
+                f"{count:,} test examples have the label -1, which is read as none: {LEFT_OUT}."
+            )
+
+    def _read_ids(self, members: Mapping[str, _Member]) -> dict[str, dict[str, list[str]]]:
+        """Return what the examples of each array of inputs are called, by "id" or "file"."""
+        test = self._inputs.get("test", [])
+        first = [
+            each for part, several in self._inputs.items() if part != "test" for each in several
+        ]
+        found = {}
+        for arrays in ([*first, *self._apart], test):
+            parts = [(_part_of(each.name), each.shape[0]) for each in arrays]
+            ids = array_ids.read_ids(
+                parts, self._named, lambda name: self._read(members[name]), self.notes
+            )
+            found.update({each.name: of_array for each, of_array in zip(arrays, ids, strict=True)})
         return found
 
     def _pairs(
@@ -179,6 +219,9 @@ class NamedArrays:
             if role is not None and found.get(role, [""])[0] not in CANONICAL:
                 named = [] if name in CANONICAL else found.get(role, [])
                 found[role] = [*named, name]
+        self._named = {
+            role: found.pop(role)[0] for role in list(found) if role[1] in array_ids.ROLES.values()
+        }
         apart = found.pop((UNLABELLED, "x"), [])
         if unread := found.pop((UNLABELLED, "y"), []):
             self.notes.append(
@@ -227,9 +270,10 @@ class NamedArrays:
             yield from self._chosen(other, self._labels[other] == NO_LABEL)
         for member in self._apart:
             for start, rows in self._rows(member):
-                names = [f"{member.name}[{start + at}]" for at in range(len(rows))]
+                here = start + np.arange(len(rows))
+                names = [f"{member.name}[{at}]" for at in here]
                 labels = np.full(len(rows), NO_LABEL, np.int64)
-                yield Batch(self._task.as_read(rows), labels, names, [])
+                yield Batch(self._task.as_read(rows), labels, names, [], self._called(member, here))
 
     def _chosen(self, part: str, chosen: NDArray[np.bool_]) -> Iterator[Batch]:
         """Read some examples of the arrays of a part."""
@@ -243,8 +287,13 @@ class NamedArrays:
                 if len(here) < len(rows):
                     rows = rows[here]
                 names = [f"{member.name}[{start + each}]" for each in here]
-                yield Batch(self._task.as_read(rows), labels[at + here], names, [])
+                called = self._called(member, start + here)
+                yield Batch(self._task.as_read(rows), labels[at + here], names, [], called)
             before += member.shape[0]
+
+    def _called(self, member: _Member, rows: NDArray[np.int64]) -> dict[str, list[str]]:
+        """Return what some rows of an array are called."""
+        return {role: [ids[at] for at in rows] for role, ids in self._ids[member.name].items()}
 
     def _members(self) -> dict[str, _Member]:
         try:

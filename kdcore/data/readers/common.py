@@ -38,6 +38,7 @@ SUFFIXES = (
     ".pgm",
 )
 FILE = "file"  # what examples are told by that are files
+ID = "id"  # and by the ids of a source that has no other name for them
 LABEL_COLUMNS = ("label", "target", "class", "y")
 UNLABELLED = "unlabelled"  # the part of examples whose class is not known
 NO_LABEL = -1
@@ -132,7 +133,7 @@ def number_labels(
                 int(values.min()),
             )
         else:
-            values = np.char.strip(_as_text(values))
+            values = np.char.strip(decoded(values))
             require(
                 not np.any(values == ""),
                 field,
@@ -184,6 +185,15 @@ def are_no_labels(labels: NDArray, names: Sequence[str] | None = None) -> NDArra
     return marked if counted else np.zeros_like(marked)
 
 
+def are_empty_labels(labels: NDArray) -> NDArray[np.bool_]:
+    """Return which of some labels [n] are NaN or an empty text."""
+    if labels.dtype.kind == "f":
+        return np.isnan(labels)
+    if labels.dtype.kind in "US":
+        return np.char.str_len(np.char.strip(labels)) == 0
+    return np.zeros(len(labels), bool)
+
+
 def said_of_no_labels(count: int, what: str) -> str:
     """Say that -1 was read as no label."""
     return (
@@ -192,7 +202,7 @@ def said_of_no_labels(count: int, what: str) -> str:
     )
 
 
-def _as_text(values: NDArray) -> NDArray[np.str_]:
+def decoded(values: NDArray) -> NDArray[np.str_]:
     """Return labels as text; bytes are read as UTF-8, or as Latin-1 where they are not that."""
     if values.dtype.kind != "S":
         return values.astype(str)
