@@ -18,8 +18,8 @@ class DistillationToken(Method):
     name: ClassVar[str] = "distillation_token"
     title: ClassVar[str] = "Distillation token (DeiT)"
     summary: ClassVar[str] = (
-        "For a transformer with two tokens: the class token's head learns the true labels, the "
-        "distillation token's head what the teacher says, its top class or its softened "
+        "For a transformer with two tokens: the [[class token]]'s head learns the true labels, the "
+        "[[distillation token]]'s head what the teacher says, its top class or its softened "
         "distribution. The student answers with the mean of both."
     )
     equation: ClassVar[str] = (

@@ -9,7 +9,7 @@ from kdcore.settings import alpha_setting
 
 
 class HardLabels(Method):
-    """The student takes the teacher's top class for the truth."""
+    """The student takes the teacher's [[top class|hard label]] for the truth."""
 
     name: ClassVar[str] = "hard_labels"
     title: ClassVar[str] = "Hard labels"

@@ -14,7 +14,7 @@ class LabelSmoothing(Method):
     name: ClassVar[str] = "label_smoothing"
     title: ClassVar[str] = "Label smoothing (control)"
     summary: ClassVar[str] = (
-        "No teacher: the true labels alone, softened towards the uniform distribution. What it "
+        "No teacher: the true labels alone, [[softened|label smoothing]] towards the uniform [[distribution]]. What it "
         "gains too is not owed to a teacher."
     )
     equation: ClassVar[str] = (

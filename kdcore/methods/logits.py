@@ -9,7 +9,7 @@ from kdcore.settings import alpha_setting, temperature_setting
 
 
 class Logits(Method):
-    """The student learns the teacher's softened distribution."""
+    """The student learns the teacher's [[softened distribution|soft target]]."""
 
     name: ClassVar[str] = "logits"
     title: ClassVar[str] = "Plain distillation"

@@ -15,7 +15,7 @@ class PseudoLabels(Method):
     title: ClassVar[str] = "Pseudo-labels (Noisy Student)"
     summary: ClassVar[str] = (
         "Examples with a label teach by it, smoothed a little; all others by what the teacher "
-        "takes them for, as its distribution or as its top class alone."
+        "[[takes them for|pseudo-label]], as its distribution or as its top class alone."
     )
     equation: ClassVar[str] = (
         r"\mathrm{CE}\big(\tilde y,\; p^s\big)_{\text{labelled}}"

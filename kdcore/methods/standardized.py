@@ -14,7 +14,7 @@ class Standardized(Method):
     name: ClassVar[str] = "standardized"
     title: ClassVar[str] = "Standardized logits"
     summary: ClassVar[str] = (
-        "Plain distillation after each row of logits is brought to mean 0 and deviation 1: the "
+        "Plain distillation after each row of [[logits|logit]] is brought to mean 0 and deviation 1: the "
         "student learns how the teacher ranks the classes, not how large its logits are."
     )
     equation: ClassVar[str] = (

@@ -16,7 +16,7 @@ class Assistant(PlanKind):
     name: ClassVar[str] = "assistant"
     title: ClassVar[str] = "With an assistant"
     summary: ClassVar[str] = (
-        "Where the teacher is far larger than the student, a network between them learns first and "
+        "Where the teacher is far larger than the student, an [[assistant]] between them learns first and "
         "then teaches. The same student is also taught by the teacher directly, to see whether the "
         "way round pays."
     )

@@ -18,7 +18,7 @@ class BornAgain(PlanKind):
     title: ClassVar[str] = "Born again"
     summary: ClassVar[str] = (
         "Each student has its teacher's architecture and teaches the next one. All start fresh; "
-        "what they hand on is the softened distribution."
+        "what they hand on is the [[softened distribution|soft target]]."
     )
     paper: ClassVar[str] = "Furlanello et al. 2018, arXiv:1805.04770"
     in_generations: ClassVar[bool] = True

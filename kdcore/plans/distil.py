@@ -13,7 +13,7 @@ class Distil(PlanKind):
 
     name: ClassVar[str] = "distil"
     title: ClassVar[str] = "Teacher and student"
-    summary: ClassVar[str] = "One teacher teaches one student; the baseline learns alone."
+    summary: ClassVar[str] = "One teacher teaches one student; the [[baseline]] learns alone."
     paper: ClassVar[str] = "Hinton et al. 2015, arXiv:1503.02531"
 
     def steps(self, config: Asked) -> tuple[Step, ...]:

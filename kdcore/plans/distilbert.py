@@ -34,9 +34,9 @@ class DistilBert(PlanKind):
     name: ClassVar[str] = "distilbert"
     title: ClassVar[str] = "DistilBERT"
     summary: ClassVar[str] = (
-        "A transformer learns to guess masked words in all texts, labelled or not. A student of half "
+        "A transformer learns to guess [[masked words]] in all texts, labelled or not. A student of half "
         "its layers starts from every second one of them and learns the same with three losses. Then "
-        "both learn the labels. Beside it: the same student pre-trained alone, and from scratch. "
+        "both learn the labels. Beside it: the same student [[pre-trained|pre-training]] alone, and from scratch. "
         "Within two minutes pre-training alone does not help few labels: what it gives shows in the "
         "masked words."
     )

@@ -19,9 +19,9 @@ class NoisyStudent(PlanKind):
     name: ClassVar[str] = "noisy-student"
     title: ClassVar[str] = "Noisy Student"
     summary: ClassVar[str] = (
-        "Nobody knows more labels than the budget. A teacher that learned from them, without noise "
+        "Nobody knows more labels than the [[budget|label budget]]. A teacher that learned from them, without noise "
         "while it answers, labels all other examples; the student learns both with noise, and "
-        "teaches the next generation."
+        "teaches the next [[generation]]."
     )
     paper: ClassVar[str] = "Xie et al. 2020, arXiv:1911.04252"
     in_generations: ClassVar[bool] = True

@@ -17,8 +17,8 @@ class SeveralTeachers(PlanKind):
     name: ClassVar[str] = "several-teachers"
     title: ClassVar[str] = "Several teachers"
     summary: ClassVar[str] = (
-        "Each teacher is trained by itself; the student learns from the mean of their softened "
-        "probabilities."
+        "Each teacher is trained by itself; the student learns from the mean of their "
+        "[[softened probabilities|soft target]]."
     )
     paper: ClassVar[str] = "Hinton et al. 2015, arXiv:1503.02531"
 

@@ -287,7 +287,10 @@ class Export(Base):
 
 
 class Sweep(Base):
-    """A set of experiments that differ in a few settings, asked for together."""
+    """A set of experiments that differ in a few settings, asked for together.
+
+    All of them get its ``tags``.
+    """
 
     __tablename__ = "sweeps"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -295,6 +298,7 @@ class Sweep(Base):
     config: Mapped[dict[str, Any]]
     paused: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float] = mapped_column(index=True)
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
 
 
 class SweepCell(Base):

@@ -43,15 +43,20 @@ from kdcore.storage.store import Store, add_experiment, new_id
 SEEDS_TO_CONFIRM = 5
 
 
-def create(store: Store, config: SweepConfig, *, name: str = "") -> str:
-    """Accept a sweep and queue its jobs; returns its id. Then ``submit`` it to an engine."""
+def create(store: Store, config: SweepConfig, *, name: str = "", tags: Sequence[str] = ()) -> str:
+    """Accept a sweep and queue its jobs; returns its id. Then ``submit`` it to an engine.
+
+    Its experiments are filed under ``tags``, too.
+    """
     from kdcore.sweeps.study import Study
 
     store.refuse_foreign(config.base)
     sweep_id, now = new_id(), time.time()
     Study(store.url, sweep_id, config)  # its tables must exist before several workers open it
     with store.writing() as session:
-        session.add(Sweep(id=sweep_id, name=name, config=config.to_dict(), created_at=now))
+        sweep = Sweep(id=sweep_id, name=name, config=config.to_dict(), created_at=now)
+        sweep.tags = list(tags)
+        session.add(sweep)
         session.flush()
         _Planner(session, store, sweep_id, config).plan()
     return sweep_id
@@ -184,6 +189,11 @@ def tag_of(sweep_id: str) -> str:
     return f"sweep {sweep_id}"
 
 
+def tags_of(sweep: Sweep) -> list[str]:
+    """Return the tags that a sweep's experiments get."""
+    return [tag_of(sweep.id), *sweep.tags]
+
+
 def counts(cell: SweepCell) -> bool:
     """Return whether a job still matters: not one whose place another with more seeds has taken."""
     return cell.part != "superseded"
@@ -241,7 +251,8 @@ class _Planner:
 
     def __init__(self, session: Session, store: Store, sweep_id: str, config: SweepConfig) -> None:
         self.session, self.store, self.sweep_id, self.config = session, store, sweep_id, config
-        self.held = session.get_one(Sweep, sweep_id).paused
+        sweep = session.get_one(Sweep, sweep_id)
+        self.held, self.tags = sweep.paused, tags_of(sweep)
         self.there = [(row[0], row[1]) for row in session.execute(_jobs_of(sweep_id))]
         self.next_number = max((cell.number for cell, _ in self.there), default=-1) + 1
         self.added = 0
@@ -361,8 +372,9 @@ class _Planner:
     ) -> str:
         """Add an experiment with its job; returns the id of both."""
         job_id = self.job(part, kind, payload, rank=rank, pool=pool, values=values, needs=needs)
-        tag = tag_of(self.sweep_id)
-        add_experiment(self.session, config, job_id, name=name, tags=[tag], created_at=self._now)
+        add_experiment(
+            self.session, config, job_id, name=name, tags=self.tags, created_at=self._now
+        )
         return job_id
 
     def job(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from kdcore.analysis.results import gain, load_results
 from kdcore.config.catalog import own_model
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.glossary import plain
 from kdcore.storage.schema import Export, Run
 from kdcore.storage.store import Store
 from kdcore.takeaway.snippets import input_words
@@ -128,7 +129,7 @@ def _loss_words(config: ExperimentConfig) -> str:
             f"T = {config.temperature:g}."
         )
     settings = ", ".join(f"{name} {value}" for name, value in method.values().items())
-    return f"Method: {method.title} ({method.paper}). {method.summary} Settings: {settings}."
+    return f"Method: {method.title} ({method.paper}). {plain(method.summary)} Settings: {settings}."
 
 
 def _measured(run: Run, reports: Sequence[dict]) -> str:

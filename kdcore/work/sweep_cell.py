@@ -27,7 +27,7 @@ from kdcore.models.mixing import mixing
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.storage.schema import Job, Sweep, SweepCell
 from kdcore.storage.store import Store, add_experiment
-from kdcore.sweeps.planning import tag_of
+from kdcore.sweeps.planning import tags_of
 from kdcore.sweeps.speed import put_speed
 from kdcore.sweeps.study import Study
 from kdcore.training.loop import (
@@ -109,7 +109,8 @@ def _begin(store: Store, study: Study, cell: SweepCell) -> tuple[int, dict[str, 
         trial_id, values = study.ask(cell.job_id)
         config = study.config.cell(values)
         with store.writing() as session:
-            add_experiment(session, config, cell.job_id, tags=[tag_of(cell.sweep_id)])
+            tags = tags_of(session.get_one(Sweep, cell.sweep_id))
+            add_experiment(session, config, cell.job_id, tags=tags)
             session.execute(
                 update(SweepCell)
                 .where(SweepCell.job_id == cell.job_id)

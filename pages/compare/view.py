@@ -53,6 +53,7 @@ from pages.shared.looked_at import looked_at
 from pages.shared.session import as_text, engine
 from pages.shared.temperature import temperature_control, within
 from pages.shared.terms import prose, with_terms
+from pages.shared.visitor import may_change
 
 SECONDS_BETWEEN_POLLS = 0.6
 
@@ -198,7 +199,8 @@ def _body(store: Store, state: PageState, ids: Sequence[str]) -> None:
     _states(found)
     _verdicts(found)
     compare_figures.figures_table(found)
-    table_buttons(partial(comparison_table, found), "comparison", key="compare_table")
+    if all(may_change(store, each.experiment.id) for each in found.contenders):
+        table_buttons(partial(comparison_table, found), "comparison", key="compare_table")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         _settings(state, found)
         _measure(store, found)

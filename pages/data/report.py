@@ -18,6 +18,7 @@ from kdcore.words import in_bytes
 from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
+from pages.shared.terms import with_terms
 
 MOST_CLASSES_DRAWN = 40
 PART_TITLES = {"all": "examples", "train": "training part", "test": "test part"}
@@ -98,6 +99,12 @@ def _figures(report: Report) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, value, about in numbers:
             st.metric(label, value, help=about, border=True)
+    st.caption(
+        with_terms(
+            "Networks learn from [[training data]]; choices are made on [[validation data]], and [[test data]] "
+            "only reports."
+        )
+    )
 
 
 def _details(report: Report) -> None:

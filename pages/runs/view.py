@@ -19,6 +19,7 @@ from pages.runs import actions as runs_actions
 from pages.runs import table as runs_table
 from pages.shared.following import follow
 from pages.shared.session import engine, show_error
+from pages.shared.terms import with_terms
 
 SECONDS_BETWEEN_POLLS = 2.0
 
@@ -90,7 +91,10 @@ def _table(store: Store, wanted: dict[str, Any], live: int) -> None:
     runs_table.draw(shown, on_choice=lambda: st.session_state.update(runs_clicked=True))
     counted = f"{len(shown):,} of {len(table):,} fit. " if len(shown) < len(table) else ""
     st.caption(
-        f"{counted}Click a row to open it; tick rows to name, compare, export or delete them. Click a column's name to sort by it."
+        f"{counted}Click a row to open it; tick rows to name, compare, export or delete them. Click a column's name to sort by it. "
+        + with_terms(
+            "[[Gain]]: the student's accuracy minus that of its [[baseline]], with a 95 % [[interval]]."
+        )
     )
     clicked = st.session_state.pop("runs_clicked", False)
     if live and (

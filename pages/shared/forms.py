@@ -17,6 +17,7 @@ from kdcore.methods import Method
 from kdcore.settings import Part, words_of
 from pages.shared.session import as_text
 from pages.shared.temperature import temperature_control
+from pages.shared.terms import prose
 
 TRAIN_PREFIX = "train"  # of the form on the Train page
 CHOICES = ("dataset", "teacher", "student")
@@ -174,7 +175,7 @@ def kind_words(kind: type[Any]) -> None:
     In a panel of its own, which is wide enough for an equation.
     """
     with st.popover("What it does", icon=":material/function:", width="stretch"):
-        st.markdown(kind.summary)
+        prose(kind.summary)
         if issubclass(kind, Method):
             if kind.equation:
                 st.latex(kind.equation)

@@ -8,6 +8,7 @@ with it, and only its owner may change it or take it away.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -45,7 +46,12 @@ def own_tags() -> tuple[str, ...]:
 
 def may_change(store: Store, experiment_id: str) -> bool:
     """Return whether an experiment belongs to the visitor; everything does outside a classroom."""
-    return not in_classroom() or set(own_tags()) <= set(library.tags_of(store, experiment_id))
+    return owns(library.tags_of(store, experiment_id))
+
+
+def owns(tags: Sequence[str]) -> bool:
+    """Return whether what has these tags belongs to the visitor."""
+    return not in_classroom() or set(own_tags()) <= set(tags)
 
 
 def read_name(text: str) -> str:

@@ -14,6 +14,7 @@ from kdcore.sweeps import race as races
 from kdcore.sweeps import speed as sweep_speed
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.terms import prose
+from pages.shared.visitor import own_tags
 
 
 def draw(store: Store, base: ExperimentConfig | None) -> None:
@@ -72,6 +73,6 @@ def _start(store: Store, base: ExperimentConfig) -> None:
 
 
 def _begin(store: Store, config: SweepConfig) -> None:
-    sweep_id = sweeps.create(store, config)
+    sweep_id = sweeps.create(store, config, tags=own_tags())
     sweeps.submit(store, engine(), sweep_id)
     st.query_params["sweep"] = sweep_id

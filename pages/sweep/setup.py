@@ -19,6 +19,7 @@ from pages.shared.forms import ConfigForm
 from pages.shared.session import as_text, engine
 from pages.shared.statuses import STATUS_COLOURS
 from pages.shared.terms import prose
+from pages.shared.visitor import own_tags
 from pages.sweep import race as sweep_race
 
 PREFIX = "sweep"
@@ -182,7 +183,7 @@ def _start(store: Store, config: SweepConfig | None) -> None:
                     engine().submit(job_id)
             follow(_cost, 1.0 if measuring else None, key="sweep_cost")(store, config, measuring)
     if pressed and config is not None:
-        sweep_id = sweeps.create(store, config)
+        sweep_id = sweeps.create(store, config, tags=own_tags())
         sweeps.submit(store, engine(), sweep_id)
         st.query_params["sweep"] = sweep_id
         st.rerun()

@@ -29,6 +29,7 @@ from pages.shared.following import follow
 from pages.shared.live_chart import Click, live_chart
 from pages.shared.session import as_text, engine
 from pages.shared.tiles import Tile, draw_tiles
+from pages.shared.visitor import owns
 from pages.sweep import cell as sweep_cell
 
 SECONDS_BETWEEN_POLLS = 0.7
@@ -67,7 +68,8 @@ def _header(store: Store, sweep: SweepResults) -> None:
         with st.container(
             horizontal=True, width="content", vertical_alignment="center", gap="small"
         ):
-            if status == "running":
+            own = owns(sweep.sweep.tags)
+            if status == "running" and own:
                 st.button(
                     "Pause",
                     icon=":material/pause:",
@@ -84,7 +86,7 @@ def _header(store: Store, sweep: SweepResults) -> None:
                     args=(store, engine(), sweep_id),
                     help="Stops at the next batch; what is trained is kept.",
                 )
-            elif status != "finished":
+            elif status not in ("running", "finished") and own:
                 st.button(
                     "Resume",
                     icon=":material/resume:",
@@ -93,12 +95,13 @@ def _header(store: Store, sweep: SweepResults) -> None:
                     on_click=sweeps.resume,
                     args=(store, engine(), sweep_id),
                 )
-            with st.popover(
-                "Add",
-                icon=":material/add:",
-                help="More values, seeds or trials; nothing is trained twice.",
-            ):
-                _more(store, sweep)
+            if own:
+                with st.popover(
+                    "Add",
+                    icon=":material/add:",
+                    help="More values, seeds or trials; nothing is trained twice.",
+                ):
+                    _more(store, sweep)
             with st.popover(
                 "Copy as command",
                 icon=":material/terminal:",
@@ -298,7 +301,7 @@ def _map(sweep: SweepResults) -> str:
         figure = sweep_charts.margins(sweep, fields[0], None, str(measure))
         live_chart(figure, key=f"sweep_line_{sweep_id}", description=_described(sweep), height=430)
         _pick(sweep)
-        table_buttons(partial(sweep_table, sweep), f"sweep-{sweep_id}", key="sweep_table")
+        _table_buttons(sweep)
         return str(measure)
     x, y = _two_fields(fields)
     chosen = _chosen(sweep)
@@ -310,8 +313,13 @@ def _map(sweep: SweepResults) -> str:
         figure = sweep_charts.scattered(sweep, str(measure), x, y, frame)
     live_chart(figure, key=f"sweep_map_{sweep_id}", description=_described(sweep), on_click=clicked)
     st.caption("Click a cell to see its curves. All of this is validation data.")
-    table_buttons(partial(sweep_table, sweep), f"sweep-{sweep_id}", key="sweep_table")
+    _table_buttons(sweep)
     return str(measure)
+
+
+def _table_buttons(sweep: SweepResults) -> None:
+    if owns(sweep.sweep.tags):
+        table_buttons(partial(sweep_table, sweep), f"sweep-{sweep.sweep.id}", key="sweep_table")
 
 
 def _pick(sweep: SweepResults) -> None:
@@ -460,6 +468,8 @@ def _league(store: Store, sweep: SweepResults) -> None:
             key=f"sweep_league_{sweep_id}",
         )
         st.caption("Gains in points, with 95 % intervals. Step: its time, plain distillation = 1.")
+        if not owns(sweep.sweep.tags):
+            return
         with st.container(horizontal=True):
             for ending, text in (("csv", table.csv()), ("md", table.markdown())):
                 st.download_button(
@@ -469,6 +479,18 @@ def _league(store: Store, sweep: SweepResults) -> None:
                     key=f"sweep_league_{ending}",
                     on_click="ignore",
                 )
+
+
+def _confirm_button(store: Store, sweep_id: str, values: dict[str, Any]) -> None:
+    st.button(
+        f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds",
+        icon=":material/verified:",
+        type="primary",
+        key="sweep_confirm",
+        on_click=_confirm,
+        args=(store, sweep_id, values),
+        help="Trains this cell and its baseline again, on seeds that had no part in the choice.",
+    )
 
 
 def _winner(store: Store, sweep: SweepResults) -> None:
@@ -485,16 +507,10 @@ def _winner(store: Store, sweep: SweepResults) -> None:
         st.markdown("##### :material/emoji_events: The winner")
         st.markdown("\n".join(f"- {as_text(line)}" for line in chosen.lines))
         if confirmed is None:
-            st.button(
-                f"Confirm the winner on {sweeps.SEEDS_TO_CONFIRM} fresh seeds",
-                icon=":material/verified:",
-                type="primary",
-                key="sweep_confirm",
-                on_click=_confirm,
-                args=(store, sweep_id, chosen.cell.values or {}),
-                help="Trains this cell and its baseline again, on seeds that had no part in the choice.",
-            )
-        elif confirmed["words"]:
+            if owns(sweep.sweep.tags):
+                _confirm_button(store, sweep_id, chosen.cell.values or {})
+            return
+        if confirmed["words"]:
             outcome = confirmed["gain"]["outcome"]
             show = {"helped": st.success, "hurt": st.warning}.get(outcome, st.info)
             show(
@@ -510,10 +526,9 @@ def _winner(store: Store, sweep: SweepResults) -> None:
                 confirmed["progress"],
                 f"Confirmation on {confirmed['seeds']} fresh seeds: {confirmed['status']}",
             )
-        if confirmed is not None:
-            st.page_link(
-                "pages/views/train.py",
-                label="Open the confirmation in Train",
-                icon=":material/open_in_new:",
-                query_params={"experiment": confirmed["experiment"]},
-            )
+        st.page_link(
+            "pages/views/train.py",
+            label="Open the confirmation in Train",
+            icon=":material/open_in_new:",
+            query_params={"experiment": confirmed["experiment"]},
+        )

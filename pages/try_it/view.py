@@ -42,6 +42,7 @@ from pages.shared.live_chart import Card, live_chart
 from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import engine, show_error
 from pages.shared.temperature import temperature_slider
+from pages.shared.terms import with_terms
 from pages.try_it.drawing_pad import drawing_pad
 from pages.try_it.texts import show_parts, written_input
 
@@ -302,7 +303,9 @@ def _answers(
         if card.task.pictures:
             _seen(inputs, card)
         st.caption(
-            f"{_what_is_seen(card, inputs)} From question to answer, through "
+            f"{_what_is_seen(card, inputs)} Bars: "
+            + with_terms("[[softmax]] of each network's [[logits|logit]] at this [[temperature]].")
+            + " From question to answer, through "
             f"the store and back: {1000 * answer.seconds:.0f} ms. On the cards: one call of the network in Keras; "
             "exported files answer faster (Train, Take the model with you)."
         )

@@ -93,9 +93,7 @@ def test_the_library_refuses_in_the_one_form_and_names_every_bad_setting(
     if "plan" in named:
         # A name like any other; only a plan that is known says whether there is such a network.
         surely -= {
-            name
-            for name in ("assistants", "more_teachers")
-            if values.get(name) in ("1e999", "nan")
+            name for name in ("assistants", "more_teachers") if values.get(name) in ("1e999", "nan")
         }
     if named - {"omitted_classes"} and isinstance(values.get("omitted_classes"), str):
         # Any text may be a class's name; only settings that are right say of which data.

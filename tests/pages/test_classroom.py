@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from kdcore import sweeps
 from kdcore.analysis import library
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.errors import ConfigError
 from kdcore.lessons import find_lesson
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
 from pages.shared.visitor import read_name
-from tests.conftest import copy_of
+from tests.conftest import TINY_CELL, copy_of
 from tests.support.browser import wait_for_app
 
 
@@ -39,6 +42,10 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
 def come_in(page: Page, url: str, name: str, path: str) -> None:
     page.goto(f"{url}{path}")
     wait_for_app(page)
+    name_yourself(page, name)
+
+
+def name_yourself(page: Page, name: str) -> None:
     expect(page.get_by_role("heading", name="Who are you?")).to_be_visible()
     page.get_by_role("textbox", name="Name").fill(name)
     page.get_by_role("button", name="Come in").click()
@@ -59,6 +66,37 @@ def test_a_visitor_sees_and_changes_only_what_is_theirs(page: Page, url: str, st
     expect(page.get_by_role("heading", name="Take the model with you")).to_have_count(0)
     for name in ("Name", "Report"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+
+
+def test_a_sweep_is_stopped_and_extended_by_its_owner_alone(
+    page: Page, url: str, store: Store
+) -> None:
+    base = ExperimentConfig(**TINY_CELL)
+    axes = (Axis.parse("alpha", "0.1,0.9"),)
+    own = sweeps.create(store, SweepConfig(base, axes), tags=["by Ada"])
+    other = sweeps.create(store, SweepConfig(base, axes, trials=7), tags=["by Emmy"])
+    tags = [library.tags_of(store, each.id) for each, _ in store.experiments()]
+    of_cells = [["by Emmy", f"sweep {other}"]] * 4  # two cells, a teacher and a baseline
+    assert [each for each in tags if "by Emmy" in each] == of_cells
+    come_in(page, url, "Ada", f"/sweep?sweep={own}")
+    for name in ("Pause", "Stop", "Add"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()
+    page.goto(f"{url}/sweep?sweep={other}")
+    expect(page.get_by_role("button", name="Copy as command")).to_be_visible(timeout=30_000)
+    for name in ("Pause", "Stop", "Add"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+
+
+def test_tables_of_compare_are_for_the_owner(page: Page, url: str, store: Store) -> None:
+    own = next(
+        each.id for each, _ in store.experiments() if library.tags_of(store, each.id) == ["by Ada"]
+    )
+    come_in(page, url, "Ada", f"/compare?models={own}")
+    expect(page.get_by_role("button", name="LaTeX")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Ada").click()
+    name_yourself(page, "Emmy")
+    expect(page.get_by_role("tab", name="Cost")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="LaTeX")).to_have_count(0)
 
 
 def test_predictions_are_each_visitors_own(page: Page, url: str, store: Store) -> None:

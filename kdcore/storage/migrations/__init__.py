@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, inspect, text
 from kdcore.errors import StoreError
 from kdcore.storage.schema import Base, Meta
 
-HEAD = "0003"
+HEAD = "0004"
 # A name of our own: Optuna keeps its alembic_version in the same database.
 VERSION_TABLE = "kdlab_schema_version"
 FOLDER = Path(__file__).parent
@@ -32,7 +32,7 @@ def prepare(connection: Connection, name: str) -> None:
     if version is None:
         Base.metadata.create_all(connection)
         # Version 0.1.0 of the program looks here, and refuses anything but 1.
-        connection.execute(insert(Meta).values(key="schema_version", value="3"))
+        connection.execute(insert(Meta).values(key="schema_version", value=str(int(HEAD))))
         _stamp(connection, HEAD)
         return
     if version not in _known_versions():
