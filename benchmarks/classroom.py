@@ -2,7 +2,8 @@
 
 So many visitors walk through the lessons at once, each a page every few seconds, by Streamlit's own
 protocol (only the drawing in the browser is left out), while one of the lessons is being trained.
-Measured is how long a page takes, from asking for it to its last element.
+Measured is how long a page takes, from asking for it to its last element. All have given their name
+at the gate before; their experiments and predictions are their own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import click
 import numpy as np
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.common import present
@@ -49,12 +51,46 @@ async def ask(socket: ClientConnection, query: str, title: str) -> float:
             return time.perf_counter() - began
 
 
+async def come_in(socket: ClientConnection, name: str) -> None:
+    """Type a name where the page asks for one, and press the button beside it."""
+    message = BackMsg()
+    message.rerun_script.page_name = "lessons"
+    await socket.send(message.SerializeToString())
+    field, button = await _fields_of_the_gate(socket)
+    message.rerun_script.widget_states.widgets.extend(
+        [WidgetState(id=field, string_value=name), WidgetState(id=button, trigger_value=True)]
+    )
+    await socket.send(message.SerializeToString())
+    welcomed = False
+    while True:
+        received = await socket.recv(decode=False)
+        welcomed = welcomed or b"Ten lessons in distillation" in received
+        if ForwardMsg.FromString(received).WhichOneof("type") == "script_finished" and welcomed:
+            return
+
+
+async def _fields_of_the_gate(socket: ClientConnection) -> tuple[str, str]:
+    """Return the ids of the field and the button of "Who are you?"."""
+    field = button = ""
+    while True:
+        received = ForwardMsg.FromString(await socket.recv(decode=False))
+        element = received.delta.new_element
+        if element.WhichOneof("type") == "text_input":
+            field = element.text_input.id
+        if element.WhichOneof("type") == "button" and element.button.is_form_submitter:
+            button = element.button.id
+        if received.WhichOneof("type") == "script_finished":
+            assert all((field, button)), "nobody asked for a name"
+            return field, button
+
+
 async def walk(url: str, number: int, seconds: float) -> list[float]:
     """Go from page to page for so long; returns how long each took."""
     chance, taken = random.Random(number), list[float]()
     address = url.replace("http", "ws", 1) + "/_stcore/stream"
     await asyncio.sleep(chance.uniform(0, SECONDS_BETWEEN_PAGES[1]))
     async with connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
+        await come_in(socket, f"Visitor {number}")
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             lesson = chance.choice([TRAINED, LIVE, *LESSONS])
@@ -89,7 +125,7 @@ def main(visitors: int, seconds: float) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db")
-        server = Server("dashboard.py", {"KD_STORE": store.url})
+        server = Server("dashboard.py", {"KD_STORE": store.url, "KD_CLASSROOM": "1"})
         server.wait_until_healthy()
         try:
             train(store, TRAINED, to_its_end=True)

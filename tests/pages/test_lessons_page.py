@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kdcore.engine.jobs import terminate_group
+from kdcore.lessons import find_lesson, find_runs
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
@@ -140,6 +141,43 @@ def test_a_prediction_by_keyboard_alone_and_a_kind_word_for_a_wrong_one(
     expect(page.get_by_text(re.compile("A useful surprise|Close"))).to_be_visible(timeout=180_000)
     assert lesson_progress.progress_in(store, "temperature").prediction[-1] == 100
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_refresh_in_mid_run_goes_on_watching_and_stop_keeps_what_is_trained(
+    page: Page, url: str, store: Store
+) -> None:
+    page.goto(f"{url}/lessons?lesson=one-run&step=run")
+    wait_for_app(page)
+    run, stop = (
+        page.locator(".st-key-lessons_run_False button"),
+        page.get_by_role("button", name="Stop", exact=True),
+    )
+    run.click()
+    expect(stop).to_be_visible()
+    lesson = find_lesson("one-run")
+    while not any(each and each.links for each in find_runs(store, lesson).experiments):
+        page.wait_for_timeout(200)
+    page.reload()
+    wait_for_app(page)
+    expect(stop).to_be_visible()
+    expect(
+        page.get_by_role("img", name=re.compile("accuracy", re.IGNORECASE)).first
+    ).to_be_visible()
+    stop.click()
+    expect(page.get_by_text("Stopped: 0 of 1 are trained. Go on from there.")).to_be_visible(
+        timeout=60_000
+    )
+    (stopped,) = find_runs(store, lesson).experiments
+    assert stopped is not None
+    trained = len(stopped.links)
+    run.click()
+    expect(stop).to_be_visible()
+    (resumed,) = find_runs(store, lesson).experiments
+    assert resumed is not None
+    assert resumed.experiment.id == stopped.experiment.id
+    assert len(resumed.links) >= trained > 0
+    stop.click()
+    expect(run).to_be_visible(timeout=60_000)
 
 
 def test_a_cold_link_to_a_step_and_an_address_that_cannot_be(page: Page, url: str) -> None:
