@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psutil
 
@@ -58,6 +59,14 @@ class Interrupted(KDLabError):
     """Raised inside a job whose process was asked to end."""
 
 
+@dataclass
+class _Claim:
+    """A job that the worker holds, and what was learnt about it meanwhile."""
+
+    job_id: str
+    learnt: type[KDLabError] | None = None
+
+
 class Pulse:
     """A thread that says for a worker, once a second, that it lives and still holds its job.
 
@@ -67,9 +76,10 @@ class Pulse:
 
     def __init__(self, store: Store, worker: Worker) -> None:
         self.store, self.worker = store, worker
-        self.job_id: str | None = None
         self.ending = False
-        self._learnt: type[KDLabError] | None = None
+        # What a beat learns it writes into the claim that it began with: by the time it has its
+        # answer, that job may be finished and the next one begun.
+        self._claim: _Claim | None = None
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_left, name="pulse", daemon=True)
 
@@ -91,12 +101,12 @@ class Pulse:
     @contextlib.contextmanager
     def holding(self, job: Job) -> Iterator[None]:
         """Keep the job's claim alive for the length of the block."""
-        self._learnt, self.job_id = None, job.id
+        self._claim = _Claim(job.id)
         self.state("busy")
         try:
             yield
         finally:
-            self.job_id = None
+            self._claim = None
 
     def check(self) -> None:
         """Raise StopRequested, ClaimLost or Interrupted where the job must end.
@@ -105,25 +115,25 @@ class Pulse:
         """
         if self.ending:
             raise Interrupted("the worker was asked to end")
-        if self._learnt is not None:
-            raise self._learnt(
-                "stop" if self._learnt is StopRequested else "the job was taken over"
-            )
+        learnt = None if self._claim is None else self._claim.learnt
+        if learnt is not None:
+            raise learnt("stop" if learnt is StopRequested else "the job was taken over")
 
     def beat(self) -> None:
         """Write one heartbeat."""
+        claim = self._claim
         self.worker.heartbeat_at = time.time()
         self.store.put_worker(self.worker)
-        if self.job_id is not None:
+        if claim is not None:
             try:
-                if self.store.heartbeat(self.job_id, self.worker.id):
-                    self._learnt = StopRequested
+                if self.store.heartbeat(claim.job_id, self.worker.id):
+                    claim.learnt = StopRequested
             except ClaimLost:
-                self._learnt = ClaimLost
+                claim.learnt = ClaimLost
 
     def _beat_until_left(self) -> None:
         while not self._left.wait(
-            SECONDS_BETWEEN_HEARTBEATS / 4 if self.job_id else SECONDS_BETWEEN_HEARTBEATS
+            SECONDS_BETWEEN_HEARTBEATS / 4 if self._claim else SECONDS_BETWEEN_HEARTBEATS
         ):
             try:
                 self.beat()

@@ -39,7 +39,8 @@ def mark_interrupted(store: Store) -> list[str]:
     """Find running jobs whose worker is gone and make them resumable; returns their ids.
 
     On this machine a worker is gone when its process is: one that is merely silent, because the
-    disk is full, the database locked or the clock was set, goes on later, or is ended by Stop. On
+    disk is full, the database locked or the clock was set, goes on later, or is ended by Stop. One
+    that says that it lives, but has long said nothing of the job, does not have it any more. On
     another machine silence has to do.
     """
     workers = {worker.id: worker for worker in store.workers()}
@@ -51,9 +52,11 @@ def mark_interrupted(store: Store) -> list[str]:
     for job in store.jobs(JobStatus.RUNNING):
         worker = workers.get(job.worker_id or "")
         silent = time.time() - max(job.heartbeat_at or 0.0, reachable_since) > SECONDS_UNTIL_STALE
-        here = worker is not None and worker.host == socket.gethostname()
-        if worker is not None and worker.id in alive and (here or not silent):
-            continue
+        if worker is not None and worker.id in alive:
+            here = worker.host == socket.gethostname()
+            has_it = worker.heartbeat_at - (job.heartbeat_at or 0.0) < SECONDS_UNTIL_STALE
+            if has_it and (here or not silent):
+                continue
         if (
             worker is None and not silent
         ):  # it may just have left properly; its last heartbeat is fresh

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +12,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
 from kdcore.analysis.results import Curves, correct, gain, load_results, logits, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import Pulse, run_claimed, run_job, terminate_group, this_worker
 from kdcore.engine.local import LocalEngine
-from kdcore.engine.workers import is_alive
+from kdcore.engine.workers import is_alive, mark_interrupted
+from kdcore.errors import StopRequested
 from kdcore.storage.arrays import unpack
-from kdcore.storage.schema import JobStatus
+from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.work.experiment import Progress
 
@@ -342,6 +345,50 @@ def test_a_worker_that_is_ended_says_whether_it_was_asked_to_stop(
         pulse.ending = True  # what SIGTERM sets
         assert run_claimed(store, job, pulse) == status
     assert store.job(experiment).status == status
+
+
+def test_what_a_beat_learns_of_a_job_is_no_news_of_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = Pulse(store, this_worker())  # without its thread: the beats are these
+    ids = [store.add_job("experiment", {}) for _ in range(2)]
+    first, second = (store.claim(pulse.worker.id, each) for each in ids)
+    assert first is not None
+    assert second is not None
+    heartbeat, asked, go_on = store.heartbeat, threading.Event(), threading.Event()
+
+    def slow(job_id: str, worker_id: str) -> bool:
+        if job_id == first.id:
+            asked.set()
+            assert go_on.wait(10)
+        return heartbeat(job_id, worker_id)
+
+    with pulse.holding(first):
+        monkeypatch.setattr(store, "heartbeat", slow)
+        beat = threading.Thread(target=pulse.beat)
+        beat.start()
+        assert asked.wait(10)
+    store.finish(first.id, JobStatus.FINISHED, worker_id=pulse.worker.id)
+    with pulse.holding(second):
+        go_on.set()  # it finds that the first job is not this worker's any more
+        beat.join()
+        pulse.check()
+        store.request_stop(second.id)
+        pulse.beat()
+        with pytest.raises(StopRequested):
+            pulse.check()
+
+
+def test_a_job_that_its_worker_has_forgotten_can_be_resumed(store: Store) -> None:
+    worker = this_worker()
+    job = store.claim(worker.id, store.add_job("experiment", {}))
+    assert job is not None
+    store.put_worker(worker)
+    assert mark_interrupted(store) == []
+    with store.writing() as session:
+        session.execute(update(Job).values(heartbeat_at=worker.heartbeat_at - 60))
+    assert mark_interrupted(store) == [job.id], "its worker lives, and has long said nothing of it"
+    assert store.job(job.id).status == "interrupted"
 
 
 def test_the_time_that_is_left_is_told_by_steps_and_not_by_the_compiling_of_the_first(
