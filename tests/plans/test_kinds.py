@@ -7,6 +7,7 @@ import json
 import pytest
 
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.errors import ConfigError
 from kdcore.plans import PLANS, plan_of
 
@@ -136,3 +137,20 @@ def test_another_plan_begins_with_its_own_settings() -> None:
     plain = noisy.replace(plan="distil", method="logits", label_budget_for="student")
     assert plain.get("generations") is None
     assert plain.replace(plan="noisy-student").get("generations") == 3
+
+
+def test_settings_of_a_plan_are_axes_of_a_sweep() -> None:
+    base = ExperimentConfig(plan="noisy-student", labels=50)
+    axes = (Axis.parse("generations", "1,3"), Axis.parse("noise", "on,off"))
+    sweep = SweepConfig(base, axes)
+    cells = [sweep.cell(values) for values in sweep.combinations()]
+    assert [(cell.get("generations"), cell.get("noise")) for cell in cells] == [
+        (1, "on"),
+        (1, "off"),
+        (3, "on"),
+        (3, "off"),
+    ]
+    assert len({cell.fingerprint() for cell in cells}) == 4
+    assert [len(cell.plan.steps(cell)) for cell in cells] == [3, 3, 5, 5]
+    with pytest.raises(ConfigError, match=r"generations must be .*, got 9"):
+        SweepConfig(base, (Axis.parse("generations", "1,9"),))
