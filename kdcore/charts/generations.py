@@ -20,6 +20,7 @@ def accuracy_by_step(
     steps: Sequence[tuple[str, str, Sequence[float]]],
     baseline: Sequence[float],
     split: str,
+    beside: tuple[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> go.Figure:
     """Draw accuracy from step to step: the mean with its 95 % interval, and a point a seed.
 
@@ -27,6 +28,7 @@ def accuracy_by_step(
         steps: name, role ("teacher" or "student") and accuracies (fractions) by seed of each.
         baseline: accuracies (fractions) of the baseline by seed, drawn as a line; may be empty.
         split: on which data, for title and axis.
+        beside: what another experiment is called, and its accuracies by the same names.
     """
     names = [name for name, _, _ in steps]
     traces: list[dict[str, Any]] = []
@@ -64,6 +66,8 @@ def accuracy_by_step(
                 showlegend=False,
             )
         )
+    if beside is not None:
+        traces.append(_beside(*beside))
     if baseline:
         mean = 100 * float(np.mean(baseline))
         traces.append(
@@ -83,6 +87,29 @@ def accuracy_by_step(
     )
     up = base_axis(f"accuracy (%), {split}", horizontal=False)
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
+
+
+def _beside(title: str, accuracies: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return the means of another experiment with their intervals, as one dotted line."""
+    values = {name: 100 * np.asarray(each, dtype=np.float64) for name, each in accuracies.items()}
+    means = [float(each.mean()) for each in values.values()]
+    intervals = [_interval(each) for each in values.values()]
+    return dict(
+        type="scatter",
+        x=list(values),
+        y=means,
+        mode="lines+markers",
+        name=title,
+        line=dict(color=MUTED, dash="dot", width=2),
+        marker=dict(color=MUTED, size=9, symbol="diamond-open"),
+        error_y=dict(
+            array=[high - mean for mean, (_, high) in zip(means, intervals, strict=True)],
+            arrayminus=[mean - low for mean, (low, _) in zip(means, intervals, strict=True)],
+            color=MUTED,
+            thickness=1,
+        ),
+        hovertemplate=f"{title}, %{{x}}: %{{y:.2f}} %<extra></extra>",
+    )
 
 
 def pseudo_label_reliability(described: Mapping[str, Any]) -> go.Figure:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kdcore import plans
+from kdcore.analysis.noise_twin import find_twin
 from kdcore.analysis.omitted_classes import Errors, as_dict, errors
 from kdcore.analysis.results import load_results, summary
 from kdcore.analysis.results import soften as soften_report
@@ -123,8 +124,11 @@ def train(
 
 def _result(store: Store, experiment_id: str) -> dict[str, Any]:
     """Return an experiment's result, with what it makes of classes that were left out."""
-    found = errors(store, load_results(store, experiment_id))
-    more = {"omitted_classes": as_dict(found)} if found else {}
+    results = load_results(store, experiment_id)
+    found, twin = errors(store, results), find_twin(store, results)
+    more: dict[str, Any] = {"omitted_classes": as_dict(found)} if found else {}
+    if twin is not None:
+        more["noise_twin"] = {**twin.to_dict(), "words": twin.words}
     return summary(store, experiment_id) | more
 
 
@@ -241,7 +245,7 @@ def _softened_in_words(numbers: dict[str, Any]) -> str:
 def without_test_data(result: dict[str, Any]) -> dict[str, Any]:
     """Return a summary without what test data says, and why."""
     hidden = {**result, "gain": None, "test_data": WHY}
-    for name in ("gains_over_teachers", "ensembles"):
+    for name in ("gains_over_teachers", "ensembles", "noise_twin"):
         hidden.pop(name, None)
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
         if "accuracy" in result[step]:
@@ -278,6 +282,8 @@ def _in_words(result: dict[str, Any]) -> str:
             f"  {step} averaged with the generations before it: {100 * each['mean']:.2f} % "
             f"(95 % CI {100 * each['low']:.2f} to {100 * each['high']:.2f}, {each['interval']})"
         )
+    if twin := result.get("noise_twin"):
+        lines.append(f"  beside experiment {twin['experiment']}, {twin['words']}")
     lines += [f"  {_mistakes_in_words(*of)}" for of in result.get("confident_mistakes", {}).items()]
     if not hidden:
         omitted = result.get("omitted_classes", {})

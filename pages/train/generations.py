@@ -7,6 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore.analysis.ensembles import Ensemble
+from kdcore.analysis.noise_twin import NoiseTwin, find_twin, twin_config, twin_job
 from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.results import (
     Descendant,
@@ -23,11 +24,14 @@ from kdcore.charts.generations import (
     pseudo_labels_by_class,
 )
 from kdcore.config.catalog import dataset_card
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
 from pages.shared.live_view import Look
-from pages.shared.session import as_text
+from pages.shared.session import as_text, engine
+from pages.shared.visitor import own_tags
 
 ENSEMBLES = (
     "Averaged: the students of all generations so far answer together, with the mean of their "
@@ -43,23 +47,60 @@ def draw(store: Store, look: Look) -> None:
     found = look.once(("lineage", finished), lambda: lineage(store, results))
     if len(found) < 3 or not any(each.accuracies for each in found):
         return
+    job = twin_job(store, results.config)
+    trained = None if job is None else (job.id, job.status, job.phase)
+    twin = look.once(("noise twin", finished, trained), lambda: find_twin(store, results))
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
         live_chart(
-            look.draw("generations", lambda: _accuracy(look, found)),
+            look.draw(("generations", trained), lambda: _accuracy(look, found, twin)),
             key="train_generations",
-            description="Test accuracy of each step of the plan, with the baseline as a line",
+            description="Test accuracy of each step of the plan, with the baseline as a line"
+            + (f", {twin.title} dotted" if twin else ""),
         )
     with right:
         _table(found, look.once(("ensembles", finished), lambda: ensembles(store, results)))
+        _twin(store, look, twin, job)
     described = [each for each in found if each.pseudo_labels is not None]
     if described:
         _pseudo_labels(store, look, described)
 
 
-def _accuracy(look: Look, found: list[Descendant]) -> go.Figure:
+def _accuracy(look: Look, found: list[Descendant], twin: NoiseTwin | None) -> go.Figure:
     steps = [(_title(each), each.step.role, each.accuracies) for each in found]
-    return accuracy_by_step(steps, look.results.accuracies("baseline"), "test")
+    beside = None
+    if twin is not None:
+        known = twin.accuracies
+        named = {_title(each): known[each.step.name] for each in found if each.step.name in known}
+        beside = (twin.title, named)
+    return accuracy_by_step(steps, look.results.accuracies("baseline"), "test", beside)
+
+
+def _twin(store: Store, look: Look, twin: NoiseTwin | None, job: Job | None) -> None:
+    """Say what the noise is worth, or offer to train what tells it."""
+    if twin is not None:
+        st.caption(as_text(f"{twin.words[:1].upper()}{twin.words[1:]}."))
+        return
+    wanted = twin_config(look.results.config)
+    if wanted is None or look.results.status.live:
+        return
+    if job is not None and JobStatus(job.status).live:
+        st.caption(as_text(f"The same with the noise {wanted.get('noise')}: {job.phase}."))
+        return
+    st.button(
+        f"Train the same with the noise {wanted.get('noise')}",
+        key="train_noise_twin",
+        icon=":material/noise_control_off:"
+        if wanted.get("noise") == "off"
+        else ":material/noise_aware:",
+        help="A dotted line beside these shows what the noise is worth.",
+        on_click=_train_twin,
+        args=(store, wanted),
+    )
+
+
+def _train_twin(store: Store, config: ExperimentConfig) -> None:
+    engine().submit(store.create(config, reuse="all", tags=own_tags()))
 
 
 def _title(each: Descendant) -> str:

@@ -11,6 +11,13 @@ from kdcore.plans import Step
 from pages.shared.session import as_text
 
 COLOURS = {"teacher": "orange", "student": "blue", "baseline": "violet", "pretrained": "gray"}
+# The step that is being trained fades in and out, unless the visitor's system asks for calm.
+PULSE = """<style>
+@keyframes kd-live-step { 50% { opacity: 0.45; } }
+@media (prefers-reduced-motion: no-preference) {
+  .st-key-train_plan .stMarkdownBadge:has([aria-label^="autorenew"]) { animation: kd-live-step 1.6s ease-in-out infinite; }
+}
+</style>"""
 ICONS = {"done": ":material/check:", "now": ":material/autorenew:", "later": ""}
 
 
@@ -22,7 +29,9 @@ def draw(results: Results) -> None:
     lines = [" → ".join(_badge(results, step) for step in chain)]
     if beside:
         lines.append("beside: " + " ".join(_badge(results, step) for step in beside))
-    st.markdown("  \n".join(lines))
+    with st.container(key="train_plan"):
+        st.html(PULSE)
+        st.markdown("  \n".join(lines))
 
 
 def state_of(results: Results, step: Step) -> str:

@@ -1,11 +1,16 @@
 """An experiment of several generations in a real Chromium: what its page shows of each of them."""
 
+import json
+import re
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
 
+from kdcore.analysis.noise_twin import find_twin, twin_config
 from kdcore.analysis.results import ensembles, load_results, summary
+from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -41,10 +46,7 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
 def test_confident_mistakes_are_a_gallery_by_generation(
     page: Page, url: str, store: Store, complaints: Complaints
 ) -> None:
-    experiment = store.create(SMALL)
-    store.claim("a worker", experiment)
-    run_experiment(store, experiment)
-    store.finish(experiment, JobStatus.FINISHED)
+    experiment = trained(store, SMALL)
     found = summary(store, experiment)["confident_mistakes"]
     page.goto(f"{url}/?experiment={experiment}")
     tiles = page.locator("[class*=st-key-train_mistakes] [role=option]")
@@ -59,6 +61,53 @@ def test_confident_mistakes_are_a_gallery_by_generation(
         page.get_by_text(f"Row {first['row']} of the data, taken for {first['given']} at")
     ).to_be_visible()
     assert complaints.messages == []
+
+
+def test_what_the_noise_is_worth_stands_beside_the_generations(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    config = SMALL.replace(epochs=3)
+    first = trained(store, config)
+    page.goto(f"{url}/?experiment={first}")
+    button = page.get_by_role("button", name="Train the same with the noise off")
+    expect(button).to_be_visible(timeout=30_000)
+    wanted = twin_config(config)
+    assert wanted == config.replace(noise="off")
+    assert twin_config(wanted) == config
+    assert find_twin(store, load_results(store, first)) is None
+    second = trained(store, wanted)
+    page.reload()
+    expect(
+        page.get_by_text(
+            re.compile("^The noise's gain in teacher: .*; the noise's gain in student:")
+        )
+    ).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("img", name=re.compile("without noise dotted"))).to_be_visible()
+    expect(button).to_have_count(0)
+    loud, quiet = summary(store, first), summary(store, second)
+    told = CliRunner().invoke(main, ["--store", store.url, "show", first, "--json"])
+    twin = json.loads(told.stdout.splitlines()[-1])["noise_twin"]
+    assert twin["experiment"] == second
+    for step in ("teacher", "student"):
+        assert twin["accuracy"][step] == quiet[step]["accuracy"]
+        worth = 100 * (loud[step]["accuracy"][0] - quiet[step]["accuracy"][0])
+        assert twin["worth"][step]["mean"] == pytest.approx(worth)
+    # Seen from the other one, the noise is worth the same.
+    back = find_twin(store, load_results(store, second))
+    assert back is not None
+    assert (back.experiment_id, back.title) == (first, "with noise")
+    assert back.worth["student"].mean == pytest.approx(twin["worth"]["student"]["mean"])
+    words = CliRunner().invoke(main, ["--store", store.url, "show", second]).stdout
+    assert f"beside experiment {first}, the noise's gain in teacher" in words
+    assert complaints.messages == []
+
+
+def trained(store: Store, config: ExperimentConfig) -> str:
+    experiment = store.create(config)
+    store.claim("a worker", experiment)
+    run_experiment(store, experiment)
+    store.finish(experiment, JobStatus.FINISHED)
+    return experiment
 
 
 def test_generations_averaged_stand_beside_each(
