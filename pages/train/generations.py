@@ -27,12 +27,14 @@ from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
+from pages.shared.following import follow
 from pages.shared.gallery import gallery, tile_height
 from pages.shared.live_chart import live_chart
 from pages.shared.live_view import Look
 from pages.shared.session import as_text, engine
 from pages.shared.visitor import own_tags
 
+SECONDS_BETWEEN_POLLS = 1.0
 ENSEMBLES = (
     "Averaged: the students of all generations so far answer together, with the mean of their "
     "probabilities, on test data; in brackets the 95 % interval over seeds, of one seed over test "
@@ -80,13 +82,19 @@ def _twin(store: Store, look: Look, twin: NoiseTwin | None, job: Job | None) -> 
     """Say what the noise is worth, or offer to train what tells it."""
     if twin is not None:
         st.caption(as_text(f"{twin.words[:1].upper()}{twin.words[1:]}."))
+    if job is not None and JobStatus(job.status).live:
+        follow(_follow_twin, SECONDS_BETWEEN_POLLS, key="train_noise_twin_follow")(store, job.id)
+        return
+    if twin is not None:
         return
     wanted = twin_config(look.results.config)
     if wanted is None or look.results.status.live:
         return
-    if job is not None and JobStatus(job.status).live:
-        st.caption(as_text(f"The same with the noise {wanted.get('noise')}: {job.phase}."))
-        return
+    if job is not None and job.error:
+        st.error(
+            as_text(f"The same with the noise {wanted.get('noise')}: {job.error}"),
+            icon=":material/error:",
+        )
     st.button(
         f"Train the same with the noise {wanted.get('noise')}",
         key="train_noise_twin",
@@ -97,6 +105,14 @@ def _twin(store: Store, look: Look, twin: NoiseTwin | None, job: Job | None) -> 
         on_click=_train_twin,
         args=(store, wanted),
     )
+
+
+def _follow_twin(store: Store, job_id: str) -> None:
+    engine().tend()
+    job = store.job(job_id)
+    if not JobStatus(job.status).live:
+        st.rerun()
+    st.progress(job.progress, as_text(f"The same with the noise the other way: {job.phase}"))
 
 
 def _train_twin(store: Store, config: ExperimentConfig) -> None:

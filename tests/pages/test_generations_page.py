@@ -12,6 +12,8 @@ from kdcore.analysis.noise_twin import find_twin, twin_config
 from kdcore.analysis.results import ensembles, load_results, summary
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.engine.jobs import terminate_group
+from kdcore.engine.local import LocalEngine
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.work.experiment import run_experiment
@@ -100,6 +102,22 @@ def test_what_the_noise_is_worth_stands_beside_the_generations(
     words = CliRunner().invoke(main, ["--store", store.url, "show", second]).stdout
     assert f"beside experiment {first}, the noise's gain in teacher" in words
     assert complaints.messages == []
+
+
+def test_the_step_that_is_trained_now_pulses(page: Page, url: str, store: Store) -> None:
+    experiment = store.create(SMALL.replace(epochs=60, teacher_epochs=60))
+    engine = LocalEngine(store)
+    engine.submit(experiment)
+    try:
+        page.goto(f"{url}/?experiment={experiment}")
+        now = page.locator(".st-key-train_plan .stMarkdownBadge", has_text="autorenew")
+        expect(now.first).to_have_css("animation-name", "kd-live-step", timeout=120_000)
+        later = page.locator(".st-key-train_plan .stMarkdownBadge", has_text="student")
+        expect(later.first).to_have_css("animation-name", "none")
+    finally:
+        engine.cancel(experiment)
+        for worker in store.workers():
+            terminate_group(worker.pid)
 
 
 def trained(store: Store, config: ExperimentConfig) -> str:
