@@ -222,11 +222,15 @@ def test_double_click_resets_the_zoom(page: Page, address: str) -> None:
     page.mouse.move(box["x"] + 160, box["y"] + 90, steps=4)
     page.mouse.up()
     page.wait_for_function("node => node._fullLayout.xaxis.range[0] > 1", arg=node.element_handle())
-    page.mouse.dblclick(box["x"] + 100, box["y"] + 50)
-    page.wait_for_function(
-        "([node, start]) => Math.abs(node._fullLayout.xaxis.range[0] - start) < 1e-6",
-        arg=[node.element_handle(), start[0]],
-    )
+    reset = "([node, start]) => Math.abs(node._fullLayout.xaxis.range[0] - start) < 1e-6"
+    for _ in range(
+        10
+    ):  # on a busy machine two clicks may come too far apart to be one double click
+        page.mouse.dblclick(box["x"] + 100, box["y"] + 50)
+        page.wait_for_timeout(1000)
+        if page.evaluate(reset, [node.element_handle(), start[0]]):
+            return
+    pytest.fail("ten double clicks left the chart zoomed")
 
 
 def test_the_theme_is_followed_without_a_rerun(

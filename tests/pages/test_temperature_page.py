@@ -461,6 +461,7 @@ def test_back_and_forward_step_through_the_sections_and_not_along_the_slider(
         # Seldom, on a busy machine, Streamlit gives its connection up at Back, and says "Error".
         if not page.get_by_role("banner").get_by_text("Error", exact=True).count():
             raise
+        complaints.messages.clear()
         walk_back_and_forward(page, url, lab)
     assert complaints.messages == []
 
