@@ -10,7 +10,7 @@ from kdcore.analysis.results import Results, gain_between, load_results, tested
 from kdcore.analysis.statistics import PairedGain, gain_in_words
 from kdcore.analysis.unsettled import unsettled_among
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.storage.schema import Job
+from kdcore.storage.schema import Experiment, Job
 from kdcore.storage.store import Store
 
 
@@ -59,11 +59,15 @@ def twin_config(config: ExperimentConfig) -> ExperimentConfig | None:
     return config.replace(noise="off" if noise == "on" else "on")
 
 
+def _twins(store: Store, config: ExperimentConfig) -> list[tuple[Experiment, Job]]:
+    """Return the experiments that differ in their noise alone, newest first."""
+    wanted = twin_config(config)
+    return [] if wanted is None else store.experiments_like(wanted)
+
+
 def twin_job(store: Store, config: ExperimentConfig) -> Job | None:
     """Return the job of the newest experiment that differs in its noise alone."""
-    wanted = twin_config(config)
-    alike = [] if wanted is None else store.experiments_like(wanted)
-    return alike[0][1] if alike else None
+    return next((job for _, job in _twins(store, config)), None)
 
 
 def find_twin(store: Store, results: Results) -> NoiseTwin | None:
@@ -71,10 +75,7 @@ def find_twin(store: Store, results: Results) -> NoiseTwin | None:
     one has; None where there is none, or where it is a cell of a sweep without a winner.
     """
     config = results.config
-    wanted = twin_config(config)
-    if wanted is None:
-        return None
-    for experiment, _ in store.experiments_like(wanted):
+    for experiment, _ in _twins(store, config):
         if unsettled_among(store, [experiment.id]):
             continue
         other = load_results(store, experiment.id)
@@ -87,5 +88,5 @@ def find_twin(store: Store, results: Results) -> NoiseTwin | None:
         known = {name: gain for name, gain in worth.items() if gain is not None}
         if known:
             accuracies = {name: tested(other.runs_of_step(name)) for name in known}
-            return NoiseTwin(experiment.id, str(wanted.get("noise")), accuracies, known)
+            return NoiseTwin(experiment.id, str(other.config.get("noise")), accuracies, known)
     return None

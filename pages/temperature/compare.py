@@ -14,7 +14,7 @@ from kdcore.analysis.results import Taught, taught_by
 from kdcore.analysis.statistics import agreement, paired_gain, softmax
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.glossary import find
-from kdcore.storage.schema import Job, JobStatus
+from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store, current_points
 from pages.shared import examples
 from pages.shared.choose_example import which_example
@@ -207,7 +207,7 @@ def _offer(store: Store, mine: Taught, temperature: float) -> bool:
     wanted = ExperimentConfig(**store.experiment(mine.experiment_id).config).replace(
         temperature=temperature
     )
-    job = _latest_job(store, wanted)
+    job = next((job for _, job in store.experiments_like(wanted)), None)
     if job is not None and JobStatus(job.status).live:
         progress(job)
         return True
@@ -232,12 +232,3 @@ def _offer(store: Store, mine: Taught, temperature: float) -> bool:
 
 def _start(store: Store, config: ExperimentConfig) -> None:
     engine().submit(store.create(config, reuse="all", tags=own_tags()))
-
-
-def _latest_job(store: Store, config: ExperimentConfig) -> Job | None:
-    """Return the job of the newest experiment with this very config, whoever started it."""
-    fingerprint = config.fingerprint()
-    return next(
-        (job for experiment, job in store.experiments() if experiment.fingerprint == fingerprint),
-        None,
-    )
