@@ -24,10 +24,10 @@ Reader = Callable[[str], Any]
 Readers = Mapping[str, tuple[str, Reader]]
 
 _JS = """
-const back = (window.kdLabBack ??= { turns: {}, sections: {} });
+const back = (window.kdLabBack ??= { turns: {}, sections: {}, drawn: {} });
 
 // Back and Forward draw the page anew, and what is told meanwhile is lost; once that is done, the section of the address
-// is opened, as by a click, until it stays open.
+// is opened, as by a click, until it stays open and the page was drawn with it.
 function follow() {
   clearInterval(back.waiting);
   const path = window.location.pathname;
@@ -35,20 +35,29 @@ function follow() {
   if (!page) return;
   const name = new URL(window.location.href).searchParams.get('section') ?? '';
   const title = back.sections[page][name];
-  let left = 150;
-  let open = 0;
+  let left = 300;
+  let agreed = 0;
+  let unheard = 0;
+  const press = (tab) => {
+    unheard = 0;
+    back.following = true;
+    tab.click();
+  };
   back.waiting = setInterval(() => {
     const app = document.querySelector('[data-testid="stApp"]');
     if (--left < 0 || window.location.pathname !== path) clearInterval(back.waiting);
     else if (app?.dataset.testScriptState === 'notRunning') {
-      const tab = [...document.querySelectorAll('[role="tab"]')].find((each) => each.textContent.trim() === title);
+      const tabs = [...document.querySelectorAll('[role="tab"]')];
+      const tab = tabs.find((each) => each.textContent.trim() === title);
       if (!tab) return;
-      open = tab.getAttribute('aria-selected') === 'true' ? open + 1 : 0;
-      if (open > 10) clearInterval(back.waiting);
-      if (open > 0) return;
-      back.following = true;
-      tab.click();
-    } else open = 0;
+      const open = tab.getAttribute('aria-selected') === 'true';
+      agreed = open && back.drawn[page] === name ? agreed + 1 : 0;
+      if (agreed > 10) clearInterval(back.waiting);
+      if (agreed > 0) return;
+      if (!open) press(tab);
+      // The click was lost. Another one on an open tab says nothing, so its neighbour is opened first.
+      else if (++unheard > 10) press(tabs.find((each) => each !== tab));
+    } else agreed = unheard = 0;
   }, 100);
 }
 
@@ -66,6 +75,7 @@ export default function ({ data }) {
   if (turned) back.following = false;
   back.turns[data.page] = data.turns;
   back.sections[data.page] = data.sections;
+  back.drawn[data.page] = data.parameters.section ?? '';
   const kept = [...address.searchParams].filter(([name]) => name.startsWith('embed'));  // Streamlit's own
   address.search = new URLSearchParams([...kept, ...Object.entries(data.parameters)]).toString();
   if (address.href === window.location.href) return;

@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlencode, urlparse
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 from scipy.special import softmax
 from scipy.stats import entropy
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from kdcore.analysis.results import Taught, examples, logits, soften, taught_by
 from kdcore.config.experiment import ExperimentConfig
@@ -443,7 +444,7 @@ def open_tab(page: Page) -> str:
 
 def expect_section(page: Page, title: str, name: str | None, chart: str) -> None:
     """Wait until a section is open, drawn, and in the address."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
         if open_tab(page) == title and address(page).get("section") == name:
             break
@@ -487,3 +488,34 @@ def walk_back_and_forward(page: Page, url: str, lab: Lab) -> None:
     expect_section(page, *first)
     page.go_back()
     expect(page).to_have_url(re.compile("/runs"))
+
+
+def test_a_section_that_back_opened_while_nobody_listened_is_opened_again(
+    page: Page, url: str, lab: Lab, complaints: Complaints
+) -> None:
+    lost: list[str] = []
+    losing = False
+
+    def pass_on(message: str | bytes) -> None:
+        assert isinstance(message, bytes)
+        told = BackMsg.FromString(message)
+        if losing and not lost and told.rerun_script.fragment_id:  # the click, not Back itself
+            lost.append(told.rerun_script.fragment_id)
+        else:
+            server.send(message)
+
+    def connect(browser: WebSocketRoute) -> None:
+        nonlocal server
+        server = browser.connect_to_server()
+        browser.on_message(pass_on)
+
+    server: WebSocketRoute
+    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    visit(page, url, teacher=lab.teacher.id, T=4)
+    page.get_by_role("tab", name="Look-alikes", exact=True).click()
+    expect_section(page, "Look-alikes", "alike", "temperature_similarity")
+    losing = True
+    page.go_back()
+    expect_section(page, "One example", None, DISTRIBUTIONS)
+    assert len(lost) == 1
+    assert complaints.messages == []
