@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
+from kdcore.analysis.attention import AttentionMaps, most_looked_at, over_parts
 from kdcore.analysis.occlusion import Part, drops, parts_of, questions
 from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import dataset_card
@@ -21,6 +22,7 @@ from kdcore.engine.predictions import (
 )
 from kdcore.errors import Words, require
 from kdcore.storage.store import Store
+from kdcore.tasks.vocabulary import Vocabulary
 
 
 @click.command("predict")
@@ -34,6 +36,12 @@ from kdcore.storage.store import Store
     help="Seed of student and baseline. [default: the experiment's first]",
 )
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="T, above 0.")
+@click.option(
+    "--attention",
+    "with_attention",
+    is_flag=True,
+    help="Say where each model looks: with --json as numbers for each place or part.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def predict_command(
@@ -43,6 +51,7 @@ def predict_command(
     text: str | None,
     seed: int | None,
     temperature: float,
+    with_attention: bool,
     as_json: bool,
 ) -> None:
     """Ask the models of an experiment about a picture or a text, as the Try it page does.
@@ -69,6 +78,7 @@ def predict_command(
         make_engine(store, idle_seconds=2.0),
         [run.id for run in runs.values()],
         inputs,
+        attention=with_attention,
         idle_seconds=2.0,
     )
     answers: dict[str, dict[str, Any]] = {}
@@ -87,6 +97,10 @@ def predict_command(
                 {"part": text[part.begin : part.end], "drop": fall}
                 for part, fall in zip(parts, falls, strict=True)
             ]
+        if (found := answer.attention.get(run.id)) is not None:
+            answers[role]["attention"] = (
+                _over_places(found) if text is None else _over_text(found, text, parts, vocabulary)
+            )
     if as_json:
         click.echo(
             json.dumps(
@@ -99,3 +113,32 @@ def predict_command(
         click.echo(
             f"{role:<9} {said['model']:<14} {said['answer']} ({sure:.1%} at T = {temperature:g}), Keras call {said['milliseconds']:.2f} ms"
         )
+        for what, places in said.get("attention", {}).items():
+            click.echo(f"{'':<9} {what}: {_most(places)}")
+
+
+def _over_places(found: AttentionMaps) -> dict[str, Any]:
+    return {what: maps[0].tolist() for what, maps in found.maps.items()}
+
+
+def _over_text(
+    found: AttentionMaps, text: str, parts: list[Part], vocabulary: Vocabulary
+) -> dict[str, Any]:
+    places = [(part.begin, part.end) for part in parts]
+    return {
+        what: [
+            {"part": text[begin:end], "share": float(share)}
+            for (begin, end), share in zip(
+                places, over_parts(maps[0], vocabulary.spans(text), places), strict=True
+            )
+        ]
+        for what, maps in found.maps.items()
+    }
+
+
+def _most(places: list[Any]) -> str:
+    """Say where most of the attention falls."""
+    if not isinstance(places[0], dict):
+        return most_looked_at(np.array(places))
+    best = max(places, key=lambda each: each["share"])
+    return f"most on {best['part']!r} ({best['share']:.1%})"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select, update
 
+from kdcore.analysis.attention import AttentionMaps
 from kdcore.analysis.results import load_results
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model
 from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
@@ -33,6 +34,8 @@ SECONDS_KEPT = 60.0
 SECONDS_UNTIL_IDLE = 120.0
 LARGEST_IMAGE = 8_000_000
 LARGEST_TEXT = 100_000
+# Before a run's id, among an answer's arrays: the bytes of its attention maps.
+ATTENTION = "attention/"
 
 Images = NDArray[np.float32]
 
@@ -40,12 +43,13 @@ Images = NDArray[np.float32]
 @dataclass(frozen=True)
 class Answer:
     """What models said to one question: by run id, logits [n, classes] and milliseconds of
-    computing one answer.
+    computing one answer; where it was asked for, also where they looked in the first of the n.
     """
 
     logits: dict[str, NDArray[np.float32]]
     milliseconds: dict[str, float]
     seconds: float  # from question to answer
+    attention: dict[str, AttentionMaps] = field(default_factory=dict)
 
 
 def keep_warm(store: Store, engine: Engine, idle_seconds: float = SECONDS_UNTIL_IDLE) -> Job:
@@ -117,10 +121,12 @@ def trained_models(store: Store, experiment_id: str, seed: int | None = None) ->
     return {role: found[role] for role in ROLES if role in found}
 
 
-def ask(store: Store, run_ids: Sequence[str], inputs: Images) -> int:
-    """Put a question: inputs [n, ...] as the models take them, float32; returns its number."""
+def ask(store: Store, run_ids: Sequence[str], inputs: Images, attention: bool = False) -> int:
+    """Put a question: inputs [n, ...] as the models take them, float32, and whether to say where
+    they look in the first; returns its number.
+    """
     row = Prediction(
-        run_ids={"runs": list(run_ids)},
+        run_ids={"runs": list(run_ids), "attention": attention},
         inputs=pack(inputs.astype(np.float32)),
         asked_at=time.time(),
     )
@@ -143,7 +149,13 @@ def answer(store: Store, question: int) -> Answer | None:
         return None
     if row.error is not None:
         raise StoreError(row.error)
-    return Answer(unpack_many(row.logits or b""), row.milliseconds, row.answered_at - row.asked_at)
+    arrays = unpack_many(row.logits or b"")
+    attention = {
+        name.removeprefix(ATTENTION): AttentionMaps.from_bytes(arrays.pop(name).tobytes())
+        for name in list(arrays)
+        if name.startswith(ATTENTION)
+    }
+    return Answer(arrays, row.milliseconds, row.answered_at - row.asked_at, attention)
 
 
 def predict(
@@ -152,6 +164,7 @@ def predict(
     run_ids: Sequence[str],
     inputs: Images,
     *,
+    attention: bool = False,
     patience: float = 60.0,
     idle_seconds: float = SECONDS_UNTIL_IDLE,
 ) -> Answer:
@@ -160,7 +173,7 @@ def predict(
     Raises StoreError where none comes within ``patience`` seconds.
     """
     keep_warm(store, engine, idle_seconds)
-    began, question = time.monotonic(), ask(store, run_ids, inputs)
+    began, question = time.monotonic(), ask(store, run_ids, inputs, attention)
     while (found := answer(store, question)) is None:
         waited = time.monotonic() - began
         if waited > patience:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kdcore import models, plans
+from kdcore.analysis.attention import epochs_of
 from kdcore.analysis.brought_teacher import keep_look
 from kdcore.analysis.pseudo_labels import (
     confident_mistakes,
@@ -44,6 +45,7 @@ from kdcore.storage.schema import ROLES, Job, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import fit_in_words
 from kdcore.training import kept_loops
+from kdcore.training.attention_maps import AttentionStream
 from kdcore.training.callbacks import Evaluator, MetricStream
 from kdcore.training.evaluation import (
     ValidationProbe,
@@ -143,6 +145,7 @@ def run_experiment(
     parts: Sequence[str] = ROLES,
     check: Callable[[], None] = lambda: None,
     watch: Callable[[int, int, float], None] | None = None,
+    keeps_attention: bool = True,
 ) -> None:
     """Carry out a stored experiment, or what is left of it.
 
@@ -155,6 +158,8 @@ def run_experiment(
         check: called between batches; may raise to end the work.
         watch: called with a student's seed, epoch and accuracy on validation data at every epoch's
             end.
+        keeps_attention: whether to keep, epoch by epoch, where the models look; a sweep, which
+            nobody looks at so closely, does without.
 
     Raises KDLabError for what a user can mend.
     """
@@ -177,7 +182,9 @@ def run_experiment(
         experiment_id, dataset_key=dataset.fingerprint
     )  # first: a purge leaves in place what is used
     store_examples(store, dataset)
-    experiment = _Job(store, experiment_id, config, plan, dataset, reuse, progress, watch)
+    experiment = _Job(
+        store, experiment_id, config, plan, dataset, reuse, progress, watch, keeps_attention
+    )
     for step in once:
         if step.pretraining is not None:
             experiment.runs[step.name] = experiment.pretrain(step)
@@ -224,6 +231,7 @@ class _Job:
     reuse: str
     progress: Progress
     watch: Callable[[int, int, float], None] | None = None
+    keeps_attention: bool = True
     # What each step that is trained once answers, and its run, by its name.
     answers: dict[str, TeacherAnswers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
@@ -417,6 +425,8 @@ class _Job:
             assert own is not None, "a file of the user's own"
             self.store.update_run(run.id, parameters=own.parameters)
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
+            for stream in self.attention_streams(run, network):
+                stream.keep(0)
             self.complete(run, network, extra)
         return lambda: network
 
@@ -719,6 +729,7 @@ class _Job:
         if self.dataset.vocabulary is not None and not batches_are_mixed:
             order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
         probe = evaluator or ValidationProbe(network, self.dataset)
+        looking = [] if evaluator else self.attention_streams(run, network)
         evaluator = probe
         if self.watch is not None and run.role == "student":
             watch = self.watch
@@ -740,7 +751,7 @@ class _Job:
             order,
             batch_size,
             steps_per_epoch,
-            [stream],
+            [stream, *looking],
         )
         checkpoint = self.store.artifact(f"checkpoint/{run.id}")
         if checkpoint is not None:
@@ -748,7 +759,15 @@ class _Job:
         else:
             self.store.update_run(run.id, parameters=network.model.count_params())
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
+            for each in looking:
+                each.keep(0)
         return learner
+
+    def attention_streams(self, run: Run, network: Network) -> list[AttentionStream]:
+        """Return what keeps where a run's network looks; nothing where nobody asked for it."""
+        if not self.keeps_attention:
+            return []
+        return [AttentionStream(self.store, run.id, network, self.dataset, epochs_of(run))]
 
     def train(self, learners: list[Learner], epochs: int) -> None:
         """Train learners in step, reporting and saving on the way."""

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from kdcore.engine.predictions import forget_old, put_answer, waiting
+from kdcore.engine.predictions import ATTENTION, forget_old, put_answer, waiting
 from kdcore.errors import KDLabError, StoreError
 from kdcore.storage.arrays import pack_many, unpack
 from kdcore.storage.schema import Job, JobStatus, Prediction
 from kdcore.storage.store import Store
+from kdcore.training.attention_maps import attention_maps
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Network
 
@@ -96,13 +97,19 @@ def _check_shape(network: Network, inputs: NDArray[np.float32]) -> None:
 def _answer(store: Store, networks: _Networks, question: Prediction) -> None:
     try:
         inputs = unpack(question.inputs)
-        logits, milliseconds = {}, {}
+        arrays: dict[str, NDArray] = {}
+        milliseconds = {}
         for run_id in question.run_ids["runs"]:
             network = networks.get(run_id, inputs)
             began = time.perf_counter()
-            logits[run_id] = network.logits(inputs)
+            arrays[run_id] = network.logits(inputs)
             milliseconds[run_id] = 1000 * (time.perf_counter() - began)
+            looks = (
+                attention_maps(network, inputs[:1]) if question.run_ids.get("attention") else None
+            )
+            if looks is not None:
+                arrays[f"{ATTENTION}{run_id}"] = np.frombuffer(looks.as_bytes(), np.uint8)
     except KDLabError as error:
         put_answer(store, question.id, error=str(error))
     else:
-        put_answer(store, question.id, logits=pack_many(logits), milliseconds=milliseconds)
+        put_answer(store, question.id, logits=pack_many(arrays), milliseconds=milliseconds)

@@ -79,7 +79,12 @@ def cell_job(store: Store, job: Job, check: Callable[[], None]) -> None:
 
     try:
         run_experiment(
-            store, job.id, reuse="all", check=check_all, watch=watch if config.prune else None
+            store,
+            job.id,
+            reuse="all",
+            check=check_all,
+            watch=watch if config.prune else None,
+            keeps_attention=False,
         )
     except Pruned:
         study.prune(trial_id)

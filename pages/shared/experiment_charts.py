@@ -121,9 +121,16 @@ def _shown(metrics: pd.DataFrame) -> tuple[bool, pd.DataFrame]:
     return not len(learners), learners if len(learners) else metrics
 
 
-def draw_distributions(store: Store, look: Look) -> None:
+class Replayed(NamedTuple):
+    """The probe example and the epoch of student and baseline that a visitor has chosen."""
+
+    example: int
+    epoch: int
+
+
+def draw_distributions(store: Store, look: Look) -> Replayed | None:
     """The softened answers of all three models for one probe example, at any temperature
-    and epoch.
+    and epoch; returns the chosen ones, None before there is anything to choose.
     """
     results, curves = look.results, look.curves
     config, key = results.config, results.experiment.dataset_key
@@ -133,7 +140,7 @@ def draw_distributions(store: Store, look: Look) -> None:
             "The softened answers of the models appear here as soon as the teacher has begun to learn.",
             icon=":material/bar_chart:",
         )
-        return
+        return None
     class_names = dataset_card(config.dataset).class_names
     index = (
         gallery(
@@ -175,6 +182,7 @@ def draw_distributions(store: Store, look: Look) -> None:
         key="train_distributions",
         description=f"Class probabilities of teacher, student and baseline for one example at T = {temperature:g}",
     )
+    return Replayed(int(index), epoch)
 
 
 def _epoch_slider(curves: Curves, config: ExperimentConfig, *, ended: bool) -> int:

@@ -35,7 +35,7 @@ from pages.shared.looked_at import look_at
 from pages.shared.session import as_text, engine, show_error
 from pages.shared.tiles import Tile, draw_tiles
 from pages.shared.visitor import may_change, own_tags
-from pages.train import generations, language_models, plan, previous, take_away
+from pages.train import attention, generations, language_models, plan, previous, take_away
 
 
 def draw(store: Store, experiment_id: str) -> None:
@@ -194,7 +194,8 @@ def _everything_that_moves(view: LiveView, was_live: bool) -> None:
     with left:
         draw_curves(look, before)
     with right:
-        draw_distributions(view.store, look)
+        replayed = draw_distributions(view.store, look)
+    attention.draw(view.store, look, replayed)
     language_models.draw(view.store, look)
     if not hidden:
         generations.draw(view.store, look)

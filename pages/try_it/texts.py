@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kdcore.analysis.occlusion import Part, drops
-from kdcore.analysis.statistics import softmax
+from kdcore.analysis.attention import ALL_TOKENS
+from kdcore.analysis.occlusion import Part
 from kdcore.config.catalog import DatasetCard
+from kdcore.engine.predictions import Answer
 from kdcore.palette import ROLE_NAMES
+from kdcore.storage.schema import Run
+from kdcore.tasks.vocabulary import Vocabulary
+from pages.shared.coloured_text import CSS, by_attention, by_drop, coloured_text
 from pages.shared.gallery import gallery
+from pages.shared.terms import with_terms
 from pages.try_it.text_pad import text_pad
 
 TYPE, PICK = "Type", "Test examples"
 ICONS = {TYPE: ":material/keyboard:", PICK: ":material/grid_view:"}
-
-_CSS = """<style>
-.kd-parts { margin: 0 0 0.7rem; line-height: 1.9; overflow-wrap: anywhere; }
-.kd-parts b { font-weight: 600; font-size: 0.85rem; opacity: 0.8; display: block; line-height: 1.3; }
-.kd-parts span { padding: 0.12em 0; border-radius: 0.2em; font-size: 1.1rem; }
-</style>"""
+LEFT_OUT, ATTENTION = "Left out in turn", "Attention"
+LEFT_OUT_SAYS = (
+    "Which parts decided: each is left out in turn. Blue: without it, its answer becomes less likely; "
+    "orange: more."
+)
+ATTENTION_SAYS = (
+    "Where each model looks: [[attention]] through all its layers, from the mean over its tokens. From its "
+    "least read part, clear, to its most read one; point at a part for its share, as they may lie close. It "
+    "says what was read, not whether it spoke for the answer or against it."
+)
 
 
 def written_input(
@@ -59,37 +66,33 @@ def written_input(
 def show_parts(
     text: str,
     parts: Sequence[Part],
-    logits: Mapping[str, NDArray[np.float32]],
-    class_names: Sequence[str],
+    answer: Answer,
+    runs: Mapping[str, Run],
+    card: DatasetCard,
+    vocabulary: Vocabulary,
 ) -> None:
-    """Show a text once for each role, its parts coloured by how much they spoke for the answer.
+    """Show a text once for each role, its parts coloured by how much they spoke for the answer, or
+    by the attention they got.
 
-    ``logits`` [1 + parts, classes] are the answers to the text, and to it without each part.
+    ``answer`` is to the text, and to it without each part.
     """
-    lines = []
-    for role, answers in logits.items():
-        said = class_names[int(softmax(answers[0], 1.0).argmax())]
-        title = html.escape(f"{ROLE_NAMES[role].capitalize()}: {said}")
-        lines.append(
-            f"<p class='kd-parts' dir='auto'><b>{title}</b>{_coloured(text, parts, drops(answers))}</p>"
-        )
-    st.html(_CSS + "".join(lines))
-    st.caption(
-        "Which parts decided: each is left out in turn. Blue: without it, its answer becomes less likely; orange: more."
+    how = st.segmented_control(
+        "Which parts decided",
+        [LEFT_OUT, ATTENTION] if answer.attention else [LEFT_OUT],
+        default=LEFT_OUT,
+        required=True,
+        key="try_parts",
     )
-
-
-def _coloured(text: str, parts: Sequence[Part], fall: NDArray[np.float64]) -> str:
-    """Return the text as HTML; nothing in it is taken for HTML."""
-    written, at = [], 0
-    for part, value in zip(parts, fall, strict=True):
-        colour = "59 130 246" if value > 0 else "249 115 22"
-        strength = min(abs(float(value)), 0.6)
-        title = f"without it {-100 * value:+.0f} points"
-        written.append(html.escape(text[at : part.begin]))
-        written.append(
-            f"<span style='background: rgb({colour} / {strength:.2f})' title='{title}'>"
-            f"{html.escape(text[part.begin : part.end])}</span>"
-        )
-        at = part.end
-    return "".join([*written, html.escape(text[at:])])
+    lines = []
+    for role, run in runs.items():
+        said = card.class_names[int(answer.logits[run.id][0].argmax())]
+        if how == LEFT_OUT:
+            coloured = by_drop(parts, answer.logits[run.id])
+        elif run.id in answer.attention:
+            attention = answer.attention[run.id].maps[ALL_TOKENS][0]
+            coloured = by_attention(role, text, vocabulary, attention)
+        else:  # a bag of embeddings has none
+            continue
+        lines.append(coloured_text(f"{ROLE_NAMES[role].capitalize()}: {said}", text, coloured))
+    st.html(CSS + "".join(lines))
+    st.caption(LEFT_OUT_SAYS if how == LEFT_OUT else with_terms(ATTENTION_SAYS))

@@ -4,14 +4,11 @@ baseline answer.
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from kdcore import charts
 from kdcore.analysis.occlusion import Part, parts_of, questions
@@ -36,18 +33,25 @@ from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Experiment, JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.tasks import TASKS
+from pages.shared.attention_tiles import draw_tiles, tiles_of
 from pages.shared.following import follow
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import Card, live_chart
 from pages.shared.looked_at import newly_looked_at
-from pages.shared.session import engine, show_error
+from pages.shared.session import as_text, engine, show_error
 from pages.shared.temperature import temperature_slider
 from pages.shared.terms import with_terms
 from pages.try_it.drawing_pad import drawing_pad
 from pages.try_it.texts import show_parts, written_input
 
 SECONDS_BETWEEN_TICKS = 0.3
+WHERE_THEY_LOOK = (
+    "Where each looks: of a transformer the [[attention]] of its tokens through all layers, of a convolutional "
+    "network its [[attention map]]."
+)
 SHOWN_EXAMPLES = 120
+# In the session: the experiment that is shown, and the one that the address asked for last.
+CHOSEN, ASKED = "try_experiment", "try_asked"
 DRAW, DROP, PICK = "Draw", "Drop an image", "Test examples"
 ICONS = {DRAW: ":material/draw:", DROP: ":material/image:", PICK: ":material/grid_view:"}
 
@@ -88,15 +92,31 @@ def _can_be_asked(dataset: str) -> bool:
 
 
 def _choose(store: Store, choices: dict[str, Experiment]) -> Results:
-    ids = list(choices)
+    ids, asked = list(choices), st.query_params.get("experiment")
     looked = newly_looked_at("try it")
-    if looked in choices and "experiment" not in st.query_params:
-        st.session_state["experiment"] = looked
+    if asked is not None and asked != st.session_state.get(ASKED):
+        st.session_state[ASKED] = asked
+        # Older addresses have an experiment's name.
+        named = (each for each in ids if _title(store, each) == asked)
+        found = asked if asked in choices else next(named, None)
+        if found is None:
+            st.warning(
+                f"experiment must be a finished one with models of pictures or texts, got {as_text(repr(asked))}",
+                icon=":material/link_off:",
+            )
+        else:
+            st.session_state[CHOSEN] = found
+    elif asked is None and looked in choices:
+        st.session_state[CHOSEN] = looked
+
+    def tell() -> None:
+        st.session_state[ASKED] = st.query_params["experiment"] = st.session_state[CHOSEN]
+
     chosen = st.selectbox(
         "Models of",
         ids,
-        key="experiment",
-        bind="query-params",
+        key=CHOSEN,
+        on_change=tell,
         format_func=lambda each: _title(store, each),
         help="A finished experiment: its teacher, student and baseline.",
     )
@@ -152,7 +172,10 @@ def _try(store: Store, results: Results, runs: dict[str, Run], was_ready: bool) 
     with left:
         inputs, truth = _input(store, results, card)
     with right:
-        _answers(store, runs, card, inputs, truth, was_ready)
+        answer = _answers(store, runs, card, inputs, truth, was_ready)
+    if answer is not None and inputs is not None:
+        with left:
+            _looks(inputs, runs, card, answer)
 
 
 def _input(
@@ -219,8 +242,7 @@ def _try_text(
         answer = _answers(store, runs, card, inputs, truth, was_ready)
     if answer is not None:
         with left:
-            logits = {role: answer.logits[run.id] for role, run in runs.items()}
-            show_parts(text, parts, logits, card.class_names)
+            show_parts(text, parts, answer, runs, card, vocabulary_of(store, key))
 
 
 def _test_example(
@@ -246,20 +268,21 @@ def _examples(_store: Store, dataset_key: str) -> dict[str, NDArray[Any]]:
     return {name: found[name][:SHOWN_EXAMPLES] for name in ("images", "labels")}
 
 
-def _seen(inputs: NDArray[np.float32], card: DatasetCard) -> None:
-    """Show what the models are asked: the input after preparation, without smoothing."""
+def _looks(
+    inputs: NDArray[np.float32], runs: dict[str, Run], card: DatasetCard, answer: Answer
+) -> None:
+    """Show what the models are asked, the input after preparation, and where each looks in it."""
     low, high = card.value_range
     pixels = np.clip((inputs[0] - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    # In the page itself: st.image serves a file, which is gone again before a busy browser asks for
-    # it.
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    style = "image-rendering: pixelated; border-radius: 0.4rem; display: block"
-    st.html(
-        f'<img src="{source}" alt="What the models see" width="84" height="84" style="{style}">',
-        width="content",
-    )
+    tiles = [
+        tile
+        for role, run in runs.items()
+        if run.id in answer.attention
+        for tile in tiles_of(role, ROLE_NAMES[role].capitalize(), answer.attention[run.id], 0)
+    ]
+    draw_tiles(pixels, tiles)
+    if tiles:
+        st.caption(with_terms(WHERE_THEY_LOOK))
 
 
 def _answers(
@@ -300,8 +323,6 @@ def _answers(
         cards=_cards(runs, card, answer),
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        if card.task.pictures:
-            _seen(inputs, card)
         st.caption(
             f"{_what_is_seen(card, inputs)} Bars: "
             + with_terms("[[softmax]] of each network's [[logits|logit]] at this [[temperature]].")
@@ -333,7 +354,7 @@ def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) ->
     question = (run_ids, inputs.tobytes())
     known, answer = st.session_state.get("try_answer", (None, None))
     if known != question:
-        answer = predict(store, engine(), run_ids, inputs)
+        answer = predict(store, engine(), run_ids, inputs, attention=True)
         st.session_state["try_answer"] = (question, answer)
     return answer
 

@@ -89,6 +89,7 @@ def open_page(page: Page, url: str, store: Store, dataset: str) -> None:
     page.goto(f"{url}/try_it?experiment={experiment}")
     wait_for_app(page)
     expect(page.get_by_text("A worker is starting")).to_have_count(0, timeout=180_000)
+    expect(page.get_by_role("combobox", name="Models of")).to_have_value(dataset)
 
 
 def draw(page: Page, digit: str) -> None:
@@ -125,7 +126,7 @@ def test_drawings_are_recognised_by_all_three(
     for digit in STROKES:
         draw(page, digit)
         values = page.locator(".kd-chart-card-value")
-        expect(values).to_have_text([digit] * 3)
+        expect(values).to_have_text([digit] * 3, timeout=60_000)  # the first loads the models
         page.get_by_role("button", name="Clear").click()
         expect(values).to_have_count(0)
     assert complaints.messages == []

@@ -1,0 +1,197 @@
+"""Reads off a network where it looks: the attention of its tokens, or its last feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kdcore.analysis.attention import (
+    ALL_TOKENS,
+    CLASS_TOKEN,
+    DISTILLATION_TOKEN,
+    FEATURE_MAPS,
+    AttentionMaps,
+    attention_key,
+    is_kept,
+    rollout,
+)
+from kdcore.data.datasets import Dataset
+from kdcore.errors import ModelError
+from kdcore.storage.store import Store
+from kdcore.tasks.vocabulary import PADDING_ID
+from kdcore.training.loop import Network, takes_any_length, text_lengths
+from kdcore.training.taps import candidates, tap
+
+# Coarser maps say nothing about places.
+LEAST_SIDE = 4
+
+
+class AttentionStream(keras.callbacks.Callback):
+    """Keep where a run's network looks in the probe examples, after some twenty of its epochs."""
+
+    def __init__(
+        self, store: Store, run_id: str, network: Network, dataset: Dataset, epochs: int
+    ) -> None:
+        super().__init__()
+        self.store, self.run_id = store, run_id
+        self.network, self.dataset, self.epochs = network, dataset, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the maps where they are due; Keras counts epochs from 0."""
+        if is_kept(epoch + 1, self.epochs):
+            self.keep(epoch + 1)
+
+    def keep(self, epoch: int) -> None:
+        """Keep the maps as they are now, after ``epoch`` epochs, where there are any."""
+        found = attention_maps(self.network, self.dataset.probe.inputs)
+        if found is not None:
+            self.store.put_artifact(attention_key(self.run_id, epoch), found.as_bytes())
+
+
+def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
+    """Return where a network looks in stored inputs [n, ...]; None where it cannot be told.
+
+    Of a transformer it is told for pictures where KerasHub's ViT or DeiT is the first of its parts,
+    and for texts; of other networks where they have feature maps.
+    """
+    model = network.model
+    attending = [
+        part for part in _parts(model) if isinstance(part, keras.layers.MultiHeadAttention)
+    ]
+    if attending and takes_any_length(model):
+        return _of_texts(model, inputs)
+    if attending:
+        return _of_patches(network, inputs)
+    return _of_features(network, inputs)
+
+
+def attention_scores(
+    model: keras.Model, inputs: Any
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """Return the attention of every layer, [n, layers, heads, tokens, tokens], each row with the
+    sum 1, and the tokens before each encoder block and after the last, as far as the blocks are
+    KerasHub's.
+    """
+    scores: list[Any] = []
+    hidden: list[Any] = []
+    with ExitStack() as watching:
+        for part in _parts(model):
+            if isinstance(part, keras.layers.MultiHeadAttention):
+                watching.enter_context(_asked_for_scores(part, scores))
+            elif type(part).__name__ in ("ViTEncoderBlock", "DeiTEncoderBlock"):
+                watching.enter_context(_watched(part, hidden))
+        model(inputs, training=False)
+    found = np.stack([ops.convert_to_numpy(ops.cast(each, "float32")) for each in scores], axis=1)
+    states = [ops.convert_to_numpy(ops.cast(each, "float32")) for each in hidden]
+    return found, states
+
+
+def _parts(model: keras.Model) -> list[keras.Layer]:
+    return list(model._flatten_layers(include_self=False))
+
+
+@contextmanager
+def _asked_for_scores(layer: keras.Layer, scores: list[Any]) -> Iterator[None]:
+    """Ask an attention layer for its scores whenever it is called: they cost nothing before."""
+    call = layer.call
+
+    def asked(*given: Any, **named: Any) -> Any:
+        output, found = call(*given, **{**named, "return_attention_scores": True})
+        scores.append(found)
+        return output
+
+    with _called_as(layer, asked):
+        yield
+
+
+@contextmanager
+def _watched(layer: keras.Layer, hidden: list[Any]) -> Iterator[None]:
+    call = layer.call
+
+    def watched(tokens: Any, *given: Any, **named: Any) -> Any:
+        output = call(tokens, *given, **named)
+        if not hidden:
+            hidden.append(tokens)
+        hidden.append(output[0] if isinstance(output, tuple) else output)
+        return output
+
+    with _called_as(layer, watched):
+        yield
+
+
+@contextmanager
+def _called_as(layer: keras.Layer, call: Any) -> Iterator[None]:
+    layer.call = call
+    try:
+        yield
+    finally:
+        del layer.call  # the class's own is seen again
+
+
+def _of_texts(model: keras.Model, inputs: NDArray) -> AttentionMaps:
+    longest = max(int(text_lengths(inputs).max()), 1)
+    tokens = np.asarray(inputs[:, :longest], np.int32)
+    scores, _ = attention_scores(model, tokens)
+    real = tokens != PADDING_ID
+    # These networks answer from the mean over the real tokens.
+    weights = real / np.maximum(real.sum(axis=1, keepdims=True), 1)
+    seen = np.einsum("nq,nqk->nk", weights, rollout(scores))
+    return AttentionMaps({ALL_TOKENS: seen.astype(np.float32)})
+
+
+def _of_patches(network: Network, inputs: NDArray) -> AttentionMaps | None:
+    backbone = next((part for part in network.model.layers if hasattr(part, "patch_size")), None)
+    shape = getattr(backbone, "image_shape", None)
+    if backbone is None or shape is None:
+        return None
+    patch = np.broadcast_to(backbone.patch_size, 2)
+    height, width = (int(side) // int(of) for side, of in zip(shape[:2], patch, strict=True))
+    scores, hidden = attention_scores(network.model, _prepared(network, inputs))
+    special = scores.shape[-1] - height * width
+    if special not in (1, 2):
+        return None
+    through = rollout(scores)
+    names = (CLASS_TOKEN, DISTILLATION_TOKEN)[:special]
+    maps = {
+        name: through[:, at, special:].reshape(-1, height, width).astype(np.float32)
+        for at, name in enumerate(names)
+    }
+    heads = {
+        name: scores[..., at, special:].reshape(*scores.shape[:3], height, width)
+        for at, name in enumerate(names)
+    }
+    sides = zip((height, width), patch, inputs.shape[1:3], strict=True)
+    down, right = (float(count * of / side) for count, of, side in sides)
+    likeness = _likeness(hidden) if special == 2 else None
+    return AttentionMaps(maps, heads, likeness, (down, right))
+
+
+def _likeness(hidden: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    tokens = np.stack(hidden, axis=1)[:, :, :2]
+    unit = tokens / np.maximum(np.linalg.norm(tokens, axis=-1, keepdims=True), 1e-12)
+    return np.asarray((unit[:, :, 0] * unit[:, :, 1]).sum(axis=-1), np.float32)
+
+
+def _of_features(network: Network, inputs: NDArray) -> AttentionMaps | None:
+    try:
+        sizes = candidates(network.model)
+    except ModelError:
+        return None
+    if () in sizes:
+        return None
+    fine = [size for size in sizes if min(size) >= LEAST_SIDE]
+    layer = sizes[fine[-1] if fine else next(iter(sizes))]
+    features = tap(network.model, [layer])(_prepared(network, inputs))[layer]
+    found = ops.convert_to_numpy(ops.mean(ops.square(ops.cast(features, "float32")), axis=-1))
+    whole = found.sum(axis=(1, 2), keepdims=True)
+    return AttentionMaps({FEATURE_MAPS: found / np.maximum(whole, 1e-12)})
+
+
+def _prepared(network: Network, inputs: NDArray) -> NDArray[np.float32]:
+    return inputs.astype(np.float32) * np.float32(network.scale)

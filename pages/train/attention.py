@@ -1,0 +1,139 @@
+"""On an experiment: where its models look in the chosen example, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from kdcore.analysis.attention import ALL_TOKENS, AttentionMaps, epochs_of, latest_attention
+from kdcore.analysis.results import Results, examples
+from kdcore.config.catalog import short_name
+from kdcore.palette import ROLES
+from kdcore.storage.store import Store
+from kdcore.tasks.vocabulary import Vocabulary
+from pages.shared.attention_tiles import draw_tiles, tiles_of
+from pages.shared.coloured_text import CSS, by_attention, coloured_text
+from pages.shared.experiment_charts import Replayed
+from pages.shared.live_view import Look
+from pages.shared.terms import with_terms
+
+IN_PICTURES = (
+    "Brighter: looked at more. Of a transformer the [[attention]] of its tokens, through all layers "
+    "(rollout), of a convolutional network its [[attention map]]. Example and epoch are those chosen above."
+)
+IN_TEXTS = (
+    "From each model's least read part, clear, to its most read one; point at a part for its share, as they "
+    "may lie close. It is the [[attention]] through all layers, from the mean over the tokens, from which these "
+    "networks answer. Example and epoch are those chosen above."
+)
+ALL_LAYERS = "All layers together"
+
+
+class _Looking(NamedTuple):
+    role: str
+    title: str
+    maps: AttentionMaps
+
+
+def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
+    """Draw the section, where maps of at least one model are kept."""
+    if replayed is None:
+        return
+    found = look.once(
+        ("attention", replayed.epoch), lambda: _looking(store, look.results, replayed)
+    )
+    if not found:
+        return
+    key = look.results.experiment.dataset_key or ""
+    shown = examples(store, key, "probe")
+    st.markdown("**Where they look**")
+    if ALL_TOKENS in found[0].maps.maps:
+        _in_text(store, key, str(shown["images"][replayed.example]), found, replayed.example)
+        return
+    layer = _layer(found)
+    tiles = [
+        tile
+        for each in found
+        for tile in tiles_of(each.role, each.title, each.maps, replayed.example, layer)
+    ]
+    draw_tiles(shown["images"][replayed.example], tiles)
+    st.caption(with_terms(IN_PICTURES))
+    _likeness(found)
+
+
+def _looking(store: Store, results: Results, replayed: Replayed) -> list[_Looking]:
+    """Return the maps of each role after the chosen epoch: the teacher's last, and those of student
+    and baseline of the latest seed.
+    """
+    found = []
+    seed = max((run.seed for run in results.runs("student")), default=results.config.seed)
+    for role in ROLES:
+        runs = results.runs(role)
+        run = next((each for each in runs if each.seed == seed), runs[0] if runs else None)
+        if run is None:
+            continue
+        epochs = epochs_of(run)
+        at = epochs if role == "teacher" else replayed.epoch
+        latest = latest_attention(store, run.id, at, epochs)
+        if latest is None and role == "teacher":  # not trained here: looked at as it came
+            latest = latest_attention(store, run.id, 0, epochs)
+        if latest is not None:
+            after, maps = latest
+            when = "" if after in (0, epochs) and role == "teacher" else f", after epoch {after}"
+            found.append(_Looking(role, f"{role.capitalize()} {short_name(run.model)}{when}", maps))
+    return found
+
+
+def _layer(found: list[_Looking]) -> int | None:
+    """Choose all layers together, or one, whose heads are shown each; None for all."""
+    layers = max(
+        (heads.shape[1] for each in found for heads in each.maps.heads.values()), default=0
+    )
+    if not layers:
+        return None
+    chosen = st.segmented_control(
+        "Layers of transformers",
+        [ALL_LAYERS, *(f"Layer {number + 1}" for number in range(layers))],
+        default=ALL_LAYERS,
+        required=True,
+        key=f"train_layers_{layers}",
+        label_visibility="collapsed",
+    )
+    return None if chosen == ALL_LAYERS else int(str(chosen).removeprefix("Layer ")) - 1
+
+
+def _likeness(found: list[_Looking]) -> None:
+    known = {each.role: each.maps.likeness for each in found if each.maps.likeness is not None}
+    if not known:
+        return
+    lines = "; ".join(
+        f"{role} " + " → ".join(f"{value:.2f}" for value in np.mean(likeness, axis=0))
+        for role, likeness in known.items()
+    )
+    examples_seen = len(next(iter(known.values())))
+    st.caption(
+        with_terms(
+            "The [[cosine|cosine similarity]] between [[class token]] and [[distillation token]], from the "
+            f"input through the layers, mean over {examples_seen} validation examples (in DeiT's paper from "
+            f"0.06 to 0.93): {lines}."
+        )
+    )
+
+
+def _in_text(store: Store, key: str, text: str, found: list[_Looking], index: int) -> None:
+    definition = store.artifact(f"examples/{key}/vocabulary")
+    if definition is None:
+        return
+    vocabulary = Vocabulary(definition.decode())
+    lines = [
+        coloured_text(
+            each.title,
+            text,
+            by_attention(each.role, text, vocabulary, each.maps.maps[ALL_TOKENS][index]),
+        )
+        for each in found
+    ]
+    st.html(CSS + "".join(lines))
+    st.caption(with_terms(IN_TEXTS))

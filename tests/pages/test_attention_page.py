@@ -1,0 +1,212 @@
+"""Where models look, in a real Chromium: on an experiment, epoch by epoch, and on Try it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from kdcore.analysis.attention import AttentionMaps, attention_of, most_looked_at
+from kdcore.analysis.library import delete_experiments, purge
+from kdcore.analysis.results import examples, load_results
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.engine.jobs import terminate_group
+from kdcore.storage.store import Store
+from tests.support.browser import REPOSITORY, Complaints, wait_for_app
+
+PICTURES = ExperimentConfig(
+    teacher="conv-16-32",
+    teacher_epochs=2,
+    student="deit-2-32",
+    method="distillation_token",
+    epochs=3,
+    seeds=1,
+)
+TEXTS = ExperimentConfig(
+    dataset="languages",
+    labels=500,
+    training_examples=2000,
+    teacher="transformer-1-32",
+    teacher_epochs=1,
+    student="transformer-1-16",
+    epochs=1,
+    seeds=1,
+    batch_size=64,
+    teacher_batch_size=64,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with one experiment on digits, and one on phrases."""
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('attention')}/store.db")
+    ids = [
+        store.create(config, name=config.dataset.partition("@")[0]) for config in (PICTURES, TEXTS)
+    ]
+    script = "import sys; from kdcore.engine.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, store.url, *ids],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert done.stdout.split()[-2:] == ["finished"] * 2, done.stderr[-3000:]
+    yield store
+    for worker in store.workers():
+        terminate_group(worker.pid)
+
+
+@pytest.fixture(scope="module")
+def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
+    return serve("dashboard.py", {"KD_STORE": store.url})
+
+
+def experiment_of(store: Store, dataset: str) -> str:
+    return next(each.id for each, _ in store.experiments() if each.name == dataset)
+
+
+def kept(store: Store, role: str, epoch: int, dataset: str = "digits") -> AttentionMaps:
+    (run,) = load_results(store, experiment_of(store, dataset)).runs(role)
+    found = attention_of(store, run.id, epoch)
+    assert found is not None
+    return found
+
+
+def test_maps_are_kept_epoch_by_epoch_and_change_while_the_network_learns(store: Store) -> None:
+    found = [kept(store, "student", epoch) for epoch in range(4)]
+    maps = [each.maps["distillation token"] for each in found]
+    assert all(each.shape == (64, 4, 4) for each in maps)
+    assert all(not np.allclose(a, b, atol=1e-3) for a, b in itertools.pairwise(maps))
+    assert [len(kept(store, "teacher", epoch).maps) for epoch in range(3)] == [1, 1, 1]
+    student, baseline = kept(store, "student", 0), kept(store, "baseline", 0)
+    for name, each in student.maps.items():
+        np.testing.assert_array_equal(each, baseline.maps[name], "they begin alike")
+
+
+def test_what_is_seen_is_what_is_kept_at_the_epoch_that_is_chosen(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/?experiment={experiment_of(store, 'digits')}")
+    wait_for_app(page)
+    tiles = page.locator(".kd-tiles img")
+    expect(tiles).to_have_count(6, timeout=30_000)  # example, teacher, two tokens of two learners
+    expect(page.get_by_text("mean over 64 validation examples").first).to_be_visible()
+
+    def said(epoch: int) -> list[str]:
+        found = [("Teacher conv-16-32", kept(store, "teacher", 2))]
+        found += [
+            (f"{role.capitalize()} deit-2-32, after epoch {epoch}", kept(store, role, epoch))
+            for role in ("student", "baseline")
+        ]
+        return [
+            f"{title}, {what}: {most_looked_at(pictures[0])}"
+            for title, maps in found
+            for what, pictures in maps.maps.items()
+        ]
+
+    def alternatives() -> list[str]:
+        return [str(each.get_attribute("alt")) for each in tiles.all()][1:]
+
+    assert alternatives() == said(3)
+    slider = page.get_by_role("slider", name="Student up to epoch")
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    expect(page.locator(".kd-tiles").get_by_text("after epoch 1").first).to_be_visible()
+    assert alternatives() == said(1)
+    page.get_by_role("radio", name="Layer 2").click()
+    # One head in each of two layers; the convolutional teacher has none.
+    expect(page.locator(".kd-tiles").get_by_text("class token, head 1").first).to_be_visible()
+    expect(tiles).to_have_count(5)
+    heads = kept(store, "baseline", 1).heads["distillation token"][0, 1, 0]
+    assert alternatives()[-1].endswith(f"head 1: {most_looked_at(heads)}")
+    assert complaints.messages == []
+
+
+def test_the_brightest_place_of_a_tile_is_where_the_map_is_largest(
+    page: Page, url: str, store: Store
+) -> None:
+    page.goto(f"{url}/?experiment={experiment_of(store, 'digits')}")
+    wait_for_app(page)
+    tile = page.locator(".kd-tiles img").nth(2)
+    expect(tile).to_be_visible(timeout=30_000)
+    address = str(tile.get_attribute("src"))
+    data = base64.b64decode(address.partition(",")[2])
+    pixels = np.asarray(Image.open(io.BytesIO(data)), float)
+    colour = pixels.max(axis=2) - pixels.min(axis=2)  # the example below is grey
+    places = colour.reshape(4, 32, 4, 32).mean(axis=(1, 3))
+    assert places.argmax() == kept(store, "student", 3).maps["class token"][0].argmax()
+
+
+def test_texts_are_coloured_by_what_was_read(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/?experiment={experiment_of(store, 'languages')}")
+    wait_for_app(page)
+    texts = page.locator(".kd-parts")
+    expect(texts).to_have_count(3, timeout=30_000)
+    key = load_results(store, experiment_of(store, "languages")).experiment.dataset_key
+    shown = str(examples(store, str(key), "probe")["images"][0])
+    expect(texts.first).to_contain_text(shown)
+    shares = [
+        float(str(each.get_attribute("title")).split("%")[0])
+        for each in texts.first.locator("span").all()
+    ]
+    assert sum(shares) == pytest.approx(100, abs=1)
+    assert complaints.messages == []
+
+
+def test_try_it_says_where_each_looks_as_the_command_does(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/try_it?experiment={experiment_of(store, 'digits')}")
+    wait_for_app(page)
+    page.get_by_role("radio", name="Test examples").click()
+    expect(page.locator(".kd-tiles img")).to_have_count(6, timeout=180_000)
+    seen = [str(each.get_attribute("alt")) for each in page.locator(".kd-tiles img").all()]
+    page.goto(f"{url}/try_it?experiment={experiment_of(store, 'languages')}")
+    wait_for_app(page)
+    page.get_by_role("textbox", name="Type a text").press_sequentially("Österreich", delay=20)
+    page.get_by_role("radio", name="Attention").click()
+    expect(page.locator(".kd-parts span[title*='of its attention']")).to_have_count(30)
+    assert complaints.messages == []
+    key = load_results(store, experiment_of(store, "digits")).experiment.dataset_key
+    first = examples(store, str(key), "test")["images"][0]
+    file = io.BytesIO()
+    Image.fromarray(first[..., 0]).save(file, "PNG")
+    asked = ["predict", experiment_of(store, "digits"), "-", "--attention", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kdcore", "--store", store.url, *asked],
+        input=file.getvalue(),
+        capture_output=True,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = json.loads(done.stdout)["answers"]
+    assert list(answers["student"]["attention"]) == ["class token", "distillation token"]
+    assert np.shape(answers["teacher"]["attention"]["feature maps"]) == (4, 4)
+    assert len(seen) == 1 + sum(len(each["attention"]) for each in answers.values())
+    asked = ["predict", experiment_of(store, "languages"), "--text", "Österreich", "--attention"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kdcore", "--store", store.url, *asked],
+        capture_output=True,
+        cwd=REPOSITORY,
+    )
+    assert done.stdout.decode().count("mean over its tokens: most on") == 3, done.stderr[-2000:]
+
+
+def test_maps_go_with_their_run(store: Store) -> None:
+    experiment = experiment_of(store, "languages")
+    (run,) = load_results(store, experiment).runs("student")
+    assert store.artifact_keys(f"attention/{run.id}/")
+    delete_experiments(store, [experiment])
+    purge(store, [experiment])
+    assert not store.artifact_keys(f"attention/{run.id}/")
