@@ -9,6 +9,7 @@ import click
 
 from kdcore.analysis.comparison import Comparison, Numbers, compare, settings_in_words
 from kdcore.analysis.contenders import MOST, MOST_RANKED, Contender, find_contenders
+from kdcore.analysis.disagreement import Disagreement, disagreement
 from kdcore.analysis.ranking import Ranking, rank
 from kdcore.analysis.temperature import format_percent
 from kdcore.cli.common import TEST_ANYWAY, carry_out, refuse_unsettled
@@ -62,7 +63,11 @@ def compare_command(
         trained = [each.trained[0].id for each in contenders if each.trained]
         carry_out(store, "measure", {"run_ids": trained})
     found = compare(store, ids, temperature=temperature, seed=seed)
-    click.echo(json.dumps(found.to_dict()) if as_json else in_words(found))
+    apart = disagreement(store, found)
+    if as_json:
+        click.echo(json.dumps(found.to_dict() | {"disagreement": apart.to_dict()}))
+    else:
+        click.echo("\n".join([in_words(found), *_apart_in_words(apart)]))
 
 
 def ranking_in_words(ranked: Ranking) -> str:
@@ -110,6 +115,22 @@ def in_words(found: Comparison) -> str:
     differing = settings_in_words(found.settings_that_differ())
     lines += [f"{title}: {' | '.join(values)}" for title, values in differing]
     return "\n".join(lines)
+
+
+def _apart_in_words(apart: Disagreement) -> list[str]:
+    """Return how often any two decide differently as lines, from three models on."""
+    if len(apart.names) < 3:
+        return []
+    lines = ["Share of test examples that two decide differently:"]
+    for row, name in enumerate(apart.names):
+        shares = " ".join(_share(apart, row, column) for column in range(len(apart.names)))
+        lines.append(f"  {row + 1} {shares}  {name}")
+    return lines
+
+
+def _share(apart: Disagreement, row: int, column: int) -> str:
+    share = apart.shares[row, column]
+    return f"{'–' if row == column or not apart.seeds[row, column] else f'{share:.1%}':>6}"
 
 
 def _model_lines(

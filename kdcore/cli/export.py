@@ -10,9 +10,17 @@ import click
 
 from kdcore.cli.common import TEST_ANYWAY, follow, refuse_unsettled
 from kdcore.engine.choice import make_engine
+from kdcore.methods.distillation_token import BOTH_HEADS, TOKEN_HEADS
 from kdcore.storage.schema import ROLES, Export
 from kdcore.storage.store import Store
-from kdcore.takeaway.downloads import FORMATS, bundle, bundle_name, exports, find_run, request
+from kdcore.takeaway.downloads import (
+    FORMATS,
+    bundle,
+    bundle_name,
+    exports,
+    find_run,
+    request,
+)
 from kdcore.takeaway.limits import limits
 
 
@@ -42,6 +50,14 @@ from kdcore.takeaway.limits import limits
 @click.option(
     "--seed", type=int, default=None, help="Which seed of an experiment. [default: its first]"
 )
+@click.option(
+    "--head",
+    default=BOTH_HEADS,
+    show_default=True,
+    metavar="HEAD",
+    help="Of a transformer with a distillation token, whose answers leave: "
+    f"{BOTH_HEADS} (their mean), {', '.join(TOKEN_HEADS)}.",
+)
 @click.option("--test-anyway", is_flag=True, help=TEST_ANYWAY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
@@ -52,6 +68,7 @@ def export_command(
     folder: Path,
     role: str,
     seed: int | None,
+    head: str,
     test_anyway: bool,
     as_json: bool,
 ) -> None:
@@ -65,7 +82,7 @@ def export_command(
     for name, why in limits(store, run.id).items():
         click.echo(f"{FORMATS[name].title} cannot hold this model: {why}", err=True)
     engine = make_engine(store, idle_seconds=2.0)
-    job_id = request(store, run.id, formats)
+    job_id = request(store, run.id, formats, head)
     engine.submit(job_id)
     follow(store, engine, job_id)
     asked = [export for export in exports(store, run.id) if export.job_id == job_id]

@@ -10,6 +10,9 @@ from kdcore.settings import setting
 # The student's layers that it is computed on: the heads of its two tokens.
 CLASS_HEAD = "class_head"
 DISTILLATION_HEAD = "distillation_head"
+# As people call them; a student answers with the mean of both.
+BOTH_HEADS = "both"
+TOKEN_HEADS = {"class token": CLASS_HEAD, "distillation token": DISTILLATION_HEAD}
 
 
 class DistillationToken(Method):

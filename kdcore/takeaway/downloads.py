@@ -20,6 +20,7 @@ from sqlalchemy import select
 from kdcore.analysis.results import load_results
 from kdcore.config.catalog import short_name
 from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.methods.distillation_token import BOTH_HEADS
 from kdcore.storage.schema import ROLES, Export, Job, JobStatus, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.takeaway.limits import limits
@@ -141,14 +142,25 @@ def _run_of(store: Store, experiment_id: str, role: str, seed: int | None) -> Ru
     return runs[seed]
 
 
-def request(store: Store, run_id: str, formats: Sequence[str] = ()) -> str:
+def answering_heads(run: Run) -> tuple[str, ...]:
+    """Return what of a run can answer: the mean of both heads or either, for a transformer with two
+    tokens; nothing to choose for others.
+    """
+    heads = tuple(run.summary.get("heads", ()))
+    return (BOTH_HEADS, *heads) if heads else ()
+
+
+def request(store: Store, run_id: str, formats: Sequence[str] = (), head: str = BOTH_HEADS) -> str:
     """Queue the making of a trained run's files, by default in all formats that can hold it;
     returns the id of the job for the engine.
 
-    Raises ConfigError for an unknown format or one that cannot hold the model, StoreError where the
-    run is not trained or its files are being made.
+    Of a transformer with two tokens, ``head`` says whose answers leave, one of
+    :func:`answering_heads`. Raises ConfigError for an unknown format or head, or a format that
+    cannot hold the model, StoreError where the run is not trained or its files are being made.
     """
     run, now, job_id = find_run(store, run_id), time.time(), new_id()
+    known = answering_heads(run) or (BOTH_HEADS,)
+    require(head in known, "head", f"one of {', '.join(known)}", head)
     names, refused = check_formats(formats), limits(store, run.id)
     for name in formats:
         require(
@@ -168,7 +180,7 @@ def request(store: Store, run_id: str, formats: Sequence[str] = ()) -> str:
             Job(
                 id=job_id,
                 kind="export",
-                payload={"run_id": run.id, "formats": names},
+                payload={"run_id": run.id, "formats": names, "head": head},
                 created_at=now,
             )
         )

@@ -11,6 +11,7 @@ from kdcore.analysis.results import gain, load_results
 from kdcore.config.catalog import own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.glossary import plain
+from kdcore.methods.distillation_token import BOTH_HEADS
 from kdcore.storage.schema import Export, Run
 from kdcore.storage.store import Store
 from kdcore.takeaway.snippets import input_words
@@ -58,6 +59,10 @@ def _summary(run: Run, reports: Sequence[dict]) -> str:
     lines = [
         f"{run.parameters:,} parameters. It gives one logit a class; softmax makes probabilities of them."
     ]
+    heads = {report["format"]: report.get("head", BOTH_HEADS) for report in reports}
+    alone = [f"{name}: {head}" for name, head in heads.items() if head != BOTH_HEADS]
+    if alone:
+        lines.append(f"Files that answer with the head of one token alone: {'; '.join(alone)}.")
     if reports:
         lines.append(f"One example is {input_words(reports[0])}.")
         lines.append(

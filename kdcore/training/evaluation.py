@@ -18,7 +18,9 @@ from kdcore.analysis import statistics
 from kdcore.config.catalog import dataset_card
 from kdcore.data.datasets import Dataset, Split
 from kdcore.errors import ModelError
+from kdcore.methods.distillation_token import TOKEN_HEADS
 from kdcore.models.families import multiply_accumulates
+from kdcore.models.token_heads import both_heads, has_token_heads
 from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.store import Store
 from kdcore.tasks.text import as_bytes, padded
@@ -145,7 +147,9 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
         {f"logits/{run_id}/{name}": pack(values) for name, values in logits.items()}
     )
     test, labels = logits["test"], dataset.test.labels
+    heads = _heads_apart(store, run_id, network, dataset)
     return {
+        **({"heads": heads} if heads else {}),
         "dataset": dataset.fingerprint,
         "validation_accuracy": statistics.accuracy(logits["validation"], dataset.validation.labels),
         "test_accuracy": statistics.accuracy(test, labels),
@@ -156,6 +160,25 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
         # Of what runs in a file of another kind, nothing is known.
         "multiply_accumulates": multiply_accumulates(network.model, dataset.input_shape[0]) or None,
     }
+
+
+def _heads_apart(
+    store: Store, run_id: str, network: Network, dataset: Dataset
+) -> dict[str, dict[str, float]]:
+    """Measure the heads of a network with two tokens apart and keep their logits on test data."""
+    if not has_token_heads(network.model):
+        return {}
+    apart = Network(both_heads(network.model), network.scale)
+    found: dict[str, dict[str, float]] = {name: {} for name in TOKEN_HEADS}
+    for split in ("validation", "test"):
+        data: Split = getattr(dataset, split)
+        answers = apart.logits(data.inputs)
+        for at, name in enumerate(TOKEN_HEADS):
+            of_head = np.ascontiguousarray(answers[:, at])
+            found[name][f"{split}_accuracy"] = statistics.accuracy(of_head, data.labels)
+            if split == "test":
+                store.put_artifact(f"logits/{run_id}/test/{name}", pack(of_head))
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -30,6 +30,8 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.errors import KDLabError
+from kdcore.methods.distillation_token import BOTH_HEADS
+from kdcore.models.token_heads import with_head
 from kdcore.storage.arrays import pack_many
 from kdcore.storage.schema import Job
 from kdcore.storage.store import Store
@@ -94,13 +96,14 @@ def run_export(
     job_id: str,
     run_id: str,
     formats: Sequence[str],
+    head: str = BOTH_HEADS,
     check: Callable[[], None] = lambda: None,
 ) -> None:
     """Make, reopen and measure ``formats`` of a trained run; a format that fails is reported and
     the others go on.
 
-    ``check`` is called between batches and may raise to end the work. Raises KDLabError for what a
-    user can mend.
+    Of a model with two heads, ``head`` names the one that answers. ``check`` is called between
+    batches and may raise to end the work. Raises KDLabError for what a user can mend.
     """
     run, names = store.run(run_id), check_formats(formats)
     config = ExperimentConfig(**run.config)
@@ -110,6 +113,8 @@ def run_export(
     data = store.artifact(f"model/{run.id}")
     assert data is not None, f"run {run.id} is finished and so has a model"
     model = in_float32(model_from_bytes(data))
+    if head != BOTH_HEADS:
+        model = with_head(model, head)
     if dataset.vocabulary is not None:
         model = of_length(model, dataset.vocabulary.length)
     subject = subject_of(model, dataset)
@@ -128,6 +133,7 @@ def run_export(
         "features_scaled": dataset.centre is not None,
         "of_texts": dataset.vocabulary is not None,
         "labels": list(dataset.class_names),
+        "head": head,
         "training_examples": len(dataset.train),
         "unlabelled_examples": int((dataset.train.labels < 0).sum()),
     }

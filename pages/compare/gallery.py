@@ -10,6 +10,7 @@ import streamlit as st
 
 from kdcore import charts
 from kdcore.analysis.comparison import Comparison
+from kdcore.analysis.disagreement import Disagreement, disagreement
 from kdcore.analysis.statistics import IntArray, softmax
 from kdcore.analysis.temperature import format_percent
 from kdcore.config.catalog import dataset_card
@@ -17,7 +18,7 @@ from kdcore.palette import Style
 from kdcore.storage.store import Store
 from pages.compare.sections import choose_pair
 from pages.compare.state import PageState
-from pages.compare.tables import CSS, named
+from pages.compare.tables import CSS, NONE, named, table
 from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
@@ -43,6 +44,39 @@ def where_they_differ(store: Store, state: PageState, found: Comparison) -> None
     if index is not None:
         with right:
             _answers(store, found, index)
+    _how_often(store, found)
+
+
+def _how_often(store: Store, found: Comparison) -> None:
+    """Draw how often any two decide differently as a matrix, from three models on."""
+    apart = disagreement(store, found)
+    if len(apart.names) < 3:
+        return
+    st.markdown("**How often any two decide differently**")
+    most = float(np.nanmax(apart.shares)) or 1.0
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in apart.names)
+    rows = []
+    for row, name in enumerate(apart.names):
+        cells = "".join(_share(apart, row, column, most) for column in range(len(apart.names)))
+        rows.append(f"<tr><th scope='row'>{html.escape(name)}</th>{cells}</tr>")
+    table(
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody>",
+        "Share of test examples that two models decide differently",
+        "kd-apart",
+    )
+    prose(
+        "Shares of all test examples to which two name different classes, mean over [[paired seeds]]. Of a transformer "
+        "with a [[distillation token]] each head decides for itself as well."
+    )
+
+
+def _share(apart: Disagreement, row: int, column: int, most: float) -> str:
+    if row == column or not apart.seeds[row, column]:
+        return f"<td>{NONE}</td>"
+    share = float(apart.shares[row, column])
+    shade = f"rgb(128 128 128 / {0.35 * share / most:.3f})"
+    seeds = f"mean over {apart.seeds[row, column]} seeds" if apart.seeds[row, column] > 1 else ""
+    return f"<td style='background: {shade}' title='{seeds}'>{share:.1%}</td>"
 
 
 def _dataset_key(found: Comparison) -> str:

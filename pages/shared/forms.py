@@ -44,6 +44,7 @@ class ConfigForm:
         """Set settings; to be called before they are drawn, or from a callback."""
         for name, value in values.items():
             st.session_state[self.key(name)] = value
+        self.config, self.problems = self._read()
 
     def draw(self, *names: str) -> None:
         """Draw the widgets of some settings, each with what is wrong with it below."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdcore.analysis.layer_pairs import get_layer_pairs
+from kdcore.analysis.layer_pairs import OF_NETWORKS, LayerPairs, get_layer_pairs
 from kdcore.analysis.layer_starts import layer_starts
 from kdcore.charts.layer_pairs import draw_layer_pairs
 from kdcore.charts.layer_starts import draw_layer_starts
@@ -14,11 +14,16 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from pages.shared.following import follow
+from pages.shared.forms import TRAIN_PREFIX, ConfigForm
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text, engine
 from pages.train.asked import Question
 
 ASKED = Question("layer_pairs")
+# In the session: the layers that were found last, and for which networks.
+FOUND = "train_layers_found"
+# There: whether pairs were chosen here, so that the form above has to be drawn anew.
+CHANGED = "train_layers_changed"
 
 
 def draw(store: Store, config: ExperimentConfig | None) -> None:
@@ -41,6 +46,8 @@ def draw_starts(config: ExperimentConfig | None) -> None:
 
 
 def _draw(store: Store, config: ExperimentConfig) -> None:
+    if st.session_state.pop(CHANGED, False):
+        st.rerun()
     found = get_layer_pairs(store, config)
     if found is not None:
         joined = "; ".join(
@@ -48,9 +55,13 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
             for pair in found.pairs
         )
         live_chart(draw_layer_pairs(found), key="train_layer_pairs", description=f"Pairs: {joined}")
-        st.caption(
-            f"{found.cost} To pair others, write their names into Layers: teacher_layer:student_layer, with commas."
-        )
+        st.caption(found.cost)
+        st.session_state[FOUND] = (_networks(config), found)
+        named = [
+            (found.teacher[pair.teacher].name, found.student[pair.student].name)
+            for pair in found.pairs
+        ]
+        _choose_pairs(store, found, named, automatic=not config.method.named_pairs())
         return
     job = ASKED.job(store, config)
     if job is not None and JobStatus(job.status).live:
@@ -59,6 +70,9 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
         return
     if job is not None and job.error:
         st.error(as_text(job.error), icon=":material/error:")
+    networks, known = st.session_state.get(FOUND, (None, None))
+    if known is not None and networks == _networks(config) and config.method.named_pairs():
+        _choose_pairs(store, known, config.method.named_pairs(), automatic=False)
     st.button(
         "Show the layers",
         key="train_layers_look",
@@ -66,4 +80,85 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
         on_click=ASKED.ask,
         args=(store,),
         help="A worker builds both networks; nothing is trained.",
+    )
+
+
+def _networks(config: ExperimentConfig) -> tuple[str, ...]:
+    return tuple(str(getattr(config, name)) for name in OF_NETWORKS)
+
+
+def _choose_pairs(
+    store: Store, found: LayerPairs, pairs: list[tuple[str, str]], *, automatic: bool
+) -> None:
+    """Let the layers of each pair be chosen; what is chosen stands in the form's field as well."""
+    form = ConfigForm(TRAIN_PREFIX, ExperimentConfig())
+    titles = {
+        role: {each.name: each.words for each in getattr(found, role)}
+        for role in ("teacher", "student")
+    }
+
+    def pair(chosen: list[tuple[str, str]]) -> None:
+        form.fill({"layers": ",".join(":".join(each) for each in chosen) or "automatic"})
+        st.session_state[CHANGED] = True
+        ASKED.ask(store)
+
+    def change(place: int, role: str, key: str) -> None:
+        teacher, student = pairs[place]
+        layer = st.session_state[key]
+        pairs[place] = (layer, student) if role == "teacher" else (teacher, layer)
+        pair(pairs)
+
+    as_written = "_".join(":".join(each) for each in pairs)
+    for place, names in enumerate(pairs):
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            for role, name in zip(("teacher", "student"), names, strict=True):
+                options = list(titles[role])
+                key = f"train_pair_{place}_{role}_{as_written}"
+                st.selectbox(
+                    f"Pair {place + 1}, {role}'s layer",
+                    options,
+                    options.index(name) if name in options else 0,
+                    key=key,
+                    format_func=titles[role].__getitem__,
+                    on_change=change,
+                    args=(place, role, key),
+                )
+            st.button(
+                "Remove",
+                key=f"train_pair_{place}_remove",
+                icon=":material/close:",
+                disabled=len(pairs) == 1,
+                on_click=pair,
+                args=([each for each in pairs if each is not pairs[place]],),
+            )
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Add a pair",
+            key="train_pair_add",
+            icon=":material/add:",
+            on_click=pair,
+            args=([*pairs, _another(found, pairs)],),
+        )
+        st.button(
+            "Back to automatic",
+            key="train_pair_automatic",
+            icon=":material/auto_awesome:",
+            disabled=automatic,
+            on_click=pair,
+            args=([],),
+        )
+
+
+def _another(found: LayerPairs, pairs: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return two layers of one size that are no pair yet; the last pair once more where there are
+    none.
+    """
+    return next(
+        (
+            (one.name, other.name)
+            for one in found.teacher
+            for other in found.student
+            if one.shape[:-1] == other.shape[:-1] and (one.name, other.name) not in pairs
+        ),
+        pairs[-1],
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from kdcore.analysis.results import Results
 from kdcore.analysis.unsettled import is_unsettled
 from kdcore.errors import KDLabError
+from kdcore.methods.distillation_token import BOTH_HEADS
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage import user_models
 from kdcore.storage.schema import Export, Job, JobStatus, Run
@@ -17,6 +18,7 @@ from kdcore.storage.store import Store
 from kdcore.takeaway import decision
 from kdcore.takeaway.downloads import (
     FORMATS,
+    answering_heads,
     bundle,
     bundle_name,
     exports,
@@ -176,6 +178,7 @@ def _models(store: Store, run: Run, experiment_id: str) -> None:
         for name, why in limits(store, run.id).items():
             st.caption(f":material/block: {FORMATS[name].title} cannot hold this model: {why}.")
         again = bool(done)
+        head = _choose_head(run)
         if st.button(
             "Make them again" if again else "Make downloads",
             type="secondary" if again else "primary",
@@ -183,7 +186,7 @@ def _models(store: Store, run: Run, experiment_id: str) -> None:
             key="take_make",
             help="Converts, reopens and measures in a worker; a few seconds for a small model.",
         ):
-            _make(store, run)
+            _make(store, run, head)
         _let_it_teach(store, run)
     offered = [export for export in done if export.report["passed"]]
     if offered and not live:
@@ -247,9 +250,32 @@ def _code(store: Store, results: Results) -> None:
         )
 
 
-def _make(store: Store, run: Run) -> None:
+def _choose_head(run: Run) -> str:
+    """Choose whose answers leave, of a transformer with two tokens."""
+    heads = answering_heads(run)
+    if not heads:
+        return BOTH_HEADS
+    apart = run.summary["heads"]
+    return str(
+        st.segmented_control(
+            "Which head answers",
+            heads,
+            default=BOTH_HEADS,
+            required=True,
+            key=f"take_head_{run.id}",
+            format_func=lambda name: (
+                "Both, their mean" if name == BOTH_HEADS else name.capitalize()
+            ),
+            help="Right on test data: "
+            + ", ".join(f"{name} {each['test_accuracy']:.1%}" for name, each in apart.items())
+            + f", both {run.summary['test_accuracy']:.1%}.",
+        )
+    )
+
+
+def _make(store: Store, run: Run, head: str) -> None:
     try:
-        engine().submit(request(store, run.id))
+        engine().submit(request(store, run.id, head=head))
     except KDLabError as error:
         show_error(error)
         return
@@ -310,6 +336,9 @@ def _table(done: list[Export]) -> None:
         },
     )
     report = done[0].report
+    heads = {export.report.get("head", BOTH_HEADS) for export in done} - {BOTH_HEADS}
+    if heads:
+        st.caption(f"Answers of one head alone: {', '.join(sorted(heads))}.")
     st.caption(
         f"Times: median of up to 1,000 calls with one example each, measured on {as_text(report['machine'])}; "
         "LiteRT and ONNX Runtime with one thread."
