@@ -16,11 +16,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from kdcore.analysis.attention import AttentionMaps, attention_of, most_looked_at
+from kdcore.analysis.comparison import compare
+from kdcore.analysis.disagreement import disagreement
 from kdcore.analysis.library import delete_experiments, purge
 from kdcore.analysis.results import examples, load_results
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
+from kdcore.takeaway.downloads import exports
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
 
 PICTURES = ExperimentConfig(
@@ -201,6 +204,35 @@ def test_try_it_says_where_each_looks_as_the_command_does(
         cwd=REPOSITORY,
     )
     assert done.stdout.decode().count("mean over its tokens: most on") == 3, done.stderr[-2000:]
+
+
+def test_the_heads_decide_apart_and_one_can_be_chosen_to_leave(
+    page: Page, url: str, store: Store, complaints: Complaints
+) -> None:
+    experiment = experiment_of(store, "digits")
+    page.goto(f"{url}/compare?models={experiment}&section=differ")
+    wait_for_app(page)
+    matrix = page.locator(".kd-apart")
+    expect(matrix).to_be_visible(timeout=30_000)
+    found = disagreement(store, compare(store, [experiment]))
+    shown = [row.locator("td").all_inner_texts() for row in matrix.locator("tbody tr").all()]
+    assert shown == [
+        ["–" if row == column else f"{share:.1%}" for column, share in enumerate(shares)]
+        for row, shares in enumerate(found.shares)
+    ]
+    page.goto(f"{url}/?experiment={experiment}")
+    wait_for_app(page)
+    expect(page.get_by_role("radio", name="Both, their mean")).to_be_checked()
+    page.get_by_role("radio", name="Distillation token").click()
+    page.get_by_role("button", name="Make downloads").click()
+    expect(page.get_by_text("of one head alone: distillation token")).to_be_visible(timeout=300_000)
+    page.get_by_role("radio", name="Teacher", exact=True).click()
+    expect(page.get_by_text("Which head answers")).to_have_count(0)
+    assert complaints.messages == []
+    (run,) = load_results(store, experiment).runs("student")
+    accuracy = run.summary["heads"]["distillation token"]["test_accuracy"]
+    made = {each.format: each.report for each in exports(store, run.id) if each.report}
+    assert made["keras"]["accuracy"] == pytest.approx(accuracy)
 
 
 def test_maps_go_with_their_run(store: Store) -> None:
