@@ -15,6 +15,7 @@ from kdcore.analysis.comparison import Comparison
 from kdcore.analysis.results import logits
 from kdcore.analysis.statistics import IntArray
 from kdcore.methods.distillation_token import TOKEN_HEADS
+from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 
@@ -60,7 +61,8 @@ def disagreement(store: Store, found: Comparison) -> Disagreement:
         once = contender.role == "teacher" and contender.expected == 1
         for what, split in _answers_of(contender.trained):
             classes = {run.seed: _classes(store, run, split) for run in contender.trained}
-            deciding.append(_Deciding(f"{style.name}{what}", classes, once))
+            plain = contender.role if style.name == ROLE_NAMES[contender.role] else style.name
+            deciding.append(_Deciding(f"{plain}{what}", classes, once))
     size = len(deciding)
     shares, seeds = np.zeros((size, size)), np.zeros((size, size), np.int64)
     for row, one in enumerate(deciding):
@@ -77,7 +79,7 @@ def _answers_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
         return []
     apart = all(run.summary.get("heads") for run in runs)
     heads = [(f", {name}", f"test/{name}") for name in TOKEN_HEADS] if apart else []
-    return [("", "test"), *heads]
+    return [(", both heads" if heads else "", "test"), *heads]
 
 
 def _classes(store: Store, run: Run, split: str) -> IntArray:

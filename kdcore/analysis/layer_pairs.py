@@ -56,8 +56,8 @@ class LayerPairs:
     def cost(self) -> str:
         """What tapping costs, in words."""
         return (
-            "The teacher answers at every step, since its features are too large to keep; those of "
-            f"a batch that are compared take {in_bytes(self.batch_bytes)}."
+            "The teacher answers at every step: its features are not kept. Those of a batch that are "
+            f"compared take {in_bytes(self.batch_bytes)}."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -67,7 +67,14 @@ def sweep_command(config: SweepConfig) -> str:
 
 def _options(config: ExperimentConfig) -> dict[str, str]:
     values = config.model_dump(mode="json")
-    kinds = {"dataset": config.dataset, "method": config.method.name, "plan": config.plan.name}
+    # What the other settings depend on: networks for images would be refused beside texts.
+    kinds = {
+        "dataset": config.dataset,
+        "method": config.method.name,
+        "plan": config.plan.name,
+        "teacher": config.teacher,
+        "student": config.student,
+    }
     plain = ExperimentConfig(**kinds).model_dump(mode="json")
     usual = ExperimentConfig().model_dump(mode="json")
     return {

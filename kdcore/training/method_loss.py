@@ -106,7 +106,11 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
                 (student, self.student_layer_name),
             )
         ]
-        self.build(*shapes)
+        try:
+            self.build(*shapes)
+        except ModelError as error:
+            pair = f"{self.teacher_layer_name}:{self.student_layer_name}"
+            raise ModelError(f"{pair} cannot be compared: {error}") from error
 
     def validate_outputs(self, teacher_outputs: Outputs, student_outputs: Outputs) -> None:
         """Leave the check to the loss function, which says what does not fit."""

@@ -151,8 +151,8 @@ def make_adapter(
         return None
     if len(teacher_shape) != len(student_shape) or None in (*teacher_shape[1:], *student_shape[1:]):
         raise ModelError(
-            f"features of shape {student_shape[1:]} cannot be brought to the teacher's "
-            f"{teacher_shape[1:]}"
+            f"a pair must be two layers with places or two without, got {_in_words(teacher_shape)} of the teacher and "
+            f"{_in_words(student_shape)} of the student"
         )
     channels = teacher_shape[-1]
     if len(teacher_shape) == 2:
@@ -166,6 +166,10 @@ def make_adapter(
         return layers.Conv2D(channels, shrunk, strides=shrunk, use_bias=False)
     resized = layers.Resizing(*wanted)
     return keras.Sequential([resized, layers.Conv2D(channels, 1, use_bias=False)])
+
+
+def _in_words(shape: tuple[int | None, ...]) -> str:
+    return " × ".join("any" if side is None else str(side) for side in shape[1:])
 
 
 def _sides(shape: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -73,6 +73,7 @@ from kdcore.training.loop import (
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
+from kdcore.work.layer_pairs import find_layer_pairs
 from kdcore.work.own_model import look, network_of_file
 from kdcore.work.pretraining import (
     finish_language_model,
@@ -356,6 +357,8 @@ class _Job:
         run, trained = claimed
         if trained:
             return run, partial(self.network_of, run)
+        if self.config.method.needs.teacher == "features":
+            find_layer_pairs(self.config, self.dataset)  # refused before a teacher is trained
         own = own_model(config.teacher)
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)

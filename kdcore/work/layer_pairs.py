@@ -63,6 +63,7 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
             )
         ]
         adapted = getattr(config.method, "adapter", False)
+        loss.validate_model_compatibility(teacher, student)
         adapter = _in_words(make_adapter(*shapes)) if adapted else ""
         pairs.append(
             Pair(

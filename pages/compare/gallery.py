@@ -23,7 +23,7 @@ from pages.shared import examples
 from pages.shared.gallery import Mark, gallery
 from pages.shared.live_chart import live_chart
 from pages.shared.session import as_text
-from pages.shared.terms import prose
+from pages.shared.terms import prose, with_terms
 
 NAMED = 3  # a model's most probable classes that are said in words
 
@@ -52,7 +52,9 @@ def _how_often(store: Store, found: Comparison) -> None:
     apart = disagreement(store, found)
     if len(apart.names) < 3:
         return
-    st.markdown("**How often any two decide differently**")
+    seeds = int(apart.seeds.max())
+    over = f", mean over {seeds} seeds" if seeds > 1 else ""
+    st.markdown(f"**How often any two decide differently{over}**")
     most = float(np.nanmax(apart.shares)) or 1.0
     head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in apart.names)
     rows = []
@@ -64,9 +66,11 @@ def _how_often(store: Store, found: Comparison) -> None:
         "Share of test examples that two models decide differently",
         "kd-apart",
     )
-    prose(
-        "Shares of all test examples to which two name different classes, mean over [[paired seeds]]. Of a transformer "
-        "with a [[distillation token]] each head decides for itself as well."
+    st.caption(
+        with_terms(
+            "Shares of all test examples for which the two name different classes; the gallery above is of one seed. "
+            "Of a transformer with a [[distillation token]] each head decides for itself as well."
+        )
     )
 
 

@@ -45,11 +45,15 @@ def by_attention(
     return [
         Coloured(
             part,
-            colour(role, alpha=round(STRONGEST * float(strength), 3)),
+            _both_themes(role, round(STRONGEST * float(strength), 3)),
             f"{share:.1%} of its attention",
         )
         for part, share, strength in zip(parts, shares, strengths, strict=True)
     ]
+
+
+def _both_themes(role: str, alpha: float) -> str:
+    return f"light-dark({colour(role, alpha=alpha)}, {colour(role, alpha=alpha, dark=True)})"
 
 
 def by_drop(parts: Sequence[Part], logits: NDArray[np.float32]) -> list[Coloured]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from kdcore.analysis.attention import ALL_TOKENS, AttentionMaps, epochs_of, latest_attention
 from kdcore.analysis.results import Results, examples
@@ -20,13 +21,19 @@ from pages.shared.live_view import Look
 from pages.shared.terms import with_terms
 
 IN_PICTURES = (
-    "Brighter: looked at more. Of a transformer the [[attention]] of its tokens, through all layers "
-    "(rollout), of a convolutional network its [[attention map]]. Example and epoch are those chosen above."
+    "The more colour, the more it looks there, each picture up to its own strongest place. Of a transformer it is the "
+    "[[attention]] of its tokens through all layers (rollout), of a convolutional network its [[attention map]]. For "
+    "the example chosen above, at the latest kept moment up to the chosen epoch."
+)
+IN_HEADS = (
+    "The more colour, the more it looks there, each picture up to its own strongest place. The [[attention]] of each "
+    "head of this layer alone; a convolutional network has none. For the example chosen above, at the latest kept "
+    "moment up to the chosen epoch."
 )
 IN_TEXTS = (
-    "From each model's least read part, clear, to its most read one; point at a part for its share, as they "
-    "may lie close. It is the [[attention]] through all layers, from the mean over the tokens, from which these "
-    "networks answer. Example and epoch are those chosen above."
+    "The more colour, the more a model reads there, from its least read part to its most read; the shares may lie close, "
+    "and each part says its own. It is the [[attention]] through all layers, mean over all tokens. For the text chosen "
+    "above, at the latest kept moment up to the chosen epoch."
 )
 ALL_LAYERS = "All layers together"
 
@@ -59,7 +66,7 @@ def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
         for tile in tiles_of(each.role, each.title, each.maps, replayed.example, layer)
     ]
     draw_tiles(shown["images"][replayed.example], tiles)
-    st.caption(with_terms(IN_PICTURES))
+    st.caption(with_terms(IN_PICTURES if layer is None else IN_HEADS))
     _likeness(found)
 
 
@@ -82,6 +89,8 @@ def _looking(store: Store, results: Results, replayed: Replayed) -> list[_Lookin
         if latest is not None:
             after, maps = latest
             when = "" if after in (0, epochs) and role == "teacher" else f", after epoch {after}"
+            if role != "teacher" and results.config.seeds > 1:
+                when = f", seed {run.seed}{when}"
             found.append(_Looking(role, f"{role.capitalize()} {short_name(run.model)}{when}", maps))
     return found
 
@@ -108,18 +117,21 @@ def _likeness(found: list[_Looking]) -> None:
     known = {each.role: each.maps.likeness for each in found if each.maps.likeness is not None}
     if not known:
         return
-    lines = "; ".join(
-        f"{role} " + " → ".join(f"{value:.2f}" for value in np.mean(likeness, axis=0))
-        for role, likeness in known.items()
-    )
+    lines = "; ".join(f"{role}: {_layer_by_layer(likeness)}" for role, likeness in known.items())
     examples_seen = len(next(iter(known.values())))
     st.caption(
         with_terms(
-            "The [[cosine|cosine similarity]] between [[class token]] and [[distillation token]], from the "
-            f"input through the layers, mean over {examples_seen} validation examples (in DeiT's paper from "
-            f"0.06 to 0.93): {lines}."
+            "How alike [[class token]] and [[distillation token]] are, their [[cosine|cosine similarity]] (1: the same "
+            f"direction), mean over {examples_seen} validation examples. {lines}. In DeiT's paper 0.06 at the input and "
+            "0.93 at the end."
         )
     )
+
+
+def _layer_by_layer(likeness: NDArray[np.float32]) -> str:
+    first, *later = np.mean(likeness, axis=0)
+    layers = ", ".join(f"{value:.2f}" for value in later)
+    return f"{first:.2f} at the input, {layers} after each layer"
 
 
 def _in_text(store: Store, key: str, text: str, found: list[_Looking], index: int) -> None:

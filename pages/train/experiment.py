@@ -396,6 +396,9 @@ def _size_tile(results: Results) -> Tile:
         return Tile("Parameters", f"{student:,}", "of the student; the teacher is a file", about)
     if not teacher or not student:
         return Tile("Parameters", "–", "not built yet", about)
+    if student >= teacher:
+        more = f"{student / teacher:.1f}× as many"
+        return Tile("Parameters", more, f"{student:,} against the teacher's {teacher:,}", about)
     return Tile(
         "Parameters", f"{teacher / student:.0f}× fewer", f"{student:,} of {teacher:,}", about
     )

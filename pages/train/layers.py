@@ -68,11 +68,14 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
         engine().tend()
         st.caption(":material/hourglass: A worker builds both networks…")
         return
-    if job is not None and job.error:
-        st.error(as_text(job.error), icon=":material/error:")
+    refused = job is not None and bool(job.error)
+    if job is not None and refused:
+        st.error(as_text(job.error or ""), icon=":material/error:")
     networks, known = st.session_state.get(FOUND, (None, None))
     if known is not None and networks == _networks(config) and config.method.named_pairs():
         _choose_pairs(store, known, config.method.named_pairs(), automatic=False)
+        if refused:
+            return
     st.button(
         "Show the layers",
         key="train_layers_look",
@@ -150,15 +153,14 @@ def _choose_pairs(
 
 
 def _another(found: LayerPairs, pairs: list[tuple[str, str]]) -> tuple[str, str]:
-    """Return two layers of one size that are no pair yet; the last pair once more where there are
-    none.
+    """Return two layers of one size that are no pair yet, of one name if there are such; the last
+    pair once more where there are none.
     """
-    return next(
-        (
-            (one.name, other.name)
-            for one in found.teacher
-            for other in found.student
-            if one.shape[:-1] == other.shape[:-1] and (one.name, other.name) not in pairs
-        ),
-        pairs[-1],
-    )
+    fitting = [
+        (one.name, other.name)
+        for one in found.teacher
+        for other in found.student
+        if one.shape[:-1] == other.shape[:-1] and (one.name, other.name) not in pairs
+    ]
+    alike = [pair for pair in fitting if pair[0] == pair[1]]
+    return next(iter([*alike, *fitting]), pairs[-1])

@@ -256,7 +256,9 @@ def _choose_head(run: Run) -> str:
     if not heads:
         return BOTH_HEADS
     apart = run.summary["heads"]
-    return str(
+    right = {BOTH_HEADS: run.summary["test_accuracy"]}
+    right |= {name: each["test_accuracy"] for name, each in apart.items()}
+    head = str(
         st.segmented_control(
             "Which head answers",
             heads,
@@ -266,11 +268,11 @@ def _choose_head(run: Run) -> str:
             format_func=lambda name: (
                 "Both, their mean" if name == BOTH_HEADS else name.capitalize()
             ),
-            help="Right on test data: "
-            + ", ".join(f"{name} {each['test_accuracy']:.1%}" for name, each in apart.items())
-            + f", both {run.summary['test_accuracy']:.1%}.",
+            help="The heads of its two tokens answer together, as in training, or one alone.",
         )
     )
+    st.caption(f"{right[head]:.1%} right on test data")
+    return head
 
 
 def _make(store: Store, run: Run, head: str) -> None:

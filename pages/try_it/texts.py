@@ -27,9 +27,9 @@ LEFT_OUT_SAYS = (
     "orange: more."
 )
 ATTENTION_SAYS = (
-    "Where each model looks: [[attention]] through all its layers, from the mean over its tokens. From its "
-    "least read part, clear, to its most read one; point at a part for its share, as they may lie close. It "
-    "says what was read, not whether it spoke for the answer or against it."
+    "The more colour, the more a model reads there, from its least read part to its most read; the shares may lie close, "
+    "and each part says its own. It is the [[attention]] through all layers, mean over all tokens: what was read, not "
+    "whether it spoke for the answer or against it."
 )
 
 
@@ -77,7 +77,7 @@ def show_parts(
     ``answer`` is to the text, and to it without each part.
     """
     how = st.segmented_control(
-        "Which parts decided",
+        "Parts of the text",
         [LEFT_OUT, ATTENTION] if answer.attention else [LEFT_OUT],
         default=LEFT_OUT,
         required=True,

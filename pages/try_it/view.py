@@ -46,8 +46,8 @@ from pages.try_it.texts import show_parts, written_input
 
 SECONDS_BETWEEN_TICKS = 0.3
 WHERE_THEY_LOOK = (
-    "Where each looks: of a transformer the [[attention]] of its tokens through all layers, of a convolutional "
-    "network its [[attention map]]."
+    "Where each looks, the more colour the more: of a transformer the [[attention]] of its tokens through all layers, "
+    "of a convolutional network its [[attention map]]."
 )
 SHOWN_EXAMPLES = 120
 # In the session: the experiment that is shown, and the one that the address asked for last.
@@ -280,6 +280,7 @@ def _looks(
         if run.id in answer.attention
         for tile in tiles_of(role, ROLE_NAMES[role].capitalize(), answer.attention[run.id], 0)
     ]
+    st.markdown("**Where they look**" if tiles else "**What the models see**")
     draw_tiles(pixels, tiles)
     if tiles:
         st.caption(with_terms(WHERE_THEY_LOOK))

@@ -209,5 +209,5 @@ def test_an_adapter_brings_features_to_the_teachers_shape(
     given = np.zeros((2, *of_student[1:]), np.float32)
     assert adapter(given).shape == (2, *of_teacher[1:])
     assert make_adapter(of_teacher, of_teacher) is None
-    with pytest.raises(ModelError, match="cannot be brought"):
+    with pytest.raises(ModelError, match="two layers with places or two without"):
         make_adapter((None, 8), (None, 4, 4, 2))

@@ -22,6 +22,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def choose(page: Page, label: str, option: str) -> None:
+    wait_for_app(page)
+    page.wait_for_timeout(1000)  # what a worker said may be drawn a moment later
     page.get_by_role("combobox", name=label).click()
     page.get_by_role("option", name=option).first.click()
 

@@ -183,8 +183,8 @@ def test_settings_come_back_in_with_what_auto_meant(store: Store, experiment: st
         ExperimentConfig(labels=None, temperature=3.5, student="mlp-16", teacher="mlp-64"),
         ExperimentConfig(method="hints", epochs=3, optimizer="adamw", weight_decay=0.01),
         ExperimentConfig(plan="assistant", assistants="conv-16-32,conv-8-16"),
-        PRESETS["A student that beats its teacher"],
-        PRESETS["The Keras example (MNIST)"],
+        ExperimentConfig(dataset="languages", teacher="transformer-2-64", student="bag-16"),
+        *(PRESETS[name] for name in PRESETS),
     ],
 )
 def test_the_command_of_an_experiment_means_the_same_settings(config: ExperimentConfig) -> None:
