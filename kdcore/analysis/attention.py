@@ -111,17 +111,15 @@ def attention_of(store: Store, run_id: str, epoch: int) -> AttentionMaps | None:
 
 
 def latest_attention(
-    store: Store, run_id: str, epoch: int, epochs: int
+    store: Store, run_id: str, epoch: int | None = None
 ) -> tuple[int, AttentionMaps] | None:
-    """Return a run's maps that were kept last, up to ``epoch`` of its ``epochs``, and after which
+    """Return a run's maps that were kept last, up to ``epoch`` if one is given, and after which
     epoch that was; None where none are kept.
     """
-    due = [each for each in range(min(epoch, epochs), -1, -1) if is_kept(each, epochs)]
-    for each in due[:2]:  # the latest may be on its way to the store
-        found = attention_of(store, run_id, each)
-        if found is not None:
-            return each, found
-    return None
+    kept = [int(key.rpartition("/")[2]) for key in store.artifact_keys(f"attention/{run_id}/")]
+    until = [each for each in kept if epoch is None or each <= epoch]
+    found = attention_of(store, run_id, max(until)) if until else None
+    return None if found is None else (max(until), found)
 
 
 def most_looked_at(picture: NDArray) -> str:

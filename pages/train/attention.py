@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kdcore.analysis.attention import ALL_TOKENS, AttentionMaps, epochs_of, latest_attention
+from kdcore.analysis.attention import ALL_TOKENS, AttentionMaps, latest_attention
 from kdcore.analysis.results import Results, examples
 from kdcore.config.catalog import short_name
 from kdcore.palette import ROLES
@@ -81,14 +81,11 @@ def _looking(store: Store, results: Results, replayed: Replayed) -> list[_Lookin
         run = next((each for each in runs if each.seed == seed), runs[0] if runs else None)
         if run is None:
             continue
-        epochs = epochs_of(run)
-        at = epochs if role == "teacher" else replayed.epoch
-        latest = latest_attention(store, run.id, at, epochs)
-        if latest is None and role == "teacher":  # not trained here: looked at as it came
-            latest = latest_attention(store, run.id, 0, epochs)
+        latest = latest_attention(store, run.id, None if role == "teacher" else replayed.epoch)
         if latest is not None:
             after, maps = latest
-            when = "" if after in (0, epochs) and role == "teacher" else f", after epoch {after}"
+            trained = role == "teacher" and run.finished_at is not None
+            when = "" if trained else f", after epoch {after}"
             if role != "teacher" and results.config.seeds > 1:
                 when = f", seed {run.seed}{when}"
             found.append(_Looking(role, f"{role.capitalize()} {short_name(run.model)}{when}", maps))

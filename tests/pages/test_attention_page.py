@@ -15,7 +15,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from kdcore.analysis.attention import AttentionMaps, attention_of, most_looked_at
+from kdcore.analysis.attention import (
+    AttentionMaps,
+    attention_key,
+    attention_of,
+    latest_attention,
+    most_looked_at,
+)
 from kdcore.analysis.comparison import compare
 from kdcore.analysis.disagreement import disagreement
 from kdcore.analysis.library import delete_experiments, purge
@@ -132,6 +138,19 @@ def test_what_is_seen_is_what_is_kept_at_the_epoch_that_is_chosen(
     heads = kept(store, "baseline", 1).heads["distillation token"][0, 1, 0]
     assert alternatives()[-1].endswith(f"head 1: {most_looked_at(heads)}")
     assert complaints.messages == []
+
+
+def test_the_latest_kept_maps_are_shown_while_training_goes_on(store: Store) -> None:
+    (run,) = load_results(store, experiment_of(store, "digits")).runs("student")
+    latest = latest_attention(store, run.id, 2)
+    assert latest is not None
+    assert latest[0] == 2
+    last = kept(store, "student", 3)
+    store.delete_artifacts(attention_key(run.id, 3))  # as it was after two epochs of three
+    found = [latest_attention(store, run.id, epoch) for epoch in (None, 3, 30)]
+    assert [each and each[0] for each in found] == [2, 2, 2]
+    store.put_artifact(attention_key(run.id, 3), last.as_bytes())
+    assert latest_attention(store, "nobody") is None
 
 
 def test_the_brightest_place_of_a_tile_is_where_the_map_is_largest(
