@@ -96,8 +96,9 @@ def run_export(
     job_id: str,
     run_id: str,
     formats: Sequence[str],
-    head: str = BOTH_HEADS,
     check: Callable[[], None] = lambda: None,
+    *,
+    head: str = BOTH_HEADS,
 ) -> None:
     """Make, reopen and measure ``formats`` of a trained run; a format that fails is reported and
     the others go on.

@@ -114,7 +114,7 @@ def test_either_head_can_leave_alone(store: Store) -> None:
     run = runs(store, "student")[0]
     assert answering_heads(run) == ("both", "class token", "distillation token")
     job = request(store, run.id, ["keras"], "distillation token")
-    run_export(store, job, run.id, ["keras"], "distillation token")
+    run_export(store, job, run.id, ["keras"], head="distillation token")
     file = store.artifact(f"export/{run.id}/keras")
     assert file is not None
     dataset = datasets.load(CONFIG)
