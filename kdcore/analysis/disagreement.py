@@ -35,10 +35,13 @@ class Disagreement:
     seeds: NDArray[np.int64]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return it for JSON; a share is None where two have no seed in common."""
+        shares = [
+            [None if np.isnan(each) else each for each in row] for row in self.shares.tolist()
+        ]
         return {
             "models": list(self.names),
-            "shares": self.shares.tolist(),
+            "shares": shares,
             "seeds": self.seeds.tolist(),
         }
 

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from benchmarks.compare import fill
 from kdcore.analysis.comparison import COSTS, Comparison, RunCurves, compare, trace_name
 from kdcore.analysis.contenders import differing_settings, find_contenders, names, run_table, styles
+from kdcore.analysis.disagreement import disagreement
 from kdcore.analysis.library import delete_experiments
 from kdcore.analysis.results import examples, logits, summary
 from kdcore.cli.program import main
@@ -366,7 +367,9 @@ def test_the_command_prints_the_same_numbers(
     hot, cold = experiments
     arguments = ["--store", store.url, "compare", hot, f"{cold}:student", "--temperature", "3"]
     printed = CliRunner().invoke(main, [*arguments, "--json"])
-    assert json.loads(printed.stdout) == json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    said = json.loads(printed.stdout)
+    assert said.pop("disagreement") == disagreement(store, found).to_dict()
+    assert said == json.loads(json.dumps(found.to_dict(), allow_nan=False))
     words = CliRunner().invoke(main, arguments).stdout
     for numbers in found.numbers:
         assert f"accuracy {numbers.accuracy:.2%}" in words
