@@ -107,7 +107,7 @@ def test_what_is_seen_is_what_is_kept_at_the_epoch_that_is_chosen(
     page.goto(f"{url}/?experiment={experiment_of(store, 'digits')}")
     wait_for_app(page)
     tiles = page.locator(".kd-tiles img")
-    expect(tiles).to_have_count(6, timeout=30_000)  # example, teacher, two tokens of two learners
+    expect(tiles).to_have_count(6, timeout=120_000)  # example, teacher, two tokens of two learners
     expect(page.get_by_text("mean over 64 validation examples").first).to_be_visible()
 
     def said(epoch: int) -> list[str]:
@@ -159,7 +159,7 @@ def test_the_brightest_place_of_a_tile_is_where_the_map_is_largest(
     page.goto(f"{url}/?experiment={experiment_of(store, 'digits')}")
     wait_for_app(page)
     tile = page.locator(".kd-tiles img").nth(2)
-    expect(tile).to_be_visible(timeout=30_000)
+    expect(tile).to_be_visible(timeout=120_000)
     address = str(tile.get_attribute("src"))
     data = base64.b64decode(address.partition(",")[2])
     pixels = np.asarray(Image.open(io.BytesIO(data)), float)
@@ -174,7 +174,7 @@ def test_texts_are_coloured_by_what_was_read(
     page.goto(f"{url}/?experiment={experiment_of(store, 'languages')}")
     wait_for_app(page)
     texts = page.locator(".kd-parts")
-    expect(texts).to_have_count(3, timeout=30_000)
+    expect(texts).to_have_count(3, timeout=120_000)
     key = load_results(store, experiment_of(store, "languages")).experiment.dataset_key
     shown = str(examples(store, str(key), "probe")["images"][0])
     expect(texts.first).to_contain_text(shown)
@@ -232,7 +232,7 @@ def test_the_heads_decide_apart_and_one_can_be_chosen_to_leave(
     page.goto(f"{url}/compare?models={experiment}&section=differ")
     wait_for_app(page)
     matrix = page.locator(".kd-apart")
-    expect(matrix).to_be_visible(timeout=30_000)
+    expect(matrix).to_be_visible(timeout=120_000)
     found = disagreement(store, compare(store, [experiment]))
     shown = [row.locator("td").all_inner_texts() for row in matrix.locator("tbody tr").all()]
     assert shown == [
@@ -241,7 +241,7 @@ def test_the_heads_decide_apart_and_one_can_be_chosen_to_leave(
     ]
     page.goto(f"{url}/?experiment={experiment}")
     wait_for_app(page)
-    expect(page.get_by_role("radio", name="Both, their mean")).to_be_checked()
+    expect(page.get_by_role("radio", name="Both, their mean")).to_be_checked(timeout=60_000)
     page.get_by_role("radio", name="Distillation token").click()
     page.get_by_role("button", name="Make downloads").click()
     expect(page.get_by_text("of one head alone: distillation token")).to_be_visible(timeout=900_000)
