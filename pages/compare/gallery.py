@@ -49,7 +49,9 @@ def where_they_differ(store: Store, state: PageState, found: Comparison) -> None
 
 def _how_often(store: Store, found: Comparison) -> None:
     """Draw how often any two decide differently as a matrix, from three models on."""
-    apart = disagreement(store, found)
+    finished = tuple(run.id for each in found.contenders for run in each.trained)
+    names = tuple(style.name for style in found.styles)
+    apart = _apart(store, found, finished, names)
     if len(apart.names) < 3:
         return
     seeds = int(apart.seeds.max())
@@ -72,6 +74,14 @@ def _how_often(store: Store, found: Comparison) -> None:
             "Of a transformer with a [[distillation token]] each head decides for itself as well."
         )
     )
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _apart(
+    _store: Store, _found: Comparison, finished: tuple[str, ...], names: tuple[str, ...]
+) -> Disagreement:
+    """Count once for each set of finished runs, which never change."""
+    return disagreement(_store, _found)
 
 
 def _share(apart: Disagreement, row: int, column: int, most: float) -> str:

@@ -58,7 +58,7 @@ def tiles_of(
     ]
 
 
-def draw_tiles(example: NDArray, tiles: Sequence[AttentionTile]) -> None:
+def draw_attention(example: NDArray, tiles: Sequence[AttentionTile]) -> None:
     """Draw an example [height, width, channels] of 0 to 255, and beside it each tile."""
     shown = [_figure(_as_pixels(example), "The example", "", "The example as the models see it")]
     for tile in tiles:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.analysis.attention import over_parts
-from kdcore.analysis.occlusion import Part, drops, parts_of
+from kdcore.analysis.occlusion import Part, drops
 from kdcore.palette import colour
 from kdcore.tasks.vocabulary import Vocabulary
 
@@ -31,12 +31,15 @@ class Coloured(NamedTuple):
 
 
 def by_attention(
-    role: str, text: str, vocabulary: Vocabulary, attention: NDArray[np.float32]
+    role: str,
+    text: str,
+    parts: Sequence[Part],
+    vocabulary: Vocabulary,
+    attention: NDArray[np.float32],
 ) -> list[Coloured]:
     """Colour the parts of a text by their share of ``attention`` [tokens], in a role's colour: from
     nothing for the smallest share to the strongest for the largest.
     """
-    parts = parts_of(text, vocabulary)
     shares = over_parts(
         attention, vocabulary.spans(text), [(each.begin, each.end) for each in parts]
     )

@@ -9,12 +9,13 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore.analysis.attention import ALL_TOKENS, AttentionMaps, latest_attention
+from kdcore.analysis.occlusion import parts_of
 from kdcore.analysis.results import Results, examples
 from kdcore.config.catalog import short_name
 from kdcore.palette import ROLES
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
-from pages.shared.attention_tiles import draw_tiles, tiles_of
+from pages.shared.attention_tiles import draw_attention, tiles_of
 from pages.shared.coloured_text import CSS, by_attention, coloured_text
 from pages.shared.experiment_charts import Replayed
 from pages.shared.live_view import Look
@@ -57,7 +58,7 @@ def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
     shown = examples(store, key, "probe")
     st.markdown("**Where they look**")
     if ALL_TOKENS in found[0].maps.maps:
-        _in_text(store, key, str(shown["images"][replayed.example]), found, replayed.example)
+        _in_text(store, look, key, str(shown["images"][replayed.example]), found, replayed.example)
         return
     layer = _layer(found)
     tiles = [
@@ -65,7 +66,7 @@ def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
         for each in found
         for tile in tiles_of(each.role, each.title, each.maps, replayed.example, layer)
     ]
-    draw_tiles(shown["images"][replayed.example], tiles)
+    draw_attention(shown["images"][replayed.example], tiles)
     st.caption(with_terms(IN_PICTURES if layer is None else IN_HEADS))
     _likeness(found)
 
@@ -131,16 +132,19 @@ def _layer_by_layer(likeness: NDArray[np.float32]) -> str:
     return f"{first:.2f} at the input, {layers} after each layer"
 
 
-def _in_text(store: Store, key: str, text: str, found: list[_Looking], index: int) -> None:
-    definition = store.artifact(f"examples/{key}/vocabulary")
+def _in_text(
+    store: Store, look: Look, key: str, text: str, found: list[_Looking], index: int
+) -> None:
+    definition = look.once("vocabulary", lambda: store.artifact(f"examples/{key}/vocabulary"))
     if definition is None:
         return
     vocabulary = Vocabulary(definition.decode())
+    parts = parts_of(text, vocabulary)
     lines = [
         coloured_text(
             each.title,
             text,
-            by_attention(each.role, text, vocabulary, each.maps.maps[ALL_TOKENS][index]),
+            by_attention(each.role, text, parts, vocabulary, each.maps.maps[ALL_TOKENS][index]),
         )
         for each in found
     ]

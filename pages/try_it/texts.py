@@ -90,7 +90,7 @@ def show_parts(
             coloured = by_drop(parts, answer.logits[run.id])
         elif run.id in answer.attention:
             attention = answer.attention[run.id].maps[ALL_TOKENS][0]
-            coloured = by_attention(role, text, vocabulary, attention)
+            coloured = by_attention(role, text, parts, vocabulary, attention)
         else:  # a bag of embeddings has none
             continue
         lines.append(coloured_text(f"{ROLE_NAMES[role].capitalize()}: {said}", text, coloured))

@@ -33,7 +33,7 @@ from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Experiment, JobStatus, Run
 from kdcore.storage.store import Store
 from kdcore.tasks import TASKS
-from pages.shared.attention_tiles import draw_tiles, tiles_of
+from pages.shared.attention_tiles import draw_attention, tiles_of
 from pages.shared.following import follow
 from pages.shared.gallery import gallery
 from pages.shared.live_chart import Card, live_chart
@@ -230,7 +230,7 @@ def _try_text(
     key = results.experiment.dataset_key or ""
     with left:
         text, truth = written_input(_examples(store, key) if key else {}, card, key)
-        parts, inputs = list[Part](), None
+        parts, inputs, vocabulary = list[Part](), None, None
         if text.strip():
             try:
                 vocabulary = vocabulary_of(store, key)
@@ -240,9 +240,9 @@ def _try_text(
                 show_error(error)
     with right:
         answer = _answers(store, runs, card, inputs, truth, was_ready)
-    if answer is not None:
+    if answer is not None and vocabulary is not None:
         with left:
-            show_parts(text, parts, answer, runs, card, vocabulary_of(store, key))
+            show_parts(text, parts, answer, runs, card, vocabulary)
 
 
 def _test_example(
@@ -281,7 +281,7 @@ def _looks(
         for tile in tiles_of(role, ROLE_NAMES[role].capitalize(), answer.attention[run.id], 0)
     ]
     st.markdown("**Where they look**" if tiles else "**What the models see**")
-    draw_tiles(pixels, tiles)
+    draw_attention(pixels, tiles)
     if tiles:
         st.caption(with_terms(WHERE_THEY_LOOK))
 
