@@ -94,20 +94,18 @@ def _can_be_asked(dataset: str) -> bool:
 def _choose(store: Store, choices: dict[str, Experiment]) -> Results:
     ids, asked = list(choices), st.query_params.get("experiment")
     looked = newly_looked_at("try it")
-    if asked is not None and asked != st.session_state.get(ASKED):
-        st.session_state[ASKED] = asked
-        # Older addresses have an experiment's name.
-        named = (each for each in ids if _title(store, each) == asked)
-        found = asked if asked in choices else next(named, None)
-        if found is None:
-            st.warning(
-                f"experiment must be a finished one with models of pictures or texts, got {as_text(repr(asked))}",
-                icon=":material/link_off:",
-            )
-        else:
-            st.session_state[CHOSEN] = found
-    elif asked is None and looked in choices:
+    # Older addresses have an experiment's name.
+    named = (each for each in ids if _title(store, each) == asked)
+    found = asked if asked in choices else next(named, None)
+    if asked is not None and found is None:
+        st.warning(
+            f"experiment must be a finished one with models of pictures or texts, got {as_text(repr(asked))}",
+            icon=":material/link_off:",
+        )
+    if asked is None and looked in choices:
         st.session_state[CHOSEN] = looked
+    elif found is not None and asked != st.session_state.get(ASKED):
+        st.session_state[ASKED], st.session_state[CHOSEN] = asked, found
 
     def tell() -> None:
         st.session_state[ASKED] = st.query_params["experiment"] = st.session_state[CHOSEN]
