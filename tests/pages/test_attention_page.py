@@ -244,7 +244,7 @@ def test_the_heads_decide_apart_and_one_can_be_chosen_to_leave(
     expect(page.get_by_role("radio", name="Both, their mean")).to_be_checked(timeout=60_000)
     page.get_by_role("radio", name="Distillation token").click()
     page.get_by_role("button", name="Make downloads").click()
-    expect(page.get_by_text("of one head alone: distillation token")).to_be_visible(timeout=900_000)
+    expect(page.get_by_text("of one head alone: distillation token")).to_be_visible(timeout=300_000)
     page.get_by_role("radio", name="Teacher", exact=True).click()
     expect(page.get_by_text("Which head answers")).to_have_count(0)
     assert complaints.messages == []

@@ -14,9 +14,8 @@ from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.engine.local import LocalEngine
-from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
-from kdcore.work.experiment import run_experiment
+from kdcore.work.outcome import run
 from tests.support.browser import Complaints
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -72,7 +71,7 @@ def test_what_the_noise_is_worth_stands_beside_the_generations(
     first = trained(store, config)
     page.goto(f"{url}/?experiment={first}")
     button = page.get_by_role("button", name="Train the same with the noise off")
-    expect(button).to_be_visible(timeout=120_000)
+    expect(button).to_be_visible(timeout=30_000)
     wanted = twin_config(config)
     assert wanted == config.replace(noise="off")
     assert twin_config(wanted) == config
@@ -83,10 +82,8 @@ def test_what_the_noise_is_worth_stands_beside_the_generations(
         page.get_by_text(
             re.compile("^The noise's gain in teacher: .*; the noise's gain in student:")
         )
-    ).to_be_visible(timeout=120_000)
-    expect(page.get_by_role("img", name=re.compile("without noise dotted"))).to_be_visible(
-        timeout=60_000
-    )
+    ).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("img", name=re.compile("without noise dotted"))).to_be_visible()
     expect(button).to_have_count(0)
     loud, quiet = summary(store, first), summary(store, second)
     told = CliRunner().invoke(main, ["--store", store.url, "show", first, "--json"])
@@ -123,11 +120,7 @@ def test_the_step_that_is_trained_now_pulses(page: Page, url: str, store: Store)
 
 
 def trained(store: Store, config: ExperimentConfig) -> str:
-    experiment = store.create(config)
-    store.claim("a worker", experiment)
-    run_experiment(store, experiment)
-    store.finish(experiment, JobStatus.FINISHED)
-    return experiment
+    return run(config, store=store).experiment_id
 
 
 def test_generations_averaged_stand_beside_each(
@@ -142,10 +135,7 @@ def test_generations_averaged_stand_beside_each(
         training_examples=200,
         seeds=2,
     )
-    experiment = store.create(born_again)
-    store.claim("a worker", experiment)
-    run_experiment(store, experiment)
-    store.finish(experiment, JobStatus.FINISHED)
+    experiment = trained(store, born_again)
     together = ensembles(store, load_results(store, experiment))["student"]
     page.goto(f"{url}/?experiment={experiment}")
     cells = page.get_by_role("table").filter(has_text="Averaged with those before it")
