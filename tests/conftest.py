@@ -20,7 +20,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.store import Store
-from tests.support.browser import QUIET, REPOSITORY, Complaints, Server, find_browser
+from tests.support.browser import (
+    QUIET,
+    REPOSITORY,
+    Complaints,
+    Server,
+    find_browser,
+    has_traceback,
+)
 from tests.support.postgres import PostgresServer, find_program
 
 expect.set_options(timeout=15_000)  # the machine may be busy
@@ -132,7 +139,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
                 *(f"\n--- end of the server's log\n{log[-2000:]}" for log in logs), file=sys.stderr
             )
     for log in logs:
-        assert "Traceback (most recent call last)" not in log, log[-4000:]
+        assert not has_traceback(log), log[-4000:]
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ from kdcore.storage.store import Store, new_id
 SECONDS_BETWEEN_POLLS = 0.5
 # Workers that end while they import what they need are not started more often than this.
 MOST_FAILED_STARTS = 3
+# Importing takes seconds, on a busy machine tens of them. One that takes longer may hang: its place
+# is kept, but no job waits for it.
+SECONDS_TO_START = 120.0
 
 
 class _Started(NamedTuple):
@@ -97,7 +100,7 @@ class LocalEngine:
         live = self._live_workers()
         for pool, jobs in self.store.waiting().items():
             alike = [worker for worker in live if worker.pool == pool]
-            idle = sum(worker.state != "busy" for worker in alike)
+            idle = sum(_will_take_a_job(worker) for worker in alike)
             wanted = min(jobs - idle, self.most_workers - len(alike))
             for _ in range(min(wanted, self._starts_left())):
                 self._start_worker(pool)
@@ -190,6 +193,12 @@ class LocalEngine:
                 created_at=now,
             )
         )
+
+
+def _will_take_a_job(worker: Worker) -> bool:
+    if worker.state == "starting":
+        return time.time() - worker.created_at < SECONDS_TO_START
+    return worker.state != "busy"
 
 
 def _python_path() -> list[str]:

@@ -22,7 +22,7 @@ from kdcore.engine.local import LocalEngine
 from kdcore.engine.workers import is_alive, mark_interrupted
 from kdcore.errors import StopRequested
 from kdcore.storage.arrays import unpack
-from kdcore.storage.schema import Job, JobStatus
+from kdcore.storage.schema import Job, JobStatus, Worker
 from kdcore.storage.store import Store
 from kdcore.work.experiment import Progress
 
@@ -303,6 +303,25 @@ def test_workers_leave_when_idle(tmp_path: Path) -> None:
     wait_for(engine, lambda: not is_alive(worker))
     assert store.workers() == []
     end_workers(engine)
+
+
+def test_a_worker_that_hangs_while_it_starts_keeps_no_job_waiting(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    engine = LocalEngine(store, workers=2)
+    engine.warm()
+    (hanging,) = store.workers()
+    os.kill(hanging.pid, signal.SIGSTOP)
+    try:
+        job = start(engine, SMALL)
+        assert len(store.workers()) == 1, "it may still be importing"
+        with store.writing() as session:
+            session.execute(update(Worker).values(created_at=time.time() - 1000))
+        wait_for(engine, lambda: store.job(job).worker_id is not None)
+        assert store.job(job).worker_id != hanging.id
+        store.request_stop(job)
+    finally:
+        os.kill(hanging.pid, signal.SIGKILL)
+        end_workers(engine)
 
 
 def test_progress_never_falls_and_ends_at_one(engine: LocalEngine, finished: str) -> None:

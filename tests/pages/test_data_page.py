@@ -13,7 +13,7 @@ from kdcore.config.catalog import dataset_key
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
-from tests.support.browser import Complaints
+from tests.support.browser import Complaints, choose
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,7 @@ def test_a_file_is_checked_stored_and_trained_on(
 
 
 def pick(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label).first.click()
-    page.get_by_role("option", name=option, exact=True).click()
+    choose(page, label, option, exact=True)
     settle(page)
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
-from tests.support.browser import Complaints, wait_for_app
+from tests.support.browser import Complaints, choose, wait_for_app
 
 
 @pytest.fixture
@@ -19,13 +19,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     yield store
     for worker in store.workers():
         terminate_group(worker.pid)
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    wait_for_app(page)
-    page.wait_for_timeout(1000)  # what a worker said may be drawn a moment later
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=option).first.click()
 
 
 def test_pairs_are_chosen_added_removed_and_automatic_again(

@@ -24,7 +24,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
-from tests.support.browser import Complaints, wait_for_app
+from tests.support.browser import Complaints, choose, wait_for_app
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ExperimentConfig(
@@ -368,8 +368,7 @@ def test_the_gallery_orders_filters_and_chooses(page: Page, url: str, lab: Lab) 
     assert address(page)["order"] == "wrong but sure"
     expect_bars(page, lab, int(surest), 4.0)
     expect(page.get_by_text("The teacher is wrong:")).to_be_visible()
-    page.get_by_role("combobox", name="True class").click()
-    page.get_by_role("option", name="Only 3").click()
+    choose(page, "True class", "Only 3")
     expect(tiles(page)).to_have_count(int((labels == 3).sum()))
     wait_for(page, lambda: address(page).get("class") == "3")
     assert labels[int(address(page)["example"])] == 3
@@ -403,8 +402,7 @@ def test_two_students_stand_side_by_side_and_a_missing_one_is_trained(
             shown = drawn(page, f"temperature_saw_{side}", f"row-{row}")
             np.testing.assert_allclose(shown, expected, atol=1e-6)
     expect(page.get_by_text(re.compile("which cannot tell luck from merit"))).to_be_visible()
-    page.get_by_role("combobox", name="Beside it, a student taught at").click()
-    page.get_by_role("option", name="T = 4 (not trained yet)").click()
+    choose(page, "Beside it, a student taught at", "T = 4 (not trained yet)")
     page.get_by_role("button", name="Train it at T = 4").click()
     expect(page.get_by_role("heading", name="Taught at T = 4")).to_be_visible(timeout=300_000)
     expect(page.get_by_role("heading", name="Taught at T = 10")).to_be_visible()

@@ -5,6 +5,7 @@ went wrong on it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import TimeoutError as PatienceLost
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -29,6 +31,21 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+# What Streamlit's own server writes where a browser leaves while something is sent to it: it takes
+# the closed connection for a message of the wrong type, and closes it again. No answer is lost.
+_BROWSER_LEFT = re.compile(
+    r"Traceback \(most recent call last\):\n(?:[ ].*\n)+"
+    r"starlette\.websockets\.WebSocketDisconnected: WebSocket is not connected.*\n\n"
+    r"During handling of the above exception, another exception occurred:\n\n"
+    r"Traceback \(most recent call last\):\n(?:[ ].*\n)+"
+    r"starlette\.websockets\.WebSocketDisconnected: Cannot call \"send\" once a close.*\n"
+)
+
+
+def has_traceback(log: str) -> bool:
+    """Return whether a server's log holds a traceback other than that of a browser that left."""
+    return "Traceback (most recent call last)" in _BROWSER_LEFT.sub("", log)
 
 
 def find_browser() -> str | None:
@@ -149,3 +166,22 @@ def wait_for_app(page: Page) -> None:
     page.wait_for_selector(
         "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=30_000
     )
+
+
+def choose(page: Page, label: str, option: str, *, exact: bool = False) -> None:
+    """Choose an option of the first select box with this label.
+
+    The list closes where the page moves under it, as it does while a chart above is still being
+    drawn; who looks on opens it again.
+    """
+    box = page.get_by_role("combobox", name=label).first
+    wanted = page.get_by_role("option", name=option, exact=exact).first
+    for _ in range(5):
+        box.click()
+        try:
+            wanted.click(timeout=5_000)
+        except PatienceLost:
+            page.keyboard.press("Escape")
+        else:
+            return
+    raise AssertionError(f"{label} offered no {option!r}")
