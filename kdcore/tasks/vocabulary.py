@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,7 @@ PADDING_ID, UNKNOWN_ID, MASK_ID = (
     SPECIAL.index(MASK),
 )
 LEAST_LENGTH, LARGEST_LENGTH = 8, 1024
+TEXTS_AT_ONCE = 2_000
 LEAST_VOCABULARY, LARGEST_VOCABULARY = 100, 50_000
 
 
@@ -96,9 +98,13 @@ class Vocabulary:
 
     def encode(self, texts: Iterable[str]) -> NDArray[np.int32]:
         """Return the tokens of texts, [n, length]."""
-        found = self.tokenizer.encode_batch_fast(list(texts))
-        rows = [each.ids for each in found]
-        return np.array(rows, np.int32).reshape(len(rows), self.length)
+        found = [np.empty((0, self.length), np.int32)]
+        remaining = iter(texts)
+        # What the library says of a text is a hundred times as large as its tokens.
+        while some := list(itertools.islice(remaining, TEXTS_AT_ONCE)):
+            rows = [each.ids for each in self.tokenizer.encode_batch_fast(some)]
+            found.append(np.array(rows, np.int32))
+        return np.concatenate(found)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where each token of a text begins and ends in it; nothing (0, 0) for those that

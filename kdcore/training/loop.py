@@ -182,7 +182,8 @@ class Loop:
 
     The data is an argument, so that one loop may serve one run after another. ``augment`` changes
     each batch before the trainer sees it, ``mix`` then mixes its examples with each other; a live
-    teacher in the trainer sees the same copies.
+    teacher in the trainer sees the same copies. With ``jit_compile`` each step is one program of
+    XLA, compiled once for every size of batch.
     """
 
     def __init__(
@@ -191,8 +192,12 @@ class Loop:
         scale: float,
         augment: Augmentation | None = None,
         mix: Mixing | None = None,
+        *,
+        jit_compile: bool = False,
     ) -> None:
         self.trainer, self.scale, self.augment, self.mix = trainer, scale, augment, mix
+        step = trainer.model.train_step
+        self._step = tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
         self._built = False
         self._compiled: Any = None
         self._of_texts = takes_any_length(trainer.network)
@@ -224,7 +229,7 @@ class Loop:
                 batch_inputs = self.augment(batch_inputs)
             if self.mix:
                 batch_inputs, batch_targets = self.mix(batch_inputs, batch_targets)
-            self.trainer.model.train_step((batch_inputs, batch_targets))
+            self._step((batch_inputs, batch_targets))
             return step + 1
 
         steps = tf.shape(batches)[0]

@@ -45,6 +45,7 @@ from kdcore.storage.schema import ROLES, Job, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import fit_in_words
 from kdcore.training import kept_loops
+from kdcore.training.acceleration import is_long, xla_pays
 from kdcore.training.attention_maps import AttentionStream
 from kdcore.training.callbacks import Evaluator, MetricStream
 from kdcore.training.evaluation import (
@@ -650,7 +651,11 @@ class _Job:
         steps = self.steps_of(config)
         trainer = make_trainer(step.role, config, network.model, teacher, steps=steps)
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
-        return kept_loops.Ready(network, Loop(trainer, self.dataset.scale, augment, mix))
+        # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
+        known = teacher is None and not parse_model_name(config.student)[0].by_name
+        pays = known and xla_pays(network.model, steps * config.batch_size)
+        loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
+        return kept_loops.Ready(network, loop)
 
     def steps_of(self, config: ExperimentConfig) -> int:
         """Return the steps of the whole training of a student or baseline."""
@@ -675,8 +680,10 @@ class _Job:
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
             compiled_form(role, config),
+            is_long(self.steps_of(config) * config.batch_size),
             config.student,
             shape,
+            self.dataset.values.tokens,
             classes,
             self.dataset.scale,
             self.dataset.train.inputs.dtype.str,

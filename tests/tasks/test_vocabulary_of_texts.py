@@ -45,6 +45,14 @@ def test_any_text_becomes_a_beginning_tokens_an_end_and_padding(pieces: str, tex
     assert tokens.max() < vocabulary.size
 
 
+def test_many_texts_become_the_tokens_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdcore.tasks.vocabulary.TEXTS_AT_ONCE", 3)
+    vocabulary, texts = VOCABULARIES["bpe"], [*TEXTS[:7], ""]
+    alone = [vocabulary.encode([text])[0] for text in texts]
+    np.testing.assert_array_equal(vocabulary.encode(iter(texts)), alone)
+    assert vocabulary.encode([]).shape == (0, LENGTH)
+
+
 def test_characters_are_one_token_each_in_lower_case() -> None:
     vocabulary = VOCABULARIES["characters"]
     (tokens,) = vocabulary.encode(["København\x00\n 2"])

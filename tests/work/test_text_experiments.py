@@ -161,6 +161,17 @@ def test_the_vocabulary_in_the_store_is_that_of_the_data(store: Store) -> None:
     assert Vocabulary(stored.decode()) == datasets.load(config()).vocabulary
 
 
+def test_a_worker_trains_on_vocabularies_of_different_sizes_one_after_the_other(
+    store: Store,
+) -> None:
+    sizes = []
+    for examples in (600, 200):
+        settings = config(training_examples=examples, labels=100, teacher_epochs=1, epochs=1)
+        outcome = run(settings, store=store, progress=False)
+        sizes.append(outcome.model("student").get_layer("token_embedding").input_dim)
+    assert sizes[0] > sizes[1]
+
+
 @pytest.mark.parametrize("method", ["hints", "similarity"])
 def test_methods_on_features_compare_what_texts_come_to(store: Store, method: str) -> None:
     settings = config(
