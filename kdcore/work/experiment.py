@@ -653,13 +653,17 @@ class _Job:
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
         # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
         known = teacher is None and not parse_model_name(config.student)[0].by_name
-        pays = known and xla_pays(network.model, steps * config.batch_size)
+        pays = known and xla_pays(network.model, self.examples_of(config))
         loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
         return kept_loops.Ready(network, loop)
 
     def steps_of(self, config: ExperimentConfig) -> int:
         """Return the steps of the whole training of a student or baseline."""
         return -(-len(self.dataset.train) // config.batch_size) * config.epochs
+
+    def examples_of(self, config: ExperimentConfig) -> int:
+        """Return how many examples a student or baseline sees in its whole training."""
+        return self.steps_of(config) * config.batch_size
 
     def kind(self, step: Step, config: ExperimentConfig) -> tuple[object, ...] | None:
         """Return all that a compiled loop depends on; None where it must not serve another
@@ -680,7 +684,7 @@ class _Job:
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
             compiled_form(role, config),
-            is_long(self.steps_of(config) * config.batch_size),
+            is_long(self.examples_of(config)),
             config.student,
             shape,
             self.dataset.values.tokens,

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from kdcore import models
-from kdcore.analysis import results
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.errors import StopRequested
 from kdcore.methods import METHODS
 from kdcore.storage.store import Store
 from kdcore.training import acceleration
@@ -20,8 +18,8 @@ from kdcore.training.acceleration import EXAMPLES_THAT_PAY, xla_pays
 from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
 from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work import experiment
-from kdcore.work.experiment import run_experiment
 from kdcore.work.outcome import run
+from tests.support.stops import assert_goes_on_to_the_bit
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 GENERATOR = np.random.default_rng(0)
@@ -89,20 +87,4 @@ def test_a_stopped_training_goes_on_to_the_bit(
     whole = run(config, store=store, progress=False)
     assert compiled == [False, True, True], "teacher, student and baseline"
     other = Store(f"sqlite:///{tmp_path}/other.db")
-    stopped, checks = other.create(config), 0
-
-    def stop() -> None:
-        nonlocal checks
-        checks += 1
-        if checks == 12:
-            raise StopRequested
-
-    with pytest.raises(StopRequested):
-        run_experiment(other, stopped, check=stop)
-    run_experiment(other, stopped)
-    for role in ("student", "baseline"):
-        one, two = (
-            results.logits(each, results.load_results(each, number).runs(role)[0], "test")
-            for each, number in ((store, whole.experiment_id), (other, stopped))
-        )
-        np.testing.assert_array_equal(one, two)
+    assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("student", "baseline"))

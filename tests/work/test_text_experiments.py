@@ -15,12 +15,12 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.engine.jobs import run_job
 from kdcore.engine.predictions import from_text, vocabulary_of
-from kdcore.errors import ConfigError, DatasetError, StopRequested, TrainingError
+from kdcore.errors import ConfigError, DatasetError, TrainingError
 from kdcore.storage import user_models
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
-from kdcore.work.experiment import run_experiment
 from kdcore.work.outcome import run
+from tests.support.stops import assert_goes_on_to_the_bit
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -116,27 +116,10 @@ def test_hidden_labels_are_seen_by_nobody_but_the_teacher(
 
 
 def test_a_stopped_training_goes_on_to_the_bit(store: Store, tmp_path: Any) -> None:
-    settings = config()
-    whole = run(settings, store=store, progress=False)
+    whole = run(config(), store=store, progress=False)
     other = Store(f"sqlite:///{tmp_path}/other.db")
-    stopped = other.create(settings)
-    checks = 0
-
-    def stop() -> None:
-        nonlocal checks
-        checks += 1
-        if checks == 12:
-            raise StopRequested
-
-    with pytest.raises(StopRequested):
-        run_experiment(other, stopped, check=stop)
-    run_experiment(other, stopped)
-    for role in ("teacher", "student", "baseline"):
-        one, two = (
-            results.logits(each, results.load_results(each, number).runs(role)[0], "test")
-            for each, number in ((store, whole.experiment_id), (other, stopped))
-        )
-        np.testing.assert_array_equal(one, two)
+    roles = ("teacher", "student", "baseline")
+    assert_goes_on_to_the_bit(store, whole.experiment_id, other, roles)
 
 
 def test_networks_of_other_data_and_mixtures_are_refused_in_words() -> None:
