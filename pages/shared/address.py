@@ -25,16 +25,22 @@ Readers = Mapping[str, tuple[str, Reader]]
 
 _JS = """
 const back = (window.kdLabBack ??= { turns: {}, sections: {}, drawn: {} });
+const SOON = 10;  // tenths of a second
+const LATE = 60;  // a server that is only busy answers before
 
-// Back and Forward draw the page anew, and what is told meanwhile is lost; once that is done, the section of the address
-// is opened, as by a click, until it stays open and the page was drawn with it.
-function follow() {
+function openPage() {
+  const path = window.location.pathname.replace(/\\/$/, '');
+  return Object.keys(back.sections).find((name) => path.endsWith(name));
+}
+
+// What is told while the page is drawn anew can be lost. Once that is done, the section is opened, as by a click, until it
+// stays open and the page was drawn with it.
+function follow(name, patience) {
   clearInterval(back.waiting);
-  const path = window.location.pathname;
-  const page = Object.keys(back.sections).find((name) => path.replace(/\\/$/, '').endsWith(name));
-  if (!page) return;
-  const name = new URL(window.location.href).searchParams.get('section') ?? '';
-  const title = back.sections[page][name];
+  const { pathname } = window.location;
+  const page = openPage();
+  const title = back.sections[page]?.[name];
+  if (title === undefined) return;
   let left = 300;
   let agreed = 0;
   let unheard = 0;
@@ -45,37 +51,61 @@ function follow() {
   };
   back.waiting = setInterval(() => {
     const app = document.querySelector('[data-testid="stApp"]');
-    if (--left < 0 || window.location.pathname !== path) clearInterval(back.waiting);
+    if (--left < 0 || window.location.pathname !== pathname) clearInterval(back.waiting);
     else if (app?.dataset.testScriptState === 'notRunning') {
       const tabs = [...document.querySelectorAll('[role="tab"]')];
       const tab = tabs.find((each) => each.textContent.trim() === title);
       if (!tab) return;
       const open = tab.getAttribute('aria-selected') === 'true';
       agreed = open && back.drawn[page] === name ? agreed + 1 : 0;
-      if (agreed > 10) clearInterval(back.waiting);
+      if (agreed > SOON) clearInterval(back.waiting);
       if (agreed > 0) return;
       if (!open) press(tab);
       // The click was lost. Another one on an open tab says nothing, so its neighbour is opened first.
-      else if (++unheard > 10) press(tabs.find((each) => each !== tab));
+      else if (++unheard > patience) press(tabs.find((each) => each !== tab));
     } else agreed = unheard = 0;
   }, 100);
 }
 
+// The hand leads: what it opens is followed in place of anything before, and is a step that Back takes back.
+function byHand(event) {
+  if (!event.isTrusted) return;
+  clearInterval(back.waiting);
+  back.following = false;
+  back.opening = undefined;
+  if (event.type !== 'click') return;
+  const title = event.target.closest?.('[role="tab"]')?.textContent.trim();
+  const [name] = Object.entries(back.sections[openPage()] ?? {}).find((section) => section[1] === title) ?? [];
+  if (name === undefined || name === back.drawn[openPage()]) return;
+  back.opening = name;
+  follow(name, LATE);
+}
+
 if (!back.listening) {
-  window.addEventListener('popstate', () => follow());
-  window.addEventListener('click', (event) => event.isTrusted && clearInterval(back.waiting), true);  // the hand leads
+  window.addEventListener('popstate', () => {
+    back.opening = undefined;
+    follow(new URL(window.location.href).searchParams.get('section') ?? '', SOON);
+  });
+  window.addEventListener('click', byHand, true);
+  window.addEventListener('keydown', byHand, true);
 }
 back.listening = true;
 
 export default function ({ data }) {
   const address = new URL(window.location.href);
   if (!address.pathname.replace(/\\/$/, '').endsWith(data.page)) return;  // the visitor has left the page
+  const section = data.parameters.section ?? '';
   const turned = data.turns > (back.turns[data.page] ?? data.turns);  // a section was opened since the last time
-  const adds = turned && !back.following;
-  if (turned) back.following = false;
+  const passing = back.following && back.opening !== undefined && section !== back.opening;  // the neighbour of a lost click
+  const adds = turned && (!back.following || section === back.opening);
   back.turns[data.page] = data.turns;
   back.sections[data.page] = data.sections;
-  back.drawn[data.page] = data.parameters.section ?? '';
+  back.drawn[data.page] = section;
+  if (passing) return;
+  if (turned) {
+    back.following = false;
+    back.opening = undefined;
+  }
   const kept = [...address.searchParams].filter(([name]) => name.startsWith('embed'));  // Streamlit's own
   address.search = new URLSearchParams([...kept, ...Object.entries(data.parameters)]).toString();
   if (address.href === window.location.href) return;

@@ -12,17 +12,35 @@ a:not(:focus) { width: 1px; height: 1px; padding: 0; border: 0; overflow: hidden
 
 _HTML = '<a href="#main">Skip to the main control</a>'
 
-# The first button of the kind that a page is there for, else the first thing that can be set.
+# The first button of the kind that a page is there for, else the first thing that can be set. Where
+# the page is drawn anew just then, another button may take its place ("Stop" becomes "Resume"): the
+# focus would be lost with the old one, so for some seconds it goes to what took its place.
 _JS = """
 export default function ({ parentElement }) {
-  parentElement.querySelector('a').onclick = (event) => {
-    event.preventDefault();
+  const usable = ':not([disabled]):not([tabindex="-1"])';
+  const find = () => {
     const main = document.querySelector('[data-testid="stMain"]');
-    const usable = ':not([disabled]):not([tabindex="-1"])';
-    const target = main?.querySelector(`button[kind="primary"]${usable}`)
+    return main?.querySelector(`button[kind="primary"]${usable}`)
       ?? main?.querySelector(`input${usable}, button${usable}, [role="slider"], [role="combobox"]`);
+  };
+  const focus = (target) => {
     target?.focus();
     target?.scrollIntoView({ block: 'center' });
+    return target;
+  };
+  const link = parentElement.querySelector('a');
+  const rest = () => clearInterval(link.waiting);
+  link.onclick = (event) => {
+    event.preventDefault();
+    rest();
+    let target = focus(find());
+    let left = 50;
+    link.waiting = setInterval(() => {
+      const lost = document.activeElement === document.body;
+      if (--left < 0 || (!lost && document.activeElement !== target)) rest();
+      else if (lost && !target?.isConnected) target = focus(find());
+    }, 100);
+    document.addEventListener('pointerdown', rest, { once: true, capture: true });
   };
 }
 """

@@ -488,32 +488,52 @@ def walk_back_and_forward(page: Page, url: str, lab: Lab) -> None:
     expect(page).to_have_url(re.compile("/runs"))
 
 
+class Deaf:
+    """What a browser tells its server, the first click after ``losing`` was set being lost."""
+
+    def __init__(self, page: Page) -> None:
+        self.losing = False
+        self.lost: list[str] = []
+        self._server: WebSocketRoute
+        page.route_web_socket(re.compile("_stcore/stream"), self._connect)
+
+    def _connect(self, browser: WebSocketRoute) -> None:
+        self._server = browser.connect_to_server()
+        browser.on_message(self._pass_on)
+
+    def _pass_on(self, message: str | bytes) -> None:
+        assert isinstance(message, bytes)
+        told = BackMsg.FromString(message)
+        if self.losing and not self.lost and told.rerun_script.fragment_id:  # no page drawn anew
+            self.lost.append(told.rerun_script.fragment_id)
+        else:
+            self._server.send(message)
+
+
 def test_a_section_that_back_opened_while_nobody_listened_is_opened_again(
     page: Page, url: str, lab: Lab, complaints: Complaints
 ) -> None:
-    lost: list[str] = []
-    losing = False
-
-    def pass_on(message: str | bytes) -> None:
-        assert isinstance(message, bytes)
-        told = BackMsg.FromString(message)
-        if losing and not lost and told.rerun_script.fragment_id:  # the click, not Back itself
-            lost.append(told.rerun_script.fragment_id)
-        else:
-            server.send(message)
-
-    def connect(browser: WebSocketRoute) -> None:
-        nonlocal server
-        server = browser.connect_to_server()
-        browser.on_message(pass_on)
-
-    server: WebSocketRoute
-    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    deaf = Deaf(page)
     visit(page, url, teacher=lab.teacher.id, T=4)
     page.get_by_role("tab", name="Look-alikes", exact=True).click()
     expect_section(page, "Look-alikes", "alike", "temperature_similarity")
-    losing = True
+    deaf.losing = True
     page.go_back()
     expect_section(page, "One example", None, DISTRIBUTIONS)
-    assert len(lost) == 1
+    assert len(deaf.lost) == 1
+    assert complaints.messages == []
+
+
+def test_a_section_opened_by_hand_while_nobody_listened_is_opened_again_as_one_step(
+    page: Page, url: str, lab: Lab, complaints: Complaints
+) -> None:
+    deaf = Deaf(page)
+    visit(page, url, teacher=lab.teacher.id, T=4)
+    wait_for_chart(page, DISTRIBUTIONS)
+    deaf.losing = True
+    page.get_by_role("tab", name="Look-alikes", exact=True).click()
+    expect_section(page, "Look-alikes", "alike", "temperature_similarity")
+    assert len(deaf.lost) == 1
+    page.go_back()
+    expect_section(page, "One example", None, DISTRIBUTIONS)
     assert complaints.messages == []

@@ -374,6 +374,19 @@ def test_the_link_is_copied_and_the_keyboard_skips_the_navigation(
     expect(button(page, "Resume")).to_be_focused()
 
 
+def test_the_focus_goes_to_the_button_that_takes_the_place_of_the_focused_one(
+    page: Page, url: str, store: Store
+) -> None:
+    experiment = store.create(LONG)
+    page.goto(f"{url}/?experiment={experiment}")
+    settle(page)
+    page.get_by_role("link", name="Skip to the main control").focus()
+    page.keyboard.press("Enter")
+    expect(button(page, "Stop")).to_be_focused()
+    store.request_stop(experiment)
+    expect(button(page, "Resume")).to_be_focused()
+
+
 @pytest.mark.parametrize(
     "bad", ["nonsense", "<img src=x onerror=alert(1)>", "../../etc/passwd", ""]
 )
