@@ -33,10 +33,23 @@ function openPage() {
   return Object.keys(back.sections).find((name) => path.endsWith(name));
 }
 
+function rest() {
+  clearInterval(back.waiting);
+  back.waiting = undefined;
+}
+
+function sectionOf(title) {
+  return Object.entries(back.sections[openPage()] ?? {}).find((section) => section[1] === title)?.[0];
+}
+
+function isStill() {
+  return document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning';
+}
+
 // What is told while the page is drawn anew can be lost. Once that is done, the section is opened, as by a click, until it
 // stays open and the page was drawn with it.
 function follow(name, patience) {
-  clearInterval(back.waiting);
+  rest();
   const { pathname } = window.location;
   const page = openPage();
   const title = back.sections[page]?.[name];
@@ -50,15 +63,14 @@ function follow(name, patience) {
     tab.click();
   };
   back.waiting = setInterval(() => {
-    const app = document.querySelector('[data-testid="stApp"]');
-    if (--left < 0 || window.location.pathname !== pathname) clearInterval(back.waiting);
-    else if (app?.dataset.testScriptState === 'notRunning') {
+    if (--left < 0 || window.location.pathname !== pathname) rest();
+    else if (isStill()) {
       const tabs = [...document.querySelectorAll('[role="tab"]')];
       const tab = tabs.find((each) => each.textContent.trim() === title);
       if (!tab) return;
       const open = tab.getAttribute('aria-selected') === 'true';
       agreed = open && back.drawn[page] === name ? agreed + 1 : 0;
-      if (agreed > SOON) clearInterval(back.waiting);
+      if (agreed > SOON) rest();
       if (agreed > 0) return;
       if (!open) press(tab);
       // The click was lost. Another one on an open tab says nothing, so its neighbour is opened first.
@@ -70,15 +82,23 @@ function follow(name, patience) {
 // The hand leads: what it opens is followed in place of anything before, and is a step that Back takes back.
 function byHand(event) {
   if (!event.isTrusted) return;
-  clearInterval(back.waiting);
+  rest();
   back.following = false;
   back.opening = undefined;
   if (event.type !== 'click') return;
-  const title = event.target.closest?.('[role="tab"]')?.textContent.trim();
-  const [name] = Object.entries(back.sections[openPage()] ?? {}).find((section) => section[1] === title) ?? [];
+  seeThrough(event.target.closest?.('[role="tab"]'), LATE);
+}
+
+function seeThrough(tab, patience) {
+  const name = sectionOf(tab?.textContent.trim());
   if (name === undefined || name === back.drawn[openPage()]) return;
   back.opening = name;
-  follow(name, LATE);
+  follow(name, patience);
+}
+
+// A section may have been opened before there was anybody here to see it.
+function look() {
+  if (back.waiting === undefined && isStill()) seeThrough(document.querySelector('[role="tab"][aria-selected="true"]'), SOON);
 }
 
 if (!back.listening) {
@@ -101,6 +121,8 @@ export default function ({ data }) {
   back.turns[data.page] = data.turns;
   back.sections[data.page] = data.sections;
   back.drawn[data.page] = section;
+  clearTimeout(back.looking);
+  back.looking = setTimeout(look, 100 * LATE);
   if (passing) return;
   if (turned) {
     back.following = false;

@@ -524,12 +524,15 @@ def test_a_section_that_back_opened_while_nobody_listened_is_opened_again(
     assert complaints.messages == []
 
 
+@pytest.mark.parametrize("early", [True, False])
 def test_a_section_opened_by_hand_while_nobody_listened_is_opened_again_as_one_step(
-    page: Page, url: str, lab: Lab, complaints: Complaints
+    page: Page, url: str, lab: Lab, complaints: Complaints, early: bool
 ) -> None:
     deaf = Deaf(page)
     visit(page, url, teacher=lab.teacher.id, T=4)
-    wait_for_chart(page, DISTRIBUTIONS)
+    if not early:
+        expect_section(page, "One example", None, DISTRIBUTIONS)
+        page.wait_for_timeout(2_000)
     deaf.losing = True
     page.get_by_role("tab", name="Look-alikes", exact=True).click()
     expect_section(page, "Look-alikes", "alike", "temperature_similarity")
