@@ -28,12 +28,15 @@ const back = (window.kdLabBack ??= { turns: {}, sections: {}, drawn: {} });
 const SOON = 10;  // tenths of a second
 const LATE = 60;  // a server that is only busy answers before
 
-function openPage() {
-  const path = window.location.pathname.replace(/\\/$/, '');
-  return Object.keys(back.sections).find((name) => path.endsWith(name));
+function isOn(page) {
+  return window.location.pathname.replace(/\\/$/, '').endsWith(page);
 }
 
-function rest() {
+function openPage() {
+  return Object.keys(back.sections).find(isOn);
+}
+
+function stopFollowing() {
   clearInterval(back.waiting);
   back.waiting = undefined;
 }
@@ -49,8 +52,7 @@ function isStill() {
 // What is told while the page is drawn anew can be lost. Once that is done, the section is opened, as by a click, until it
 // stays open and the page was drawn with it.
 function follow(name, patience) {
-  rest();
-  const { pathname } = window.location;
+  stopFollowing();
   const page = openPage();
   const title = back.sections[page]?.[name];
   if (title === undefined) return;
@@ -63,14 +65,14 @@ function follow(name, patience) {
     tab.click();
   };
   back.waiting = setInterval(() => {
-    if (--left < 0 || window.location.pathname !== pathname) rest();
+    if (--left < 0 || !isOn(page)) stopFollowing();
     else if (isStill()) {
       const tabs = [...document.querySelectorAll('[role="tab"]')];
       const tab = tabs.find((each) => each.textContent.trim() === title);
       if (!tab) return;
       const open = tab.getAttribute('aria-selected') === 'true';
       agreed = open && back.drawn[page] === name ? agreed + 1 : 0;
-      if (agreed > SOON) rest();
+      if (agreed > SOON) stopFollowing();
       if (agreed > 0) return;
       if (!open) press(tab);
       // The click was lost. Another one on an open tab says nothing, so its neighbour is opened first.
@@ -82,14 +84,13 @@ function follow(name, patience) {
 // The hand leads: what it opens is followed in place of anything before, and is a step that Back takes back.
 function byHand(event) {
   if (!event.isTrusted) return;
-  rest();
+  stopFollowing();
   back.following = false;
   back.opening = undefined;
-  if (event.type !== 'click') return;
-  seeThrough(event.target.closest?.('[role="tab"]'), LATE);
+  if (event.type === 'click') followTab(event.target.closest?.('[role="tab"]'), LATE);
 }
 
-function seeThrough(tab, patience) {
+function followTab(tab, patience) {
   const name = sectionOf(tab?.textContent.trim());
   if (name === undefined || name === back.drawn[openPage()]) return;
   back.opening = name;
@@ -98,7 +99,7 @@ function seeThrough(tab, patience) {
 
 // A section may have been opened before there was anybody here to see it.
 function look() {
-  if (back.waiting === undefined && isStill()) seeThrough(document.querySelector('[role="tab"][aria-selected="true"]'), SOON);
+  if (back.waiting === undefined && isStill()) followTab(document.querySelector('[role="tab"][aria-selected="true"]'), SOON);
 }
 
 if (!back.listening) {
@@ -113,7 +114,7 @@ back.listening = true;
 
 export default function ({ data }) {
   const address = new URL(window.location.href);
-  if (!address.pathname.replace(/\\/$/, '').endsWith(data.page)) return;  // the visitor has left the page
+  if (!isOn(data.page)) return;  // the visitor has left the page
   const section = data.parameters.section ?? '';
   const turned = data.turns > (back.turns[data.page] ?? data.turns);  // a section was opened since the last time
   const passing = back.following && back.opening !== undefined && section !== back.opening;  // the neighbour of a lost click
