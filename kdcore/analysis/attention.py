@@ -96,6 +96,22 @@ def epochs_of(run: Run) -> int:
     return int(run.config["teacher_epochs" if run.role == "teacher" else "epochs"])
 
 
+def joined(found: Sequence[AttentionMaps]) -> AttentionMaps:
+    """Return where a model looks in examples that were looked at some at a time."""
+    first = found[0]
+
+    def whole(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.concatenate(parts)
+
+    likeness = [each.likeness for each in found if each.likeness is not None]
+    return AttentionMaps(
+        {name: whole([each.maps[name] for each in found]) for name in first.maps},
+        {name: whole([each.heads[name] for each in found]) for name in first.heads},
+        whole(likeness) if likeness else None,
+        first.reach,
+    )
+
+
 def attention_key(run_id: str, epoch: int) -> str:
     """Return under which name the store keeps a run's maps of the probe examples after an epoch."""
     return f"attention/{run_id}/{epoch:06d}"

@@ -11,6 +11,7 @@ import click
 
 from kdcore.analysis.brought_teacher import Examination, looks
 from kdcore.cli.common import carry_out
+from kdcore.config import pretrained
 from kdcore.config.catalog import APPLICATIONS, dataset_key, short_name
 from kdcore.errors import StoreError, Words, require
 from kdcore.storage import user_data, user_models
@@ -144,7 +145,7 @@ def _looks_in_words(seen: Mapping[str, Examination]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_obj
 def list_(store_url: str, as_json: bool) -> None:
-    """List the models that were added, and the networks of keras.applications that can be named."""
+    """List the models that were added, and the networks of others that can be named."""
     rows = [row for row in user_data.versions(Store(store_url), table=UserModel)]
     if as_json:
         click.echo(json.dumps([_summary(row) for row in rows]))
@@ -156,6 +157,12 @@ def list_(store_url: str, as_json: bool) -> None:
         + ", ".join(f"app-{slug}" for slug in APPLICATIONS)
         + "; with -imagenet from its weights"
     )
+    here = [
+        name
+        for pattern in (pretrained.IMAGES, pretrained.TEXTS)
+        for name in pretrained.at_hand(pattern)
+    ]
+    click.echo(f"pretrained by KerasHub: hub-NAME; on this machine: {', '.join(here) or 'none'}")
 
 
 @model.command()

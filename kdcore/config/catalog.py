@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from kdcore.config import pretrained
 from kdcore.errors import require
 from kdcore.registry import Late
 from kdcore.tasks import TASKS, Task
@@ -131,7 +132,10 @@ class ModelFamily:
     takes: Literal["images", "values", "texts"] = "images"
     by_name: bool = False  # the builder is given the whole name, not numbers
     residual: bool = False  # of blocks that are added to their shortcuts
+    own_vocabulary: bool = False  # it reads tokens of the vocabulary that it was trained with
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
+    key: Callable[[str], str] = lambda name: name  # what names the content of a name
+    at_hand: Callable[[], list[str]] = list  # more names to suggest, found on this machine
 
     def fits(self, task: Task) -> bool:
         """Return whether it learns a kind of data; "values" are numbers of any shape."""
@@ -309,6 +313,29 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("app-mobilenetv2", "app-mobilenetv2-imagenet"),
         by_name=True,
     ),
+    "hub": ModelFamily(
+        "A network for images that KerasHub has pretrained, with a new head",
+        "kdcore.models.pretrained:build_for_images",
+        pretrained.IMAGES,
+        (
+            "hub-mobilenet_v3_small_100_imagenet",
+            "hub-deit_tiny_distilled_patch16_224_imagenet",
+        ),
+        by_name=True,
+        key=pretrained.key,
+        at_hand=functools.partial(pretrained.at_hand, pretrained.IMAGES),
+    ),
+    "hub-texts": ModelFamily(
+        "A network for texts that KerasHub has pretrained, with a new head",
+        "kdcore.models.pretrained:build_for_texts",
+        pretrained.TEXTS,
+        ("hub-bert_tiny_en_uncased", "hub-distil_bert_base_en_uncased"),
+        takes="texts",
+        by_name=True,
+        own_vocabulary=True,
+        key=pretrained.key,
+        at_hand=functools.partial(pretrained.at_hand, pretrained.TEXTS),
+    ),
 }
 
 OWN = ModelFamily(
@@ -445,16 +472,23 @@ def own_model(name: str) -> ModelCard | None:
 
 def model_key(name: str) -> str:
     """Return what names the content of model ``name``; raises ConfigError for an unknown name."""
-    parse_model_name(name)
+    family, _ = parse_model_name(name)
     card = own_model(name)
-    return name if card is None else card.key
+    return family.key(name) if card is None else card.key
+
+
+def brings_vocabulary(name: str) -> bool:
+    """Return whether a network reads tokens of the vocabulary that it was pretrained with."""
+    reading = [family for family in MODEL_FAMILIES.values() if family.own_vocabulary]
+    return any(re.fullmatch(family.pattern, name) for family in reading)
 
 
 def models_of(task: Task) -> list[str]:
     """Return the names of models to choose from for a kind of data: suggested, then users' own."""
     fitting = [family for family in MODEL_FAMILIES.values() if family.fits(task)]
-    names = [name for family in fitting for name in family.suggestions]
+    names = [name for family in fitting for name in (*family.suggestions, *family.at_hand())]
     yours = [key for source in sources() for key in source.user_models()]
+    names = list(dict.fromkeys(names))
     return [*names, *(key for key, (card, _) in _functions.items() if key == card.key), *yours]
 
 

@@ -32,10 +32,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from kdcore import plans
+from kdcore.config import pretrained
 from kdcore.config.catalog import (
     OWN,
     DatasetCard,
     ModelCard,
+    brings_vocabulary,
     dataset_card,
     dataset_key,
     model_key,
@@ -43,7 +45,7 @@ from kdcore.config.catalog import (
     parse_model_name,
     short_name,
 )
-from kdcore.errors import ConfigError, Problem, Words
+from kdcore.errors import ConfigError, Problem, Words, require
 from kdcore.methods import METHODS, Method, find
 from kdcore.methods.logits import Logits
 from kdcore.plans import PLANS, PlanKind
@@ -89,6 +91,16 @@ def _known(check: Any) -> AfterValidator:
 
 DatasetName = Annotated[str, _known(dataset_key)]
 ModelName = Annotated[str, _known(model_key)]
+
+
+def _vocabulary_key(name: str) -> str:
+    """Return the key of a pretrained network for texts, or nothing for none."""
+    rule = "empty, or a pretrained network for texts, such as hub-bert_tiny_en_uncased"
+    require(not name or brings_vocabulary(name), "vocabulary", rule, name)
+    return model_key(name) if name else ""
+
+
+VocabularyName = Annotated[str, _known(_vocabulary_key)]
 
 # What each role's result depends on in the plain plan (kdcore.plans.steps works it out), for a
 # student beside its method's settings: see role_settings.
@@ -254,6 +266,14 @@ class ExperimentConfig(BaseModel):
         "rare",
         ge=1,
     )
+    vocabulary: VocabularyName = setting(
+        "",
+        "Vocabulary of texts",
+        "The pretrained network whose tokens all networks read. Empty: that of a pretrained teacher "
+        "or student, else one that is learnt from the training part.",
+        "rare",
+        older="",
+    )
     split_seed: int = setting(
         0,
         "Split seed",
@@ -354,7 +374,7 @@ class ExperimentConfig(BaseModel):
             if refused:
                 raise ConfigError(*refused)
             values, problems = lift(values)
-            values = _with_label_budget(values)
+            values = _with_vocabulary(_with_keys(_with_label_budget(values)))
         try:
             config = handler(values)
         except ValidationError as error:
@@ -552,6 +572,16 @@ class ExperimentConfig(BaseModel):
         if name in type(self).model_fields:
             return getattr(self, name)
         return {**self.plan.values(), **self.method.values()}.get(name, default)
+
+    @property
+    def tokens_in_words(self) -> str:
+        """Whose tokens texts are in, where that is not the data's own vocabulary; else ""."""
+        if not self.vocabulary:
+            return ""
+        return (
+            f"All networks read the texts in tokens of {short_name(self.vocabulary)}, which was trained "
+            "with them."
+        )
 
     def is_residual(self, network: str) -> bool:
         """Return whether a network is a residual one, with blocks that can be left out."""
@@ -903,6 +933,41 @@ def _with_label_budget(values: dict[str, Any]) -> dict[str, Any]:
     except ConfigError:  # refused as what it is
         return values
     return {**values, "labels": label_budget(card, known)}
+
+
+def _with_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Give pretrained networks that a plan names the names of their content."""
+    plan = values.get("plan")
+    if not isinstance(plan, PlanKind):
+        return values
+    keyed = {
+        name: ",".join(_pretrained_key(network) for network in listed(text))
+        for name, text in plan.networks().items()
+        if pretrained.HEAD in text
+    }
+    return {**values, "plan": plan.model_copy(update=keyed)} if keyed else values
+
+
+def _pretrained_key(network: str) -> str:
+    return pretrained.key(network) if network.startswith(pretrained.HEAD) else network
+
+
+def _with_vocabulary(values: dict[str, Any]) -> dict[str, Any]:
+    """Give settings the vocabulary of the pretrained network for texts among their networks."""
+    plan, fields = values.get("plan"), ExperimentConfig.model_fields
+    planned = plan.networks().values() if isinstance(plan, PlanKind) else ()
+    networks = [values.get(role, fields[role].default) for role in ("teacher", "student")]
+    networks += [network for text in planned for network in listed(text)]
+    try:
+        written = dataset_card(str(values.get("dataset", "digits"))).task.written
+    except ConfigError:  # refused as what it is
+        return values
+    if not written:
+        return {**values, "vocabulary": ""} if "vocabulary" in values else values
+    for network in networks:
+        if isinstance(network, str) and brings_vocabulary(network):
+            return {**values, "vocabulary": network}
+    return values
 
 
 def read_setting(name: str, text: str) -> Any:

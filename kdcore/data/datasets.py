@@ -95,7 +95,12 @@ class Dataset:
     def values(self) -> InputValues:
         """What values models see."""
         if self.vocabulary is not None:
-            return InputValues(0.0, self.vocabulary.size - 1.0, tokens=self.vocabulary.size)
+            return InputValues(
+                0.0,
+                self.vocabulary.size - 1.0,
+                tokens=self.vocabulary.size,
+                vocabulary=self.vocabulary.digest,
+            )
         low, high = dataset_card(self.name).value_range
         return InputValues(low, high, self.train.inputs, self.scale, self.centre, self.spread)
 
@@ -107,16 +112,26 @@ class Dataset:
 
 def load(config: ExperimentConfig) -> Dataset:
     """Return the dataset of a config, split by its seeds; raises DatasetError with the way out."""
-    return load_named(config.dataset, config.split_seed, config.training_examples)
+    return load_named(
+        config.dataset, config.split_seed, config.training_examples, config.vocabulary
+    )
 
 
-def load_named(name: str, split_seed: int = 0, training_examples: int | None = None) -> Dataset:
-    """Return a dataset split by a seed; raises DatasetError with the way out."""
-    return _load(name, split_seed, training_examples)
+def load_named(
+    name: str, split_seed: int = 0, training_examples: int | None = None, vocabulary: str = ""
+) -> Dataset:
+    """Return a dataset split by a seed, texts in tokens of the pretrained network that
+    ``vocabulary`` names.
+
+    Raises DatasetError with the way out, and ModelError where the network cannot be had.
+    """
+    return _load(name, split_seed, training_examples, vocabulary)
 
 
 @functools.lru_cache(maxsize=2)  # a worker runs many experiments on the same data
-def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
+def _load(
+    name: str, split_seed: int, training_examples: int | None, pretrained: str = ""
+) -> Dataset:
     card = dataset_card(name)
     raw: RawData = resolve(card.builder)() if card.builder else load_stored(card.key)
     _check_version(name)
@@ -124,7 +139,7 @@ def _load(name: str, split_seed: int, training_examples: int | None) -> Dataset:
     vocabulary = None
     train = _with_unlabelled(train, raw, card.unlabelled_among(training_examples), split_seed)
     if raw.tokens is not None:
-        vocabulary = learn_vocabulary(texts_of(train.inputs), raw.tokens)
+        vocabulary = _vocabulary(train, raw.tokens, pretrained)
         train, validation, test = (
             _in_tokens(split, vocabulary) for split in (train, validation, test)
         )
@@ -220,6 +235,16 @@ def _with_unlabelled(train: Split, raw: RawData, count: int, seed: int) -> Split
         np.concatenate([train.labels, np.full(len(rows), -1, np.int32)]),
         np.concatenate([train.rows, len(raw.labels) + rows]),
     )
+
+
+def _vocabulary(train: Split, tokens: Tokens, pretrained: str) -> Vocabulary:
+    """Return the vocabulary of a pretrained network, or the one that the training part gives."""
+    if pretrained:
+        found: Vocabulary = resolve("kdcore.models.pretrained:vocabulary_of")(
+            pretrained, tokens.length
+        )
+        return found
+    return learn_vocabulary(texts_of(train.inputs), tokens)
 
 
 def _in_tokens(split: Split, vocabulary: Vocabulary) -> Split:

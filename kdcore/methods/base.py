@@ -105,7 +105,7 @@ class Method(Part):
     # Whether its loss is 0 where teacher and student agree.
     zero_at_agreement: ClassVar[bool] = True
     # The family that its student must be of, and a network of it; empty: any.
-    student_family: ClassVar[str] = ""
+    student_family: ClassVar[tuple[str, ...]] = ("",)
     student_example: ClassVar[str] = ""
     # Which pairs of layers it takes where none are named.
     pairs: ClassVar[Literal["last", "all"]] = "last"

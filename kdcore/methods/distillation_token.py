@@ -34,7 +34,7 @@ class DistillationToken(Method):
         "logits", "Rows without a label learn through the distillation token alone.", images=True
     )
     zero_at_agreement: ClassVar[bool] = False
-    student_family: ClassVar[str] = "deit-"
+    student_family: ClassVar[tuple[str, ...]] = ("deit-", "hub-deit_")
     student_example: ClassVar[str] = "deit-4-64"
 
     teacher_weight: float = setting(

@@ -235,10 +235,21 @@ def adapt(
     linearly to the range named ``inputs``. Raises ModelError where shapes cannot be brought
     together.
     """
-    wanted = tuple(model.inputs[0].shape[1:])
+    outside, x = prepare(input_shape, tuple(model.inputs[0].shape[1:]), values, inputs)
+    # float32 whatever the policy, as all logits here.
+    return keras.Model(
+        outside, layers.Activation("linear", dtype="float32", name="logits")(model(x))
+    )
+
+
+def prepare(
+    input_shape: tuple[int, ...], wanted: tuple[int | None, ...], values: InputValues, inputs: str
+) -> tuple[Any, Any]:
+    """Return an input for examples of ``input_shape``, and what a model that takes ``wanted`` is
+    given of them, as :func:`adapt` says.
+    """
     outside = keras.Input(input_shape)
     x: Any = outside
-    grey: keras.Layer | None = None
     if len(wanted) == 1 and wanted[0] in (None, math.prod(input_shape)):
         pictures = len(input_shape) > 1
         x = to_range(x, inputs, values, pictures)
@@ -252,6 +263,7 @@ def adapt(
         elif channels == 1 and input_shape[2] == 3:
             grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="to_grey")
             x, values = grey(x), values.grey(GREY_WEIGHTS)
+            grey.set_weights([GREY_WEIGHTS.reshape(1, 1, 3, 1)])
         elif channels not in (None, input_shape[2]):
             raise ModelError(
                 f"the model wants {channels} channels, the images have {input_shape[2]}"
@@ -261,12 +273,7 @@ def adapt(
             x = layers.Reshape(x.shape[1:3])(x)
     else:
         raise ModelError(f"the model wants examples of shape {wanted}, the data has {input_shape}")
-    if grey is not None:
-        grey.set_weights([GREY_WEIGHTS.reshape(1, 1, 3, 1)])
-    # float32 whatever the policy, as all logits here.
-    return keras.Model(
-        outside, layers.Activation("linear", dtype="float32", name="logits")(model(x))
-    )
+    return outside, x
 
 
 def build_own(

@@ -36,19 +36,25 @@ def build_transformer(
     """
     name = f"transformer-{depth}-{width}"
     _check_fit(name, input_shape, classes, tokens)
+    encoder = build_encoder(tokens, input_shape[0], depth, width)
+    return answer_from(encoder, classes, _layer_name(name))
+
+
+def answer_from(encoder: keras.Model, classes: int, name: str) -> keras.Model:
+    """Return a network of tokens [n, t] that answers from the mean of an encoder's hidden states
+    over the real tokens.
+    """
     inputs = keras.Input((None,), dtype="int32", name="tokens")
     real = ops.not_equal(inputs, PADDING_ID)
-    encoder = build_encoder(tokens, input_shape[0], depth, width)
-    hidden = encoder(
-        {
-            "token_ids": inputs,
-            "segment_ids": ops.zeros_like(inputs),
-            "padding_mask": ops.cast(real, "int32"),
-        }
-    )
+    given = {
+        "token_ids": inputs,
+        "segment_ids": ops.zeros_like(inputs),
+        "padding_mask": ops.cast(real, "int32"),
+    }
+    hidden = encoder({each: given[each] for each in encoder.input})
     # A layer of that name is what methods on features compare.
     text = layers.Identity(name=TEXT_VECTOR)(_mean(hidden, real))
-    return keras.Model(inputs, _logits(classes)(text), name=_layer_name(name))
+    return keras.Model(inputs, _logits(classes)(text), name=name)
 
 
 def build_encoder(tokens: int, length: int, depth: int, width: int) -> keras.Model:

@@ -36,7 +36,7 @@ def build_vit(input_shape: tuple[int, ...], classes: int, depth: int, width: int
         mlp_dim=2 * width,
         name="vit_backbone",
     )
-    answers = _head(classes, "logits")(backbone(x)[:, 0])
+    answers = head(classes, "logits")(backbone(x)[:, 0])
     return keras.Model(inputs, answers, name=f"vit_{depth}_{width}")
 
 
@@ -62,13 +62,19 @@ def build_deit(input_shape: tuple[int, ...], classes: int, depth: int, width: in
         intermediate_dim=2 * width,
         name="deit_backbone",
     )
-    tokens = backbone(x)
-    of_class = _head(classes, CLASS_HEAD)(tokens[:, 0])
-    of_teacher = _head(classes, DISTILLATION_HEAD)(tokens[:, 1])
+    answers = answer_of_both_tokens(backbone(x), classes)
+    return keras.Model(inputs, answers, name=f"deit_{depth}_{width}")
+
+
+def answer_of_both_tokens(tokens: Any, classes: int) -> Any:
+    """Return the logarithm of the mean of two heads' probabilities [n, classes]: of the class token
+    and of the distillation token, the first two of ``tokens`` [n, t, width].
+    """
+    of_class = head(classes, CLASS_HEAD)(tokens[:, 0])
+    of_teacher = head(classes, DISTILLATION_HEAD)(tokens[:, 1])
     # Of what every converter knows: logaddexp is made of log1p, which ONNX has not.
-    both = ops.stack([ops.log_softmax(head, axis=-1) for head in (of_class, of_teacher)])
-    mean = ops.logsumexp(both, axis=0) - math.log(2)
-    return keras.Model(inputs, mean, name=f"deit_{depth}_{width}")
+    both = ops.stack([ops.log_softmax(each, axis=-1) for each in (of_class, of_teacher)])
+    return ops.logsumexp(both, axis=0) - math.log(2)
 
 
 def patch_of(side: int) -> int:
@@ -102,7 +108,8 @@ def _patched(input_shape: tuple[int, ...], width: int, name: str) -> tuple[Any, 
     return inputs, inputs, patch
 
 
-def _head(classes: int, name: str) -> keras.Layer:
+def head(classes: int, name: str) -> keras.Layer:
+    """Return the layer that gives logits; raises ConfigError for fewer than two classes."""
     require(classes >= 2, "classes", "at least 2", classes)
     # float32 whatever the policy, as the other families' logits.
     return layers.Dense(classes, dtype="float32", name=name)

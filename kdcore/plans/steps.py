@@ -16,7 +16,7 @@ from kdcore.errors import require
 from kdcore.plans.pretraining import Pretraining
 
 # What the data is, and what the training of a network itself is set by.
-OF_DATA = ("dataset", "training_examples", "split_seed")
+OF_DATA = ("dataset", "training_examples", "split_seed", "vocabulary")
 OF_TEACHER = (
     "teacher",
     "teacher_epochs",

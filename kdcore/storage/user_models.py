@@ -127,7 +127,11 @@ def payload_of_run(store: ArtifactStore, run: Run, name: str) -> dict[str, Any]:
         "inputs": "as they are",
         "inputs_known": "as in its training",
         "vocabulary": _vocabulary_of(store, run),
-        "divided_by": [run.config["split_seed"], run.config["training_examples"]],
+        "divided_by": [
+            run.config["split_seed"],
+            run.config["training_examples"],
+            run.config.get("vocabulary", ""),
+        ],
         "dataset": run.config["dataset"],
     }
 

@@ -209,6 +209,8 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
     number of threads does not make enough of a difference to measure it twice.
     """
     data = {"dataset": config.dataset, "training_examples": config.training_examples}
+    if config.vocabulary:
+        data["vocabulary"] = config.vocabulary
     if role == "teacher":
         names = ("teacher", "teacher_batch_size", "precision")
         return {**data, **{name: getattr(config, name) for name in names}}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 
 from kdcore.analysis.results import gain, load_results
+from kdcore.config import pretrained
 from kdcore.config.catalog import own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.glossary import plain
@@ -99,16 +100,20 @@ def _training(store: Store, run: Run) -> str:
             f"Added as a trained file and used as it is. {run.summary.get('fit', '')} What it was trained on is not known "
             "here; if test data was among it, the numbers below flatter it."
         )
+    begin = " ".join(filter(None, (pretrained.start_in_words(run.model), config.tokens_in_words)))
     if run.role == "teacher":
         precision = run.summary.get("precision", "float32")
         return (
-            f"{config.teacher_epochs} epochs on true labels, batches of {config.teacher_batch_size}, Adam with learning "
+            f"{begin}\n\n".lstrip()
+            + f"{config.teacher_epochs} epochs on true labels, batches of {config.teacher_batch_size}, Adam with learning "
             f"rate {config.teacher_learning_rate:g}, seed {config.teacher_seed}, computed in {precision}."
         )
     lines = [
         f"{config.epochs} epochs, batches of {config.batch_size}, {config.optimizer_in_words()}, "
         f"seed {run.seed}."
     ]
+    if begin:
+        lines.insert(0, begin)
     if run.role == "student":
         teacher = ", ".join(f"{accuracy:.2%}" for accuracy in results.accuracies("teacher"))
         lines.append(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdcore.analysis.results import Results, load_results
-from kdcore.config.catalog import dataset_card
+from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import SweepConfig, value_text
 from kdcore.storage.schema import ROLES
@@ -135,7 +135,7 @@ def _parts(results: Results) -> list[str]:
     )
     config = results.config
     own = not dataset_card(config.dataset).builder or any(
-        "@" in name for name in (config.teacher, config.student)
+        own_model(name) is not None for name in (config.teacher, config.student)
     )
     known = f"# {_OWN}\nstore = kdcore.Store()\n\n" if own else ""
     return [

@@ -37,6 +37,7 @@ class InputValues:
         centre: what was subtracted from each feature of a table.
         spread: what then divided it.
         tokens: of a vocabulary, how many there are; 0 where inputs are no tokens.
+        vocabulary: the digest of its definition.
     """
 
     low: float = 0.0
@@ -46,6 +47,7 @@ class InputValues:
     centre: NDArray | None = None
     spread: NDArray | None = None
     tokens: int = 0
+    vocabulary: str = ""
 
     @cached_property
     def statistics(self) -> Statistics | None:

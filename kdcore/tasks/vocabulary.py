@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
-from tokenizers.models import BPE, WordLevel
+from tokenizers.models import BPE, WordLevel, WordPiece
 
 from kdcore.errors import require
 
@@ -32,6 +32,7 @@ PADDING_ID, UNKNOWN_ID, MASK_ID = (
 )
 LEAST_LENGTH, LARGEST_LENGTH = 8, 1024
 TEXTS_AT_ONCE = 2_000
+LONGEST_WORD = 100  # of word pieces, in characters; a longer one is unknown
 LEAST_VOCABULARY, LARGEST_VOCABULARY = 100, 50_000
 
 
@@ -99,8 +100,8 @@ class Vocabulary:
     def encode(self, texts: Iterable[str]) -> NDArray[np.int32]:
         """Return the tokens of texts, [n, length]."""
         found = [np.empty((0, self.length), np.int32)]
-        remaining = iter(texts)
         # What the library says of a text is a hundred times as large as its tokens.
+        remaining = iter(texts)
         while some := list(itertools.islice(remaining, TEXTS_AT_ONCE)):
             rows = [each.ids for each in self.tokenizer.encode_batch_fast(some)]
             found.append(np.array(rows, np.int32))
@@ -119,7 +120,13 @@ class Vocabulary:
 
     def decode(self, numbers: Iterable[int]) -> str:
         """Return the text of some tokens, without the special ones."""
-        return str(self.tokenizer.decode([int(number) for number in numbers]))
+        shown = (int(number) for number in numbers if int(number) not in self._special)
+        return str(self.tokenizer.decode(list(shown)))
+
+    @functools.cached_property
+    def _special(self) -> frozenset[int | None]:
+        """The numbers of the special tokens, which a vocabulary made elsewhere does not mark."""
+        return frozenset(map(self.tokenizer.token_to_id, SPECIAL))
 
     def token(self, number: int) -> str:
         """Return a token by its number."""
@@ -139,12 +146,50 @@ def learn_vocabulary(texts: Sequence[str], tokens: Tokens) -> Vocabulary:
         ]
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
+    return _of_length(tokenizer, tokens.length)
+
+
+def wordpiece_vocabulary(
+    pieces: Sequence[str],
+    length: int,
+    *,
+    lowercase: bool,
+    strip_accents: bool,
+    split_on_cjk: bool,
+) -> Vocabulary:
+    """Return the vocabulary of a network that was trained elsewhere on word pieces (Wu 2016,
+    arXiv:1609.08144), as BERT was.
+
+    Args:
+        pieces: each token's text, by its number; padding is the first.
+        length: tokens of each text; longer ones are cut at their end.
+        lowercase: whether it knows no capital letters.
+        strip_accents: whether it knows none.
+        split_on_cjk: whether each Chinese character is a word.
+    """
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(
+        WordPiece(numbers, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=split_on_cjk,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return _of_length(tokenizer, length)
+
+
+def _of_length(tokenizer: Tokenizer, length: int) -> Vocabulary:
+    """Return a tokenizer that gives so many tokens a text: beginning, what fits, end, padding."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGINNING} $A {END}",
-        special_tokens=[(sign, SPECIAL.index(sign)) for sign in (BEGINNING, END)],
+        special_tokens=[(sign, tokenizer.token_to_id(sign)) for sign in (BEGINNING, END)],
     )
-    tokenizer.enable_truncation(tokens.length)
-    tokenizer.enable_padding(length=tokens.length, pad_id=PADDING_ID, pad_token=PADDING)
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=PADDING_ID, pad_token=PADDING)
     return Vocabulary(tokenizer.to_str())
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from kdcore.analysis.attention import (
     AttentionMaps,
     attention_key,
     is_kept,
+    joined,
     rollout,
 )
 from kdcore.data.datasets import Dataset
@@ -30,6 +32,8 @@ from kdcore.training.taps import candidates, tap
 
 # Coarser maps say nothing about places.
 LEAST_SIDE = 4
+# Of one head of one layer. Some hundred heads of these, in float64 for a moment, are half a GB.
+SCORES_AT_ONCE = 2**19
 
 
 class AttentionStream(keras.callbacks.Callback):
@@ -65,10 +69,33 @@ def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
         part for part in _parts(model) if isinstance(part, keras.layers.MultiHeadAttention)
     ]
     if attending and takes_any_length(model):
-        return _of_texts(model, inputs)
+        longest = max(int(text_lengths(inputs).max()), 1)
+        return _in_slices(partial(_of_texts, model), inputs[:, :longest], longest)
     if attending:
-        return _of_patches(network, inputs)
+        return _in_slices(partial(_of_patches, network), inputs, _patches(network))
     return _of_features(network, inputs)
+
+
+def _in_slices(
+    look: Callable[[NDArray], AttentionMaps | None], inputs: NDArray, tokens: int
+) -> AttentionMaps | None:
+    """Look at so few examples at a time that the attention of all layers fits into memory."""
+    at_once = max(SCORES_AT_ONCE // max(tokens, 1) ** 2, 1)
+    found = [look(inputs[start : start + at_once]) for start in range(0, len(inputs), at_once)]
+    known = [each for each in found if each is not None]
+    return joined(known) if len(known) == len(found) else None
+
+
+def _patches(network: Network) -> int:
+    """Return how many tokens a vision transformer has, but for the special ones; 0 where that
+    cannot be told.
+    """
+    backbone = next((part for part in network.model.layers if hasattr(part, "patch_size")), None)
+    shape = getattr(backbone, "image_shape", None)
+    if backbone is None or shape is None:
+        return 0
+    height, width = (int(of) for of in np.broadcast_to(backbone.patch_size, 2))
+    return int(shape[0]) // height * (int(shape[1]) // width)
 
 
 def attention_scores(
@@ -135,8 +162,7 @@ def _called_as(layer: keras.Layer, call: Any) -> Iterator[None]:
 
 
 def _of_texts(model: keras.Model, inputs: NDArray) -> AttentionMaps:
-    longest = max(int(text_lengths(inputs).max()), 1)
-    tokens = np.asarray(inputs[:, :longest], np.int32)
+    tokens = np.asarray(inputs, np.int32)
     scores, _ = attention_scores(model, tokens)
     real = tokens != PADDING_ID
     # These networks answer from the mean over the real tokens.
@@ -166,7 +192,10 @@ def _of_patches(network: Network, inputs: NDArray) -> AttentionMaps | None:
         name: scores[..., at, special:].reshape(*scores.shape[:3], height, width)
         for at, name in enumerate(names)
     }
-    sides = zip((height, width), patch, inputs.shape[1:3], strict=True)
+    # Images that a network enlarges are seen whole; others may have margins, so that patches fit.
+    resized = any(isinstance(part, keras.layers.Resizing) for part in network.model.layers)
+    seen = shape[:2] if resized else inputs.shape[1:3]
+    sides = zip((height, width), patch, seen, strict=True)
     down, right = (float(count * of / side) for count, of, side in sides)
     likeness = _likeness(hidden) if special == 2 else None
     return AttentionMaps(maps, heads, likeness, (down, right))

@@ -31,6 +31,7 @@ from kdcore.training.trainer import Trainer
 # for live curves.
 SECONDS_PER_CHUNK = 0.1
 PREDICTION_BATCH = 1024
+PIXELS_OF_A_BATCH = 96 * 96  # of each image, at most, in a batch of that size
 # Texts are padded to the longest of a batch, in steps of so many tokens.
 TOKENS_A_STEP = 8
 TEXTS_A_BATCH = 256
@@ -145,11 +146,21 @@ class Network:
         """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
         if takes_any_length(self.model):
             return self._logits_of_texts(inputs)
-        forward = self._compiled(inputs.shape[1:], str(inputs.dtype))
-        starts = range(0, len(inputs), PREDICTION_BATCH)
+        forward, at_once = self._compiled(inputs.shape[1:], str(inputs.dtype)), self._batch_size
+        starts = range(0, len(inputs), at_once)
         return np.concatenate(
-            [forward(inputs[start : start + PREDICTION_BATCH]).numpy() for start in starts]
+            [forward(inputs[start : start + at_once]).numpy() for start in starts]
         )
+
+    @functools.cached_property
+    def _batch_size(self) -> int:
+        """How many examples are answered at a time: fewer where a network enlarges its images."""
+        resized = (
+            layer.height * layer.width
+            for layer in getattr(self.model, "layers", ())
+            if isinstance(layer, keras.layers.Resizing)
+        )
+        return max(PREDICTION_BATCH * PIXELS_OF_A_BATCH // max([*resized, PIXELS_OF_A_BATCH]), 8)
 
     def _logits_of_texts(self, inputs: NDArray) -> NDArray[np.float32]:
         """Answer texts of like length together, each batch padded to its longest."""

@@ -29,6 +29,7 @@ from kdcore.analysis.pseudo_labels import (
     mistakes_key,
     select_examples,
 )
+from kdcore.config import pretrained
 from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
@@ -39,6 +40,7 @@ from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.mixing import mixing
 from kdcore.models.noise import with_dropout, with_stochastic_depth
 from kdcore.models.precision import policy_scope, resolve_precision
+from kdcore.models.pretrained import check as check_pretrained
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack, pack_many
 from kdcore.storage.schema import ROLES, Job, Run
@@ -360,6 +362,9 @@ class _Job:
             return run, partial(self.network_of, run)
         if self.config.method.needs.teacher == "features":
             find_layer_pairs(self.config, self.dataset)  # refused before a teacher is trained
+        for name in dict.fromkeys(step.network for step in self.plan.steps):
+            if name.startswith(pretrained.HEAD):  # refused before a teacher is trained
+                check_pretrained(name, self.dataset.input_shape, self.dataset.values)
         own = own_model(config.teacher)
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)

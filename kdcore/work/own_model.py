@@ -150,9 +150,14 @@ def look_job(store: Store, job: Job, check: Callable[[], None]) -> None:
 
 
 def _look_and_keep(
-    store: Store, key: str, dataset: str, split_seed: int = 0, training_examples: int | None = None
+    store: Store,
+    key: str,
+    dataset: str,
+    split_seed: int = 0,
+    training_examples: int | None = None,
+    vocabulary: str = "",
 ) -> None:
-    found = look(key, datasets.load_named(dataset, split_seed, training_examples))
+    found = look(key, datasets.load_named(dataset, split_seed, training_examples, vocabulary))
     keep_look(store, key, dataset_card(dataset).key or dataset, found)
 
 
@@ -194,7 +199,7 @@ def network_of_file(name: str, dataset: Dataset, inputs: str | None = None) -> N
     if here and card.vocabulary and here != card.vocabulary:
         raise ModelError(
             f"the model {short_name(name)} was trained with another vocabulary than these training texts give: "
-            "take the dataset, training examples and split seed that it was trained with"
+            "take the dataset, training examples, split seed and vocabulary that it was trained with"
         )
     if inputs is None:
         inputs, _ = user_models.inputs_of_data(card, dataset.input_shape)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdcore.analysis.brought_teacher import looks
+from kdcore.config import pretrained
 from kdcore.config.catalog import APPLICATIONS, datasets, short_name
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data, user_models
@@ -35,12 +36,22 @@ def draw_models(store: Store) -> None:
             "Networks of `keras.applications` need no file: on the Train page, type a name as teacher or student. "
             f"{names}; with `-imagenet` at the end they start from ImageNet weights, which are downloaded once."
         )
+        here = ", ".join(f"`{name}`" for name in _pretrained_here())
+        st.markdown(
+            "So do networks that **KerasHub** has pretrained, for images and texts: `hub-` and the name there, such as "
+            "`hub-distil_bert_base_en_uncased`. They are downloaded once; a folder of that name in `presets` in "
+            f"`KD_DATA_DIR` comes first. On this machine: {here or 'none'}."
+        )
     st.subheader("In the store", anchor=False)
     rows = user_data.versions(store, table=UserModel)
     if not rows:
         st.caption("No models yet. What you add can be chosen on the Train page.")
     for row in rows:
         _row(store, row)
+
+
+def _pretrained_here() -> list[str]:
+    return [*pretrained.at_hand(pretrained.IMAGES), *pretrained.at_hand(pretrained.TEXTS)]
 
 
 def _upload(store: Store) -> None:

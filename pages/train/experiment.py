@@ -17,6 +17,7 @@ from kdcore.analysis.results import (
 )
 from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.unsettled import WHY, is_unsettled
+from kdcore.config import pretrained
 from kdcore.config.catalog import dataset_card, own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
@@ -285,9 +286,13 @@ def _train_with(store: Store, config: ExperimentConfig) -> None:
 
 
 def _fits(results: Results) -> list[str]:
-    """Say how models of a user's own are used."""
+    """Say how models of a user's own, and pretrained ones, are used."""
     own = {role: own_model(getattr(results.config, role)) for role in ("teacher", "student")}
-    data, said = dataset_card(results.config.dataset), []
+    data, said = dataset_card(results.config.dataset), list[str]()
+    if results.config.tokens_in_words:
+        said.append(results.config.tokens_in_words)
+    networks = (results.config.teacher, results.config.student)
+    said += filter(None, map(pretrained.start_in_words, dict.fromkeys(networks)))
     if (card := own["teacher"]) is not None:
         how = "used trained as it is" if card.kind == "file" else "trained"
         inputs = results.config.teacher_inputs

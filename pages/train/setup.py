@@ -48,6 +48,8 @@ def draw(store: Store) -> None:
         _heading(":material/dataset:", "Data")
         form.draw("dataset", "labels")
         st.caption(with_terms(_label_budget_words(form)))
+        if form.config is not None and form.config.tokens_in_words:
+            st.caption(form.config.tokens_in_words)
     with teacher, st.container(border=True, height="stretch"):
         _heading(":material/school:", "Teacher")
         _pick_teacher(store, form)

@@ -52,7 +52,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 def student_for(method: str) -> str:
     """A small student that a method can teach."""
-    return "deit-1-16" if METHODS[method].student_family else "conv-4-4"
+    return "deit-1-16" if METHODS[method].student_example else "conv-4-4"
 
 
 def networks(student: str = "conv-4-4") -> tuple[keras.Model, keras.Model]:

@@ -1,0 +1,125 @@
+"""Networks that KerasHub has pretrained, by their names there, and what names their content.
+
+``hub-NAME`` is downloaded when a worker first builds it, unless there is a folder NAME in
+``presets`` below ``KD_DATA_DIR``, as KerasHub's ``save_to_preset`` writes it. A key says which of
+the two was meant: ``hub-NAME@kerashub``, or ``hub-NAME@digest`` of what is in the folder. It never
+changes its meaning. This module is free of Keras.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from kdcore.errors import ModelError, require
+
+# What the names of networks for texts begin with; all others are for images.
+FOR_TEXTS = ("bert", "distil_bert", "electra", "all_minilm", "bge")
+HEAD, DOWNLOADED = "hub-", "kerashub"
+_NAME, _DIGEST = r"[a-z0-9][a-z0-9_.]{0,79}", rf"(?:@(?:[0-9a-f]{{10}}|{DOWNLOADED}))?"
+TEXTS = rf"hub-(?:{'|'.join(FOR_TEXTS)})_{_NAME}{_DIGEST}"
+IMAGES = rf"hub-(?!(?:{'|'.join(FOR_TEXTS)})_){_NAME}{_DIGEST}"
+
+FOLDER = "presets"
+PARTS = ("config.json", "tokenizer.json", "image_converter.json")
+# When it was saved is no part of what is in it.
+NOT_CONTENT = ("metadata.json", "README.md")
+
+
+def called(name: str) -> str:
+    """Return what KerasHub calls a network: "bert_tiny_en_uncased"."""
+    return name.partition("@")[0].removeprefix("hub-")
+
+
+def start_in_words(name: str) -> str:
+    """Return where the weights of a network begin, "" for one that is none of these."""
+    if not re.fullmatch(f"{TEXTS}|{IMAGES}", name):
+        return ""
+    return f"{name.partition('@')[0]} begins with its pretrained weights, under a new head."
+
+
+def folder_of(name: str) -> Path | None:
+    """Return the folder on this machine that holds a network; None where there is none."""
+    data = os.environ.get("KD_DATA_DIR")
+    found = Path(data) / FOLDER / called(name) if data else None
+    return found if found is not None and (found / "config.json").is_file() else None
+
+
+def key(name: str) -> str:
+    """Return what names the content that ``name`` stands for now; a key stands for itself."""
+    if "@" in name:
+        return name
+    folder = folder_of(name)
+    return f"{name}@{DOWNLOADED if folder is None else _digest_of(folder)}"
+
+
+def at_hand(pattern: str) -> list[str]:
+    """Return the names of the networks on this machine that match a pattern."""
+    data = os.environ.get("KD_DATA_DIR")
+    folders = (Path(data) / FOLDER).glob("*/config.json") if data else ()
+    names = sorted(f"hub-{each.parent.name}" for each in folders)
+    return [name for name in names if re.fullmatch(pattern, name)]
+
+
+def place_of(name: str) -> str:
+    """Return what KerasHub loads a network from: a folder, or its name there.
+
+    Raises ModelError for a folder that has changed or is gone since, and for one that holds code of
+    others.
+    """
+    folder = folder_of(name)
+    digest = key(name).partition("@")[2]
+    if digest == DOWNLOADED:
+        return called(name)
+    if folder is None or _digest_of(folder) != digest:
+        raise ModelError(
+            f"{FOLDER}/{called(name)} in KD_DATA_DIR must hold what it held when this was set up, and "
+            f"{'is not there' if folder is None else 'has changed'}: put it back, or choose the network anew"
+        )
+    for file in PARTS:
+        if (folder / file).exists():
+            _check(folder / file)
+    return str(folder)
+
+
+def _check(file: Path) -> None:
+    """Raise ModelError where a part of a network is of other code than KerasHub's."""
+    try:
+        about = json.loads(file.read_text("utf-8"))
+        registered = str(about.get("registered_name"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{file.parent.name}/{file.name} cannot be read: {error}") from error
+    if not registered.startswith("keras_hub>"):
+        raise ModelError(
+            f"{file.parent.name}/{file.name} must be of one of KerasHub's classes, as save_to_preset writes it, "
+            f"got {registered!r}"
+        )
+
+
+def _digest_of(folder: Path) -> str:
+    """Return a digest of a folder's content; raises ConfigError for one that cannot be read."""
+    try:
+        files = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path.name not in NOT_CONTENT and not path.name.startswith(".")
+        )
+        state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return _digest(folder, tuple(state))
+    except OSError as error:
+        require(False, f"{FOLDER}/{folder.name}", f"a folder that can be read ({error})", folder)
+        raise AssertionError("unreachable") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(folder: Path, state: tuple[tuple[str, int, int], ...]) -> str:
+    found = hashlib.sha256()
+    for path, _, _ in state:
+        found.update(str(Path(path).relative_to(folder)).encode())
+        with open(path, "rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()[:10]
