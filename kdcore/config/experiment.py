@@ -954,6 +954,9 @@ def _pretrained_key(network: str) -> str:
 
 def _with_vocabulary(values: dict[str, Any]) -> dict[str, Any]:
     """Give settings the vocabulary of the pretrained network for texts among their networks."""
+    given = values.get("vocabulary", "")
+    if given != "" and not (isinstance(given, str) and brings_vocabulary(given)):
+        return values  # refused by its own rule
     plan, fields = values.get("plan"), ExperimentConfig.model_fields
     planned = plan.networks().values() if isinstance(plan, PlanKind) else ()
     networks = [values.get(role, fields[role].default) for role in ("teacher", "student")]
