@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kdcore.config import pretrained
 from kdcore.config.catalog import parse_model_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.plans import plan_of
@@ -37,13 +38,20 @@ class LayerStarts:
 
 
 def layer_starts(config: ExperimentConfig) -> LayerStarts | None:
-    """Return which layers of its teacher the student starts from, None where from none."""
+    """Return which layers of its teacher the student starts from, None where from none, or where
+    it is not known any more how many its teacher has.
+    """
     plan = plan_of(config)
     for step in plan.steps:
         if step.pretraining is not None and step.pretraining.layers:
-            _, numbers = parse_model_name(plan.step(step.taught_by[0]).network)
-            return LayerStarts(numbers[0], step.pretraining.layers)
+            teacher = _layers_of(plan.step(step.taught_by[0]).network)
+            return None if teacher is None else LayerStarts(teacher, step.pretraining.layers)
     return None
+
+
+def _layers_of(network: str) -> int | None:
+    _, numbers = parse_model_name(network)
+    return numbers[0] if numbers else pretrained.layers_of(network)
 
 
 def in_words(found: LayerStarts) -> str:

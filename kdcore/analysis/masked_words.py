@@ -25,7 +25,7 @@ class Riddle:
 
 def riddle(text: str, vocabulary: Vocabulary) -> Riddle:
     """Return a text with the token hidden that language models were asked about."""
-    _, (place,) = middle_masked(vocabulary.encode([text]))
+    _, (place,) = middle_masked(vocabulary.encode([text]), vocabulary.numbers.mask)
     begin, end = vocabulary.spans(text)[int(place)]
     return Riddle(text[:begin], text[begin:end], text[end:])
 

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _vocabulary_key(name: str) -> str:
     """Return the key of a pretrained network for texts, or nothing for none."""
     rule = "empty, or a pretrained network for texts, such as hub-bert_tiny_en_uncased"
     require(not name or brings_vocabulary(name), "vocabulary", rule, name)
-    return model_key(name) if name else ""
+    return pretrained.whole(model_key(name)) if name else ""
 
 
 VocabularyName = Annotated[str, _known(_vocabulary_key)]
@@ -374,7 +375,7 @@ class ExperimentConfig(BaseModel):
             if refused:
                 raise ConfigError(*refused)
             values, problems = lift(values)
-            values = _with_vocabulary(_with_keys(_with_label_budget(values)))
+            values = _with_vocabulary(_with_layers(_with_keys(_with_label_budget(values))))
         try:
             config = handler(values)
         except ValidationError as error:
@@ -582,6 +583,10 @@ class ExperimentConfig(BaseModel):
             f"All networks read the texts in tokens of {short_name(self.vocabulary)}, which was trained "
             "with them."
         )
+
+    def pretrained_layers(self, network: str) -> int | None:
+        """Return how many layers a pretrained network for texts has, None where it is not known."""
+        return pretrained.layers_of(network)
 
     def is_residual(self, network: str) -> bool:
         """Return whether a network is a residual one, with blocks that can be left out."""
@@ -969,8 +974,19 @@ def _with_vocabulary(values: dict[str, Any]) -> dict[str, Any]:
         return {**values, "vocabulary": ""} if "vocabulary" in values else values
     for network in networks:
         if isinstance(network, str) and brings_vocabulary(network):
-            return {**values, "vocabulary": network}
+            return {**values, "vocabulary": pretrained.whole(network)}
     return values
+
+
+def _with_layers(values: dict[str, Any]) -> dict[str, Any]:
+    """Give a plan the layers that its student starts from, as far as its networks say them now."""
+    plan, student, teacher = (values.get(name) for name in ("plan", "student", "teacher"))
+    if not (isinstance(plan, PlanKind) and isinstance(student, str) and isinstance(teacher, str)):
+        return values
+    if not all(re.fullmatch(pretrained.TEXTS, name) for name in (teacher, student)):
+        return values
+    filled = plan.with_layers(pretrained.layers_of(teacher), pretrained.layers_of(student))
+    return {**values, "plan": filled}
 
 
 def read_setting(name: str, text: str) -> Any:

@@ -3,7 +3,10 @@
 ``hub-NAME`` is downloaded when a worker first builds it, unless there is a folder NAME in
 ``presets`` below ``KD_DATA_DIR``, as KerasHub's ``save_to_preset`` writes it. A key says which of
 the two was meant: ``hub-NAME@kerashub``, or ``hub-NAME@digest`` of what is in the folder. It never
-changes its meaning. This module is free of Keras.
+changes its meaning.
+
+``hub-NAME-3`` is a network for texts of the same form and vocabulary with three layers, which
+begins fresh: the student of a network that has more. This module is free of Keras.
 """
 
 from __future__ import annotations
@@ -21,25 +24,59 @@ from kdcore.errors import ModelError, require
 FOR_TEXTS = ("bert", "distil_bert", "electra", "all_minilm", "bge")
 HEAD, DOWNLOADED = "hub-", "kerashub"
 _NAME, _DIGEST = r"[a-z0-9][a-z0-9_.]{0,79}", rf"(?:@(?:[0-9a-f]{{10}}|{DOWNLOADED}))?"
-TEXTS = rf"hub-(?:{'|'.join(FOR_TEXTS)})_{_NAME}{_DIGEST}"
+_LAYERS = "(?:-[1-9][0-9]?)?"
+TEXTS = rf"hub-(?:{'|'.join(FOR_TEXTS)})_{_NAME}{_LAYERS}{_DIGEST}"
 IMAGES = rf"hub-(?!(?:{'|'.join(FOR_TEXTS)})_){_NAME}{_DIGEST}"
 
 FOLDER = "presets"
 PARTS = ("config.json", "tokenizer.json", "image_converter.json")
+# How many layers those have that go by these sizes (Turc 2019, arXiv:1908.08962).
+BERT_SIZES = {"tiny": 2, "small": 4, "medium": 8, "base": 12, "large": 24}
 # When it was saved is no part of what is in it.
 NOT_CONTENT = ("metadata.json", "README.md")
 
 
 def called(name: str) -> str:
     """Return what KerasHub calls a network: "bert_tiny_en_uncased"."""
-    return name.partition("@")[0].removeprefix("hub-")
+    return name.partition("@")[0].removeprefix(HEAD).partition("-")[0]
+
+
+def whole(name: str) -> str:
+    """Return the pretrained network of a name: itself, or the one whose form it has."""
+    _, at, digest = name.partition("@")
+    return f"{HEAD}{called(name)}{at}{digest}"
+
+
+def own_layers(name: str) -> int | None:
+    """Return how many layers a name asks for; None for those of the pretrained network."""
+    layers = name.partition("@")[0].removeprefix(HEAD).partition("-")[2]
+    return int(layers) if layers else None
+
+
+def layers_of(name: str) -> int | None:
+    """Return how many layers a network for texts has; None where nothing here says so."""
+    if own_layers(name) is not None:
+        return own_layers(name)
+    folder, digest = folder_of(name), key(name).partition("@")[2]
+    if digest == DOWNLOADED:
+        sized = re.fullmatch(rf"bert_({'|'.join(BERT_SIZES)})_.*", called(name))
+        return None if sized is None else BERT_SIZES[sized[1]]
+    if folder is None or _digest_of(folder) != digest:
+        return None
+    try:
+        return int(json.loads((folder / PARTS[0]).read_text("utf-8"))["config"]["num_layers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # what is wrong with it is said when it is built
 
 
 def start_in_words(name: str) -> str:
     """Return where the weights of a network begin, "" for one that is none of these."""
     if not re.fullmatch(f"{TEXTS}|{IMAGES}", name):
         return ""
-    return f"{name.partition('@')[0]} begins with its pretrained weights, under a new head."
+    shown, layers = name.partition("@")[0], own_layers(name)
+    if layers is not None:
+        return f"{shown} has the form of {HEAD}{called(name)} with {layers} layers, and no pretrained weights of its own."
+    return f"{shown} begins with its pretrained weights, under a new head."
 
 
 def folder_of(name: str) -> Path | None:

@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from kdcore.config.catalog import brings_vocabulary
-from kdcore.config.pretrained import FOLDER, called, folder_of, place_of
+from kdcore.config.pretrained import FOLDER, HEAD, called, folder_of, own_layers, place_of
 from kdcore.errors import ModelError
 from kdcore.models.own import SMALLEST_IMAGENET_SIDE, prepare
 from kdcore.models.text import ENCODER, answer_from
@@ -66,12 +66,15 @@ def build_for_images(
 def build_for_texts(
     input_shape: tuple[int, ...], classes: int, name: str, values: InputValues, start: str
 ) -> keras.Model:
-    """Build a pretrained encoder of texts with a new head on the mean over the real tokens.
+    """Build a pretrained encoder of texts, or a fresh one of its form with fewer layers, with a new
+    head on the mean over the real tokens.
 
     It reads tokens of its own vocabulary: see :func:`vocabulary_of`. It is trained without dropout,
     as all networks here. Raises ModelError where the network cannot be had, or reads other tokens.
     """
-    backbone = _load(name, dropout=0.0)
+    layers_asked = own_layers(name)
+    fresh = {} if layers_asked is None else {"num_layers": layers_asked, "load_weights": False}
+    backbone = _load(name, dropout=0.0, **fresh)
     output = backbone.output
     hidden = output.get("sequence_output") if isinstance(output, dict) else output
     if hidden is None or "token_ids" not in backbone.input:
@@ -190,4 +193,4 @@ def _values_of(name: str) -> tuple[Any, Any]:
 
 
 def _layer_name(name: str) -> str:
-    return called(name).replace(".", "_")
+    return name.partition("@")[0].removeprefix(HEAD).replace(".", "_").replace("-", "_")

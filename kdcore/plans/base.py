@@ -6,7 +6,7 @@ A plan is one file here, or in a module of your own that ``KD_PLUGINS`` names, a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from kdcore.errors import Problem
 from kdcore.plans.steps import Asked, Step
@@ -36,6 +36,12 @@ class PlanKind(Part):
     def networks(self) -> dict[str, str]:
         """Return the networks that it names itself, by the setting that names them."""
         return {}
+
+    def with_layers(self, teacher: int | None, student: int | None) -> Self:
+        """Return it with what follows from how many layers two pretrained networks have; None where
+        that is not known.
+        """
+        return self
 
     def describe(self) -> str:
         """Return it in short: "noisy student, generations 3"; nothing for the plain one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -153,25 +155,31 @@ class DistilBert(PlanKind):
     def layers_of(self, config: Asked) -> tuple[int, ...]:
         """Return the teacher's layers that the student starts from, counted from 0."""
         named = [int(each) - 1 for each in listed(self.layers)]
-        teacher, student = _size(config.teacher), _size(config.student)
+        teacher, student = _form(config.teacher), _form(config.student)
         if named or teacher is None or student is None:
             return tuple(named)
-        return tuple(at * teacher[0] // student[0] for at in range(student[0]))
+        return _every_second(teacher.layers, student.layers)
+
+    def with_layers(self, teacher: int | None, student: int | None) -> Self:
+        """Return it with the layers that a student of a pretrained teacher starts from."""
+        if self.layers or self.layer_start == "off":
+            return self
+        named = [str(at + 1) for at in _every_second(teacher, student)]
+        return self.model_copy(update={"layers": ",".join(named)})
 
     def problems(self, config: Any) -> list[Problem]:
-        """Return that both must be transformers, of one width where the one starts from the other
-        or is compared with it, and that something must be learnt.
+        """Return that both must be transformers, of one form where the one starts from the other or
+        is compared with it, and that something must be learnt.
         """
-        teacher, student = _size(config.teacher), _size(config.student)
+        teacher, student = _form(config.teacher), _form(config.student)
         if teacher is None:
-            rule = "a transformer of texts, such as transformer-4-64, with DistilBERT"
+            rule = "a transformer of texts, such as transformer-4-64 or a hub-bert_..., with DistilBERT"
             return [Problem("teacher", rule, config.teacher)]
-        fitting = (
-            f"a transformer of width {teacher[1]} and at most {teacher[0]} layers, as its teacher"
-        )
+        if teacher.layers is None:
+            teacher = replace(teacher, layers=config.pretrained_layers(config.teacher))
         alike = self.layer_start == "on" or self.hidden_weight > 0
-        if student is None or (alike and student[1] != teacher[1]) or student[0] > teacher[0]:
-            return [Problem("student", fitting, config.student)]
+        if student is None or not student.fits(teacher, alike=alike):
+            return [Problem("student", teacher.rule_for_students, config.student)]
         found = []
         if config.label_budget_for != "student":
             found.append(
@@ -179,12 +187,20 @@ class DistilBert(PlanKind):
             )
         if not (self.token_weight or self.masked_weight or self.hidden_weight):
             found.append(Problem("masked_weight", "above 0 where the other two are 0", 0))
-        layers = self.layers_of(config)
-        fits = len(layers) == student[0] and all(0 <= at < teacher[0] for at in layers)
-        if self.layer_start == "on" and not fits:
-            rule = f"empty, or {student[0]} numbers from 1 to {teacher[0]}"
-            found.append(Problem("layers", rule, self.layers))
+        if self.layer_start == "on":
+            found += self._layer_problems(self.layers_of(config), teacher, student)
         return found
+
+    def _layer_problems(
+        self, layers: tuple[int, ...], teacher: _Form, student: _Form
+    ) -> list[Problem]:
+        most = math.inf if teacher.layers is None else teacher.layers
+        if len(layers) == student.layers and all(0 <= at < most for at in layers):
+            return []
+        rule = f"empty, or {student.layers} numbers from 1 to {most}"
+        if teacher.layers is None:
+            rule = f"{student.layers} numbers of the teacher's layers, counted from 1"
+        return [Problem("layers", rule, self.layers)]
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +208,44 @@ class DistilBert(PlanKind):
         return {"teacher": "transformer-4-64", "student": "transformer-2-64"}
 
 
-def _size(network: str) -> tuple[int, int] | None:
-    """Return layers and width of a transformer of texts; None for any other network."""
-    found = re.fullmatch(r"transformer-(\d+)-(\d+)", network)
-    return None if found is None else (int(found[1]), int(found[2]))
+@dataclass(frozen=True)
+class _Form:
+    """What a network's name says of it: what another must be like to start from its layers, and how
+    many layers it has, None where the name does not say it.
+    """
+
+    like: str
+    layers: int | None
+    rule_for_students: str
+
+    def fits(self, teacher: _Form, *, alike: bool) -> bool:
+        """Return whether its layers are known and surely no more than its teacher's, and of the
+        same form where they have to be ``alike``.
+        """
+        if self.layers is None or (teacher.layers is not None and self.layers > teacher.layers):
+            return False
+        return not alike or self.like == teacher.like
+
+
+def _form(network: str) -> _Form | None:
+    """Return the form of a transformer of texts; None for any other network."""
+    own = re.fullmatch(r"transformer-(\d+)-(\d+)", network)
+    if own is not None:
+        rule = f"a transformer of width {own[2]} and at most {own[1]} layers, as its teacher"
+        return _Form(f"transformer of width {own[2]}", int(own[1]), rule)
+    pretrained = re.fullmatch(r"(hub-bert_[^-@]+)(?:-(\d+))?(@.*)?", network)
+    if pretrained is None:
+        return None
+    name, layers, content = pretrained.groups()
+    most = f", and with at most {layers}" if layers else ""
+    rule = f"{name} with its number of layers, such as {name}-1{most}, as its teacher"
+    return _Form(f"{name}{content or ''}", int(layers) if layers else None, rule)
+
+
+def _every_second(teacher: int | None, student: int | None) -> tuple[int, ...]:
+    """Return the layers that a student of half its teacher's layers starts from, or as evenly
+    spaced ones for another number; none where a number is not known.
+    """
+    if not (teacher and student):
+        return ()
+    return tuple(at * teacher // student for at in range(student))

@@ -63,6 +63,21 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class TokenNumbers:
+    """The numbers of a vocabulary's tokens, as masked language models need them.
+
+    Args:
+        count: how many there are.
+        mask: the one that stands for a hidden token.
+        first: the first one after the special tokens; those before it are never guessed.
+    """
+
+    count: int
+    mask: int = MASK_ID
+    first: int = len(SPECIAL)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """What turns a text into tokens.
 
@@ -81,6 +96,12 @@ class Vocabulary:
     def size(self) -> int:
         """How many different tokens there are, the special ones included."""
         return int(self.tokenizer.get_vocab_size())
+
+    @property
+    def numbers(self) -> TokenNumbers:
+        """The numbers of its tokens."""
+        known = self.tokenizer.get_vocab()
+        return TokenNumbers(self.size, known[MASK], max(known[token] for token in SPECIAL) + 1)
 
     @property
     def length(self) -> int:
@@ -211,9 +232,9 @@ def _untrained(tokens: Tokens) -> tuple[Tokenizer, trainers.Trainer]:
     )
 
 
-def middle_masked(texts: NDArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def middle_masked(texts: NDArray, mask: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return texts [m, length] with their middle token masked, and which one it is."""
     seen = texts.astype(np.int32)
     places = np.maximum(np.count_nonzero(seen, axis=1) // 2, 0)
-    seen[np.arange(len(seen)), places] = MASK_ID
+    seen[np.arange(len(seen)), places] = mask
     return seen, places

@@ -19,7 +19,7 @@ from kdcore.losses.language import (
 )
 from kdcore.models.language_model import encoder_of
 from kdcore.plans.pretraining import Pretraining
-from kdcore.tasks.vocabulary import MASK_ID, PADDING_ID, SPECIAL, middle_masked
+from kdcore.tasks.vocabulary import PADDING_ID, TokenNumbers, middle_masked
 from kdcore.training.trainer import Trainer
 
 # Of the tokens that are guessed: the share that is masked, and that is another token; the others
@@ -28,7 +28,9 @@ MASKED_SHARE, REPLACED_SHARE = 0.8, 0.1
 TEXTS_AT_ONCE = 256
 
 
-def mask_tokens(tokens: Any, draws: Any, others: Any, share: float) -> tuple[Any, Any]:
+def mask_tokens(
+    tokens: Any, draws: Any, others: Any, share: float, numbers: TokenNumbers
+) -> tuple[Any, Any]:
     """Return the tokens that a model sees and those that it has to guess, both [n, t].
 
     Of the real tokens that are not special, ``share`` are guessed: 80 % of them are masked, 10 %
@@ -40,14 +42,15 @@ def mask_tokens(tokens: Any, draws: Any, others: Any, share: float) -> tuple[Any
             shown.
         others: tokens that stand for another one, [n, t].
         share: of the tokens that are guessed.
+        numbers: of the vocabulary's tokens.
     """
-    guessed = ops.logical_and(tokens >= len(SPECIAL), draws[0] < share)
+    guessed = ops.logical_and(tokens >= numbers.first, draws[0] < share)
     masked = ops.logical_and(guessed, draws[1] < MASKED_SHARE)
     replaced = ops.logical_and(
         guessed,
         ops.logical_and(draws[1] >= MASKED_SHARE, draws[1] < MASKED_SHARE + REPLACED_SHARE),
     )
-    seen = ops.where(masked, MASK_ID, ops.where(replaced, others, tokens))
+    seen = ops.where(masked, numbers.mask, ops.where(replaced, others, tokens))
     return seen, ops.where(guessed, tokens, -1)
 
 
@@ -71,7 +74,7 @@ class LanguageModel(keras.Model):
         network: a transformer of texts; its encoder is trained.
         head: guesses tokens from its hidden states.
         how: the losses and how much is masked.
-        tokens: of the vocabulary.
+        tokens: the numbers of the vocabulary's.
         seed: of the masks.
         teacher: network and head of the language model that teaches; None without.
     """
@@ -81,7 +84,7 @@ class LanguageModel(keras.Model):
         network: keras.Model,
         head: keras.Layer,
         how: Pretraining,
-        tokens: int,
+        tokens: TokenNumbers,
         seed: int,
         teacher: tuple[keras.Model, keras.Layer] | None = None,
     ) -> None:
@@ -121,8 +124,10 @@ class LanguageModel(keras.Model):
         tokens = ops.cast(inputs, "int32")
         shape = ops.shape(tokens)
         draws = keras.random.uniform([2, *shape], seed=self.numbers)
-        others = keras.random.randint(shape, len(SPECIAL), self.tokens, seed=self.numbers)
-        seen, labels = mask_tokens(tokens, draws, others, self.how.mask)
+        others = keras.random.randint(
+            shape, self.tokens.first, self.tokens.count, seed=self.numbers
+        )
+        seen, labels = mask_tokens(tokens, draws, others, self.how.mask, self.tokens)
         hidden, logits = hidden_and_logits(self.network, self.head, seen)
         found = {}
         if self.how.masked:
@@ -203,7 +208,7 @@ class GuessedWords:
         head: of its language model.
         texts: tokens [n, length].
         game: tokens of those texts whose middle one is guessed for people to see, [m, length].
-        tokens: of the vocabulary.
+        tokens: the numbers of the vocabulary's.
         mask: the share of tokens that are guessed.
     """
 
@@ -213,16 +218,16 @@ class GuessedWords:
         head: keras.Layer,
         texts: NDArray,
         game: NDArray,
-        tokens: int,
+        tokens: TokenNumbers,
         mask: float,
     ) -> None:
         self._network, self._head = network, head
-        self._game, self._places = middle_masked(game)
+        self._game, self._places = middle_masked(game, tokens.mask)
         generator = np.random.default_rng(0)
         whole = texts.astype(np.int32)
         draws = generator.random((2, *whole.shape), np.float32)
-        others = generator.integers(len(SPECIAL), tokens, whole.shape).astype(np.int32)
-        seen, labels = mask_tokens(whole, draws, others, mask)
+        others = generator.integers(tokens.first, tokens.count, whole.shape).astype(np.int32)
+        seen, labels = mask_tokens(whole, draws, others, mask, tokens)
         self.seen, self.labels = np.asarray(seen), np.asarray(labels)
 
         @tf.function(input_signature=[tf.TensorSpec([None, None], "int32")] * 2, autograph=False)

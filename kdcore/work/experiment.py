@@ -180,7 +180,7 @@ def run_experiment(
         + sum(1 if step.pretraining else 2 for step in once)
         + config.seeds * (len(rounds) + _asked_in(rounds)),
     )
-    progress.begin(f"loading {config.dataset}")
+    progress.begin(f"loading {short_name(config.dataset)}")
     dataset = datasets.load(config)
     store.update_experiment(
         experiment_id, dataset_key=dataset.fingerprint
@@ -208,7 +208,7 @@ def run_experiment(
 def _in_words(steps: Sequence[Step]) -> str:
     """Say which learners a round trains: "student and baseline conv-8-16"."""
     later = f" of generation {steps[0].generation}" if steps[0].generation > 1 else ""
-    networks = dict.fromkeys(step.network for step in steps)
+    networks = dict.fromkeys(short_name(step.network) for step in steps)
     return f"{' and '.join(step.role for step in steps)}{later} {', '.join(networks)}"
 
 
@@ -354,7 +354,7 @@ class _Job:
         that gives its network.
         """
         config = self.trained_as(step, self.config)
-        self.progress.begin(f"training the teacher {config.teacher}")
+        self.progress.begin(f"training the teacher {short_name(config.teacher)}")
         claimed = self.claim(step, self.config, self.reuse != "none")
         assert claimed is not None, "it was waited for"
         run, trained = claimed
@@ -392,7 +392,7 @@ class _Job:
     def pretrain(self, step: Step) -> Run:
         """Return the run of a language model, found in the store or trained now."""
         assert step.pretraining is not None, "it is one"
-        self.progress.begin(f"training the {step.name} {step.network}")
+        self.progress.begin(f"training the {step.name} {short_name(step.network)}")
         claimed = self.claim(step, self.config, self.reuse != "none")
         assert claimed is not None, "it was waited for"
         run, trained = claimed

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import dataset_card
+from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
@@ -109,7 +109,7 @@ def run_export(
     run, names = store.run(run_id), check_formats(formats)
     config = ExperimentConfig(**run.config)
     progress = Progress(store, job_id, check, phases=1 + len(names))
-    progress.begin(f"loading {config.dataset} and the {run.role}")
+    progress.begin(f"loading {short_name(config.dataset)} and the {run.role}")
     dataset = datasets.load(config)
     data = store.artifact(f"model/{run.id}")
     assert data is not None, f"run {run.id} is finished and so has a model"

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kdcore.data.datasets import Dataset
+from kdcore.errors import ModelError
 from kdcore.models.language_model import build_head, start_from_layers
 from kdcore.plans.pretraining import Pretraining
 from kdcore.storage.arrays import pack_many, unpack_many
@@ -35,7 +36,12 @@ def language_model(
     head = build_head(network, seed)
     if teacher is not None and how.layers:
         start_from_layers((network, head), teacher, how.layers)
-    return LanguageModel(network, head, how, dataset.vocabulary.size, seed, teacher)
+    numbers = dataset.vocabulary.numbers
+    if numbers.first >= numbers.count:
+        raise ModelError(
+            f"a language model needs a vocabulary whose special tokens come before its words, got {numbers}"
+        )
+    return LanguageModel(network, head, how, numbers, seed, teacher)
 
 
 def language_model_of(store: Store, run: Run, network: keras.Model) -> Model:

@@ -20,13 +20,15 @@ def pieces(first: tuple[str, ...] = ()) -> list[str]:
     return [*special, *first, *LETTERS, *(f"##{letter}" for letter in LETTERS), *SOME_WORDS]
 
 
-def save_bert(folder: Path, *, distil: bool = False, first: tuple[str, ...] = ()) -> Any:
+def save_bert(
+    folder: Path, *, distil: bool = False, first: tuple[str, ...] = (), depth: int = 1
+) -> Any:
     """Save a BERT, or a DistilBERT, with its preprocessor; returns that."""
     from keras_hub import models
 
     keras.utils.set_random_seed(3)
     words = pieces(first)
-    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
+    sizes = {"num_layers": depth, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
     kind = "DistilBert" if distil else "Bert"
     backbone = getattr(models, f"{kind}Backbone")(
         vocabulary_size=len(words), max_sequence_length=48, **sizes

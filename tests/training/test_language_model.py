@@ -12,7 +12,7 @@ from kdcore.errors import ModelError
 from kdcore.models.language_model import build_head, depth_of, encoder_of, start_from_layers
 from kdcore.plans.pretraining import Pretraining
 from kdcore.tasks.values import InputValues
-from kdcore.tasks.vocabulary import MASK_ID, SPECIAL, middle_masked
+from kdcore.tasks.vocabulary import MASK_ID, SPECIAL, TokenNumbers, middle_masked
 from kdcore.training.language_model import (
     GuessedWords,
     LanguageModel,
@@ -24,7 +24,7 @@ from kdcore.training.language_model import (
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 TOKENS, LENGTH, WIDTH = 40, 16, 32
-VALUES = InputValues(tokens=TOKENS)
+VALUES, NUMBERS = InputValues(tokens=TOKENS), TokenNumbers(TOKENS)
 GENERATOR = np.random.default_rng(1)
 
 
@@ -63,7 +63,7 @@ def test_masks_are_those_of_a_plain_version(share: float) -> None:
     tokens = texts(60)
     draws = GENERATOR.random((2, *tokens.shape)).astype(np.float32)
     others = GENERATOR.integers(len(SPECIAL), TOKENS, tokens.shape).astype(np.int32)
-    found = mask_tokens(tokens, draws, others, share)
+    found = mask_tokens(tokens, draws, others, share, NUMBERS)
     expected = plainly_masked(tokens, draws, others, share)
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(one), two)
@@ -75,7 +75,7 @@ def test_masks_are_those_of_a_plain_version(share: float) -> None:
 def test_masks_are_new_at_every_step_and_repeat_with_the_seed() -> None:
     def losses(seed: int) -> list[float]:
         network, head = pair(1, 0)
-        model = LanguageModel(network, head, Pretraining(), TOKENS, seed)
+        model = LanguageModel(network, head, Pretraining(), NUMBERS, seed)
         return [float(model.losses_of(tokens)["masked_loss"]) for _ in range(3)]
 
     tokens = texts()
@@ -130,11 +130,13 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def test_the_three_losses_are_those_of_float64_numpy() -> None:
     teacher, student, tokens = pair(2, 1), pair(1, 2), texts()
     how = Pretraining(distillation=5.0, masked=2.0, hidden=1.0, temperature=2.0)
-    model = LanguageModel(*student, how, TOKENS, 3, teacher)
-    twin = LanguageModel(*student, how, TOKENS, 3, teacher)
+    model = LanguageModel(*student, how, NUMBERS, 3, teacher)
+    twin = LanguageModel(*student, how, NUMBERS, 3, teacher)
     draws = keras.random.uniform([2, *tokens.shape], seed=twin.numbers)
     others = keras.random.randint(tokens.shape, len(SPECIAL), TOKENS, seed=twin.numbers)
-    seen, labels = (np.asarray(each) for each in mask_tokens(tokens, draws, others, how.mask))
+    seen, labels = (
+        np.asarray(each) for each in mask_tokens(tokens, draws, others, how.mask, NUMBERS)
+    )
     found = {name: float(value) for name, value in model.losses_of(tokens).items()}
 
     hidden, logits = (np.asarray(each, np.float64) for each in hidden_and_logits(*student, seen))
@@ -164,7 +166,7 @@ def test_a_taught_student_leaves_its_teacher_and_its_classes_alone_and_comes_nea
     before = [weight.copy() for weight in teacher[0].get_weights()]
     classes = [weight.copy() for weight in student[0].get_layer("logits").get_weights()]
     how = Pretraining(distillation=5.0, masked=0.0, hidden=1.0)
-    model = LanguageModel(*student, how, TOKENS, 3, teacher)
+    model = LanguageModel(*student, how, NUMBERS, 3, teacher)
     model.compile(keras.optimizers.Adam(3e-3))
     trainer = LanguageModelTrainer(model)
     trainer.build((tokens.astype(np.float32), None))
@@ -182,7 +184,7 @@ def test_a_taught_student_leaves_its_teacher_and_its_classes_alone_and_comes_nea
 
 def test_a_start_from_layers_begins_nearer_than_a_fresh_one() -> None:
     teacher, tokens = pair(4, 1), texts(64)
-    trained = LanguageModel(*teacher, Pretraining(), TOKENS, 0)
+    trained = LanguageModel(*teacher, Pretraining(), NUMBERS, 0)
     trained.compile(keras.optimizers.Adam(3e-3))
     LanguageModelTrainer(trained).build((tokens.astype(np.float32), None))
     for _ in range(60):
@@ -194,7 +196,7 @@ def test_a_start_from_layers_begins_nearer_than_a_fresh_one() -> None:
         if name == "layers":
             start_from_layers(student, teacher, (0, 2))
         apart[name] = float(
-            LanguageModel(*student, how, TOKENS, 3, teacher).losses_of(tokens)["token_loss"]
+            LanguageModel(*student, how, NUMBERS, 3, teacher).losses_of(tokens)["token_loss"]
         )
     assert apart["layers"] < apart["fresh"]
 
@@ -202,7 +204,7 @@ def test_a_start_from_layers_begins_nearer_than_a_fresh_one() -> None:
 def test_guesses_are_measured_on_masks_that_are_the_same_for_all() -> None:
     model, other, tokens = pair(1, 1), pair(2, 2), texts(40)
     first, again, second = (
-        GuessedWords(*each, tokens, tokens[:4], TOKENS, 0.3) for each in (model, model, other)
+        GuessedWords(*each, tokens, tokens[:4], NUMBERS, 0.3) for each in (model, model, other)
     )
     np.testing.assert_array_equal(first.seen, second.seen)
     assert first.validation() == again.validation()
@@ -211,7 +213,7 @@ def test_guesses_are_measured_on_masks_that_are_the_same_for_all() -> None:
     guessed = first.labels >= 0
     plain = -log_softmax(np.asarray(logits, np.float64))[guessed, first.labels[guessed]].mean()
     assert first.validation()["loss"] == pytest.approx(plain, rel=1e-4)
-    game, places = middle_masked(tokens[:4])
+    game, places = middle_masked(tokens[:4], MASK_ID)
     assert (game[np.arange(4), places] == MASK_ID).all()
     _, asked = hidden_and_logits(*model, game)
     np.testing.assert_allclose(

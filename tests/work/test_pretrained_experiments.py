@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,35 +11,44 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from keras_hub.models import Backbone, BertBackbone
 
 from kdcore.analysis import results
 from kdcore.analysis.attention import attention_of
+from kdcore.analysis.layer_starts import LayerStarts, layer_starts
 from kdcore.cli import main
 from kdcore.config import pretrained
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.engine.jobs import run_job
 from kdcore.engine.predictions import from_text, vocabulary_of
-from kdcore.errors import StopRequested
+from kdcore.errors import ConfigError
 from kdcore.models import pretrained as built
+from kdcore.plans.pretraining import Pretraining
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import bundle, exports, request
 from kdcore.tasks.text import texts_of
-from kdcore.work.experiment import run_experiment
+from kdcore.tasks.vocabulary import TokenNumbers
+from kdcore.training.evaluation import model_from_bytes
+from kdcore.training.language_model import LanguageModel
 from kdcore.work.outcome import run
+from kdcore.work.pretraining import guessed_words, language_model_of
 from tests.support import pretrained as small
+from tests.support.stops import assert_goes_on_to_the_bit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tf2onnx"),
 ]
 BERT, DEIT, RESNET = "hub-bert_small_here", "hub-deit_here", "hub-resnet_here"
+DEEPER = "hub-bert_deeper_here"
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     small.save_bert(data / "presets" / "bert_small_here")
+    small.save_bert(data / "presets" / "bert_deeper_here", depth=4)
     for kind in ("deit", "resnet"):
         small.save_for_images(data / "presets" / f"{kind}_here", kind)
     return data
@@ -82,24 +92,120 @@ def of_images(**changed: Any) -> ExperimentConfig:
 def test_a_stopped_training_goes_on_to_the_bit(store: Store, tmp_path: Path, settings: Any) -> None:
     whole = run(settings(), store=store, progress=False)
     other = Store(f"sqlite:///{tmp_path}/other.db")
-    stopped = other.create(settings())
-    checks = 0
+    assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("teacher", "student", "baseline"))
 
-    def stop() -> None:
-        nonlocal checks
-        checks += 1
-        if checks == 15:
-            raise StopRequested
 
-    with pytest.raises(StopRequested):
-        run_experiment(other, stopped, check=stop)
-    run_experiment(other, stopped)
-    for role in ("teacher", "student", "baseline"):
-        one, two = (
-            results.logits(each, results.load_results(each, number).runs(role)[0], "test")
-            for each, number in ((store, whole.experiment_id), (other, stopped))
-        )
-        np.testing.assert_array_equal(one, two)
+def distilled(**changed: Any) -> ExperimentConfig:
+    return of_texts(
+        **{
+            "plan": "distilbert",
+            "teacher": DEEPER,
+            "student": f"{DEEPER}-2",
+            "pretraining_epochs": 1,
+            **changed,
+        }
+    )
+
+
+def test_a_pretrained_teacher_is_distilled_into_half_its_layers(store: Store) -> None:
+    settings = distilled(learning_rate=1e-9, teacher_learning_rate=1e-9)
+    assert settings.plan.values()["layers"] == "1,3"
+    outcome = run(settings, store=store, progress=False)
+    runs = {link.step: one for link, one in outcome.results.links}
+
+    def model_of(step: str) -> Any:
+        data = store.artifact(f"model/{runs[step].id}")
+        assert data is not None
+        return model_from_bytes(data)
+
+    def encoder(step: str) -> Any:
+        return model_of(step).get_layer("encoder")
+
+    # With steps of almost no length all end where they began.
+    teacher, student = encoder("teacher"), encoder("student")
+    shared = ("token_embedding", "position_embedding", "segment_embedding", "embeddings_layer_norm")
+    pairs = [
+        (f"transformer_layer_{own}", f"transformer_layer_{at}") for own, at in ((0, 0), (1, 2))
+    ]
+    for own, its in [*zip(shared, shared, strict=True), *pairs]:
+        for one, two in zip(
+            student.get_layer(own).get_weights(), teacher.get_layer(its).get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+    pretrained_one = Backbone.from_preset(str(pretrained.folder_of(DEEPER)))
+    for name in (*shared, *(f"transformer_layer_{at}" for at in range(4))):
+        for one, two in zip(
+            teacher.get_layer(name).get_weights(),
+            pretrained_one.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+    # Pre-trained alone it begins fresh, and so does the baseline.
+    for step in ("pre-trained alone", "baseline"):
+        fresh = encoder(step).get_layer("token_embedding").get_weights()[0]
+        assert np.abs(fresh - student.get_layer("token_embedding").get_weights()[0]).max() > 0.01
+    summary = runs["distilled language model"].summary
+    assert 0 <= summary["test_masked_accuracy"] < 1
+    # What is masked and guessed are tokens of its own vocabulary.
+    dataset = datasets.load(settings)
+    vocabulary = dataset.vocabulary
+    assert vocabulary is not None
+    trained = language_model_of(store, runs["language model"], model_of("language model"))
+    words = guessed_words(LanguageModel(*trained, Pretraining(), vocabulary.numbers, 0), dataset)
+    pieces = small.pieces()
+    assert vocabulary.numbers == TokenNumbers(len(pieces), pieces.index("[MASK]"), 7)
+    hidden = words.seen == pieces.index("[MASK]")
+    assert hidden.any()
+    assert (words.labels[hidden] >= 7).all()
+
+
+def test_a_distillation_from_a_pretrained_teacher_goes_on_to_the_bit(
+    store: Store, tmp_path: Path
+) -> None:
+    whole = run(distilled(), store=store, progress=False)
+    other = Store(f"sqlite:///{tmp_path}/other.db")
+    assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("teacher", "student", "baseline"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"student": "transformer-2-16"}, f"student must be {DEEPER} with its number of layers"),
+        ({"student": DEEPER}, f"such as {DEEPER}-1"),
+        ({"student": f"{BERT}-1"}, f"student must be {DEEPER} with its number of layers"),
+        ({"student": f"{DEEPER}-5"}, f"student must be {DEEPER} with its number of layers"),
+        ({"layers": "2,7"}, "layers must be empty, or 2 numbers from 1 to 4, got '2,7'"),
+        ({"teacher": f"{DEEPER}-3", "student": f"{DEEPER}-4"}, "with at most 3"),
+    ],
+)
+def test_a_student_that_cannot_start_from_its_teachers_layers_is_refused(
+    changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        distilled(**changed)
+
+
+def test_layers_are_known_of_a_folder_and_of_bert_by_its_name(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pretrained.layers_of(DEEPER) == 4
+    settings = distilled()
+    assert layer_starts(settings) == LayerStarts(4, (0, 2))
+    assert distilled(layers="2,4").plan.values()["layers"] == "2,4"
+    monkeypatch.delenv("KD_DATA_DIR")
+    again = ExperimentConfig.from_json(settings.to_json())
+    assert again == settings, "what is stored is read without its folder"
+    assert layer_starts(again) is None
+    assert pretrained.layers_of("hub-bert_base_en_uncased") == 12
+    assert pretrained.layers_of("hub-all_minilm_l6_v2_en") is None
+    downloaded = distilled(teacher="hub-bert_base_en_uncased", student="hub-bert_base_en_uncased-6")
+    assert downloaded.plan.values()["layers"] == "1,3,5,7,9,11"
+    assert downloaded.vocabulary == "hub-bert_base_en_uncased@kerashub"
+    for name, about in BertBackbone.presets.items():
+        known = pretrained.layers_of(f"hub-{name}")
+        said = re.match(r"(\d+)-layer", about["metadata"]["description"])
+        if known is not None and said is not None:
+            assert known == int(said[1]), name
 
 
 def test_what_is_typed_is_read_as_the_pretrained_network_reads(store: Store) -> None:
@@ -175,4 +281,4 @@ def test_a_pretrained_student_leaves_with_its_own_tokens(store: Store, tmp_path:
 def test_the_command_lists_those_on_this_machine(store: Store) -> None:
     said = CliRunner().invoke(main, ["--store", store.url, "model", "list"])
     assert said.exit_code == 0
-    assert f"on this machine: {DEIT}, {RESNET}, {BERT}" in said.output
+    assert f"on this machine: {DEIT}, {RESNET}, {DEEPER}, {BERT}" in said.output
