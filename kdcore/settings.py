@@ -47,7 +47,7 @@ class Part(BaseModel):
 
 def _names(text: str) -> str:
     names = listed(text)
-    if names and all(re.fullmatch(r"[a-z0-9][a-z0-9_.@-]{0,60}", name) for name in names):
+    if names and all(re.fullmatch(r"[a-z0-9][a-z0-9_.@-]{0,120}", name) for name in names):
         return text
     raise PydanticCustomError("rule", "{rule}", {"rule": "one name or more, with commas"})
 

@@ -16,18 +16,23 @@ GUESSES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Riddle:
-    """A text with a hidden token: what stands ``before`` and ``after`` it, and the ``answer``."""
+    """A text with a hidden token: what stands ``before`` and ``after`` it, the ``answer`` as it is
+    written there, and the ``token``, which may be written otherwise.
+    """
 
     before: str
     answer: str
     after: str
+    token: str
 
 
 def riddle(text: str, vocabulary: Vocabulary) -> Riddle:
     """Return a text with the token hidden that language models were asked about."""
-    _, (place,) = middle_masked(vocabulary.encode([text]), vocabulary.numbers.mask)
+    tokens = vocabulary.encode([text])
+    _, (place,) = middle_masked(tokens, vocabulary.numbers.mask)
     begin, end = vocabulary.spans(text)[int(place)]
-    return Riddle(text[:begin], text[begin:end], text[end:])
+    token = vocabulary.token(int(tokens[0, place]))
+    return Riddle(text[:begin], text[begin:end], text[end:], token)
 
 
 def guesses(logits: NDArray[np.float32], vocabulary: Vocabulary) -> list[tuple[str, float]]:

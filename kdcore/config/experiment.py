@@ -103,6 +103,9 @@ def _vocabulary_key(name: str) -> str:
 
 VocabularyName = Annotated[str, _known(_vocabulary_key)]
 
+# Settings that pretrained networks fill in where they are empty.
+FILLED = ("vocabulary", "layers")
+
 # What each role's result depends on in the plain plan (kdcore.plans.steps works it out), for a
 # student beside its method's settings: see role_settings.
 TEACHER_FIELDS = (*plans.OF_DATA, *plans.OF_TEACHER)
@@ -526,8 +529,21 @@ class ExperimentConfig(BaseModel):
             words.append(f"gradients clipped at norm {self.clip_norm:g}")
         return ", ".join(words)
 
+    def _vocabulary_problems(self) -> list[Problem]:
+        """Return that a vocabulary is not that of the pretrained networks for texts."""
+        named = [network for text in self.plan.networks().values() for network in listed(text)]
+        reading = dict.fromkeys(
+            pretrained.whole(model_key(network))
+            for network in (self.teacher, self.student, *named)
+            if brings_vocabulary(network)
+        )
+        if not reading or self.vocabulary in reading:
+            return []
+        rule = f"empty, or {short_name(next(iter(reading)))}, whose tokens a network reads"
+        return [Problem("vocabulary", rule, self.vocabulary)]
+
     def _plan_problems(self) -> list[Problem]:
-        problems = self.plan.problems(self)
+        problems = self.plan.problems(self) + self._vocabulary_problems()
         for setting_name, text in self.plan.networks().items():
             for network in listed(text):
                 try:
@@ -604,12 +620,25 @@ class ExperimentConfig(BaseModel):
         changed = self.augmentation != "none" and not self.plan.clean_answers
         return needed == "logits" and (changed or self.mixing != "none")
 
+    def asked(self) -> dict[str, Any]:
+        """Return its settings, empty those that its networks fill in by themselves; all of them
+        together give an equal config.
+        """
+        values = self.model_dump()
+        for name in FILLED:
+            if values.get(name):
+                without = {**values, name: ""}
+                # What networks say now may be less than what they said when they were filled in.
+                with contextlib.suppress(ConfigError):
+                    values = without if type(self)(**without) == self else values
+        return values
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with ``changes``, checked like any other config.
 
         Another method or plan begins with its own settings where ``changes`` does not name them.
         """
-        values = self.model_dump()
+        values = self.asked()
         for name in FIRST_THE_PLAN:
             part = getattr(self, name)
             other = kind_name(changes.get(name, part))
@@ -962,16 +991,18 @@ def _with_vocabulary(values: dict[str, Any]) -> dict[str, Any]:
     given = values.get("vocabulary", "")
     if given != "" and not (isinstance(given, str) and brings_vocabulary(given)):
         return values  # refused by its own rule
-    plan, fields = values.get("plan"), ExperimentConfig.model_fields
-    planned = plan.networks().values() if isinstance(plan, PlanKind) else ()
-    networks = [values.get(role, fields[role].default) for role in ("teacher", "student")]
-    networks += [network for text in planned for network in listed(text)]
     try:
         written = dataset_card(str(values.get("dataset", "digits"))).task.written
     except ConfigError:  # refused as what it is
         return values
     if not written:
-        return {**values, "vocabulary": ""} if "vocabulary" in values else values
+        return {**values, "vocabulary": ""} if given else values
+    if given:
+        return values
+    plan, fields = values.get("plan"), ExperimentConfig.model_fields
+    planned = plan.networks().values() if isinstance(plan, PlanKind) else ()
+    networks = [values.get(role, fields[role].default) for role in ("teacher", "student")]
+    networks += [network for text in planned for network in listed(text)]
     for network in networks:
         if isinstance(network, str) and brings_vocabulary(network):
             return {**values, "vocabulary": pretrained.whole(network)}

@@ -36,6 +36,11 @@ BERT_SIZES = {"tiny": 2, "small": 4, "medium": 8, "base": 12, "large": 24}
 NOT_CONTENT = ("metadata.json", "README.md")
 
 
+def is_one(name: str) -> bool:
+    """Return whether a name is that of a network of KerasHub."""
+    return re.fullmatch(f"{TEXTS}|{IMAGES}", name) is not None
+
+
 def called(name: str) -> str:
     """Return what KerasHub calls a network: "bert_tiny_en_uncased"."""
     return name.partition("@")[0].removeprefix(HEAD).partition("-")[0]
@@ -57,21 +62,36 @@ def layers_of(name: str) -> int | None:
     """Return how many layers a network for texts has; None where nothing here says so."""
     if own_layers(name) is not None:
         return own_layers(name)
-    folder, digest = folder_of(name), key(name).partition("@")[2]
-    if digest == DOWNLOADED:
+    if key(name).endswith(f"@{DOWNLOADED}"):
         sized = re.fullmatch(rf"bert_({'|'.join(BERT_SIZES)})_.*", called(name))
         return None if sized is None else BERT_SIZES[sized[1]]
-    if folder is None or _digest_of(folder) != digest:
+    return _said(name, "num_layers")
+
+
+def longest_text(name: str) -> int | None:
+    """Return how many tokens a network for texts reads; None where nothing here says so."""
+    return None if key(name).endswith(f"@{DOWNLOADED}") else _said(name, "max_sequence_length")
+
+
+def _said(name: str, setting: str) -> int | None:
+    """Return a number that the folder of a network says, None where it is gone or has changed."""
+    folder = folder_of(name)
+    if folder is None or _digest_of(folder) != key(name).partition("@")[2]:
         return None
     try:
-        return int(json.loads((folder / PARTS[0]).read_text("utf-8"))["config"]["num_layers"])
+        return int(json.loads((folder / PARTS[0]).read_text("utf-8"))["config"][setting])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # what is wrong with it is said when it is built
 
 
+def begins_pretrained(name: str) -> bool:
+    """Return whether a network begins with pretrained weights of KerasHub."""
+    return is_one(name) and own_layers(name) is None
+
+
 def start_in_words(name: str) -> str:
     """Return where the weights of a network begin, "" for one that is none of these."""
-    if not re.fullmatch(f"{TEXTS}|{IMAGES}", name):
+    if not is_one(name):
         return ""
     shown, layers = name.partition("@")[0], own_layers(name)
     if layers is not None:

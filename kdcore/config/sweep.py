@@ -9,11 +9,12 @@ import itertools
 import json
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from kdcore.config import pretrained
 from kdcore.config.experiment import ExperimentConfig, all_settings, digest, read_setting
 from kdcore.errors import ConfigError, Problem, require
 from kdcore.settings import words_of
@@ -117,6 +118,7 @@ class SweepConfig:
             self.strategy,
         )
         require(len(self.axes) > 0, "varied settings", "at least one", 0)
+        object.__setattr__(self, "axes", tuple(map(_with_keys, self.axes)))
         problems = [problem for axis in self.axes for problem in self._problems_of(axis)]
         fields = [axis.field for axis in self.axes]
         problems += [
@@ -224,6 +226,18 @@ def _read(text: str) -> SweepConfig:
     given = json.loads(text)
     axes = tuple(Axis(**{**axis, "values": tuple(axis["values"])}) for axis in given["axes"])
     return SweepConfig(**{**given, "base": ExperimentConfig(**given["base"]), "axes": axes})
+
+
+def _with_keys(axis: Axis) -> Axis:
+    """Return an axis whose pretrained networks are named by their content, as in any config."""
+
+    def keyed(value: Any) -> Any:
+        if not isinstance(value, str) or pretrained.HEAD not in value:
+            return value
+        names = [name.strip() for name in value.split(",")]
+        return ",".join(pretrained.key(name) if pretrained.is_one(name) else name for name in names)
+
+    return replace(axis, values=tuple(map(keyed, axis.values)))
 
 
 def _read_value(field: str, text: str) -> Any:

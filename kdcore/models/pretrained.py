@@ -11,7 +11,15 @@ import keras
 from keras import layers
 
 from kdcore.config.catalog import brings_vocabulary
-from kdcore.config.pretrained import FOLDER, HEAD, called, folder_of, own_layers, place_of
+from kdcore.config.pretrained import (
+    FOLDER,
+    HEAD,
+    called,
+    folder_of,
+    longest_text,
+    own_layers,
+    place_of,
+)
 from kdcore.errors import ModelError
 from kdcore.models.own import SMALLEST_IMAGENET_SIDE, prepare
 from kdcore.models.text import ENCODER, answer_from
@@ -79,13 +87,8 @@ def build_for_texts(
     hidden = output.get("sequence_output") if isinstance(output, dict) else output
     if hidden is None or "token_ids" not in backbone.input:
         raise ModelError(f"{called(name)} must be an encoder of texts such as BERT")
-    length = input_shape[0]
-    if length > backbone.max_sequence_length:
-        raise ModelError(
-            f"{called(name)} reads at most {backbone.max_sequence_length:,} tokens, and texts have {length:,}: "
-            "add the data with a smaller length"
-        )
-    _check_vocabulary(name, length, values)
+    _check_length(name, input_shape[0], backbone.max_sequence_length)
+    _check_vocabulary(name, input_shape[0], values)
     encoder = keras.Model(backbone.input, hidden, name=ENCODER)
     return answer_from(encoder, classes, _layer_name(name))
 
@@ -121,9 +124,18 @@ def check(name: str, input_shape: tuple[int, ...], values: InputValues) -> None:
     far as can be said before it is built.
     """
     if brings_vocabulary(name):
+        _check_length(name, input_shape[0], longest_text(name))
         _check_vocabulary(name, input_shape[0], values)
     else:
         _values_of(name)
+
+
+def _check_length(name: str, length: int, longest: int | None) -> None:
+    if longest is not None and length > longest:
+        raise ModelError(
+            f"{called(name)} reads at most {longest:,} tokens, and texts have {length:,}: add the data with a "
+            "smaller length"
+        )
 
 
 def _check_vocabulary(name: str, length: int, values: InputValues) -> None:

@@ -155,7 +155,11 @@ def _measured_as(step: plans.Step, config: ExperimentConfig) -> tuple[str, Exper
     """
     if step.pretraining is None:
         return step.role, config.model_copy(update=step.settings(config))
-    as_teacher = {"teacher": step.network, "teacher_epochs": step.pretraining.epochs}
+    as_teacher = {
+        "teacher": step.network,
+        "teacher_epochs": step.pretraining.epochs,
+        "plan": plans.Distil(),  # whose settings fit any network
+    }
     return "teacher", config.model_copy(update=as_teacher)
 
 
@@ -270,6 +274,7 @@ def _from_runs(store: Store, role: str, config: ExperimentConfig) -> float | Non
         summary["seconds"] / trained[epochs]
         for trained, summary in rows
         if summary.get("seconds")
+        and stored_setting(trained, "vocabulary") == config.vocabulary
         and all(stored_setting(trained, name) == value for name, value in wanted.items())
     ]
     return float(np.median(alike[:9])) if alike else None

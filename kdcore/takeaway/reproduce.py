@@ -13,6 +13,7 @@ from kdcore.analysis.results import Results, load_results
 from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import SweepConfig, value_text
+from kdcore.errors import ConfigError
 from kdcore.storage.schema import ROLES
 from kdcore.storage.store import Store
 
@@ -75,8 +76,11 @@ def _options(config: ExperimentConfig) -> dict[str, str]:
         "teacher": config.teacher,
         "student": config.student,
     }
-    plain = ExperimentConfig(**kinds).model_dump(mode="json")
     usual = ExperimentConfig().model_dump(mode="json")
+    try:
+        plain = ExperimentConfig(**kinds).model_dump(mode="json")
+    except ConfigError:  # these fit with other settings of theirs alone: all of them are said
+        plain = usual
     return {
         name: value_text(value)
         for name, value in values.items()

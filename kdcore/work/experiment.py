@@ -239,6 +239,7 @@ class _Job:
     # What each step that is trained once answers, and its run, by its name.
     answers: dict[str, TeacherAnswers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    _networks_fit: bool = False
 
     @contextmanager
     def timed(self, part: str) -> Iterator[_Timing]:
@@ -285,13 +286,27 @@ class _Job:
                 run, self.experiment_id, share=reuse, step=step.name
             )
             if owner is None:
-                return claimed, claimed.finished_at is not None
+                trained = claimed.finished_at is not None
+                if not trained:
+                    self.check_networks()
+                return claimed, trained
             if not wait:
                 return None
             self.progress.update(
                 0.0, f": experiment {owner} is training the same one, waiting for it"
             )
             time.sleep(0.2)
+
+    def check_networks(self) -> None:
+        """Raise ModelError for a pretrained network of the plan that cannot be had or does not read
+        the data, before any other is trained.
+        """
+        if self._networks_fit:
+            return
+        for name in dict.fromkeys(step.network for step in self.plan.steps):
+            if name.startswith(pretrained.HEAD):
+                check_pretrained(name, self.dataset.input_shape, self.dataset.values)
+        self._networks_fit = True
 
     def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> TeacherAnswers:
         """Return what a trained step answers to every training example.
@@ -362,9 +377,6 @@ class _Job:
             return run, partial(self.network_of, run)
         if self.config.method.needs.teacher == "features":
             find_layer_pairs(self.config, self.dataset)  # refused before a teacher is trained
-        for name in dict.fromkeys(step.network for step in self.plan.steps):
-            if name.startswith(pretrained.HEAD):  # refused before a teacher is trained
-                check_pretrained(name, self.dataset.input_shape, self.dataset.values)
         own = own_model(config.teacher)
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)

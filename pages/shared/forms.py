@@ -166,7 +166,7 @@ class ConfigForm:
 
 def prefill(config: ExperimentConfig) -> None:
     """Put a config into the form of the Train page, for "change and train again"."""
-    ConfigForm(TRAIN_PREFIX, config).fill(config.model_dump())
+    ConfigForm(TRAIN_PREFIX, config).fill(config.asked())
 
 
 def kind_words(kind: type[Any]) -> None:

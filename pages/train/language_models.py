@@ -10,6 +10,8 @@ from kdcore import plans
 from kdcore.analysis.masked_words import HIDDEN, guesses, riddle
 from kdcore.analysis.results import Curves, Results, examples, guessed
 from kdcore.charts.language_models import COLOURS, masked_loss
+from kdcore.config import pretrained
+from kdcore.config.catalog import short_name
 from kdcore.palette import colour
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
@@ -54,7 +56,7 @@ def _table(results: Results) -> None:
         loss, right = found["test_masked_loss"], found["test_masked_accuracy"]
         numbers = f"{loss:.3f} | {100 * right:.1f} %" if loss is not None else "not yet |"
         rows.append(
-            f"| {as_text(step.name)}: {as_text(step.network)} | {_start(step)} | {numbers} |"
+            f"| {as_text(step.name)}: {as_text(short_name(step.network))} | {_start(step)} | {numbers} |"
         )
     st.markdown("\n".join(rows))
 
@@ -62,7 +64,7 @@ def _table(results: Results) -> None:
 def _start(step: plans.Step) -> str:
     layers = step.pretraining.layers if step.pretraining is not None else ()
     if not layers:
-        return "fresh"
+        return "its pretrained weights" if pretrained.begins_pretrained(step.network) else "fresh"
     return f"layers {', '.join(str(at + 1) for at in layers)} of its teacher"
 
 
@@ -89,7 +91,7 @@ def _game(store: Store, results: Results, words: Curves) -> None:
         after = max((each for each in taken if each <= epoch), default=None)
         if after is not None:
             found = guesses(taken[after][int(text or 0)], vocabulary)
-            lines.append(_line(step, found, asked.answer))
+            lines.append(_line(step, found, asked.token))
     st.html(_CSS + "".join(lines))
     st.caption(
         f"What stood there: {as_text(asked.answer)!r}. Guesses with their probability, the surest first."
@@ -98,7 +100,7 @@ def _game(store: Store, results: Results, words: Curves) -> None:
 
 def _line(step: str, found: list[tuple[str, float]], answer: str) -> str:
     tokens = "".join(
-        f"<span class='{'right' if token == answer.lower() else ''}'>"
+        f"<span class='{'right' if token == answer else ''}'>"
         f"{html.escape(token)} {100 * probability:.0f} %</span>"
         for token, probability in found
     )

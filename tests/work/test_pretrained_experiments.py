@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,17 +18,21 @@ from keras_hub.models import Backbone, BertBackbone
 from kdcore.analysis import results
 from kdcore.analysis.attention import attention_of
 from kdcore.analysis.layer_starts import LayerStarts, layer_starts
+from kdcore.analysis.masked_words import riddle
 from kdcore.cli import main
 from kdcore.config import pretrained
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.data import datasets
 from kdcore.engine.jobs import run_job
 from kdcore.engine.predictions import from_text, vocabulary_of
-from kdcore.errors import ConfigError
+from kdcore.errors import ConfigError, TrainingError
 from kdcore.models import pretrained as built
 from kdcore.plans.pretraining import Pretraining
 from kdcore.storage.store import Store
+from kdcore.sweeps.speed import training_time
 from kdcore.takeaway.downloads import bundle, exports, request
+from kdcore.takeaway.reproduce import command
 from kdcore.tasks.text import texts_of
 from kdcore.tasks.vocabulary import TokenNumbers
 from kdcore.training.evaluation import model_from_bytes
@@ -41,7 +47,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tf2onnx"),
 ]
 BERT, DEIT, RESNET = "hub-bert_small_here", "hub-deit_here", "hub-resnet_here"
-DEEPER = "hub-bert_deeper_here"
+DEEPER, OTHER = "hub-bert_deeper_here", "hub-bert_other_here"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     small.save_bert(data / "presets" / "bert_small_here")
     small.save_bert(data / "presets" / "bert_deeper_here", depth=4)
+    small.save_bert(data / "presets" / "bert_other_here", first=("zz",))
     for kind in ("deit", "resnet"):
         small.save_for_images(data / "presets" / f"{kind}_here", kind)
     return data
@@ -208,6 +215,95 @@ def test_layers_are_known_of_a_folder_and_of_bert_by_its_name(
             assert known == int(said[1]), name
 
 
+def test_what_networks_fill_in_follows_them() -> None:
+    filled = distilled()
+    for changed in (
+        {"student": f"{DEEPER}-1"},
+        {"student": f"{DEEPER}-3"},
+        {"layer_start": "off"},
+        {"teacher": "transformer-6-64", "student": "transformer-2-64"},
+        {"seed": 3},
+    ):
+        assert filled.replace(**changed) == distilled(**changed), changed
+    plain = filled.replace(plan="distil", teacher="transformer-2-32", student="bag-16")
+    assert plain == of_texts(teacher="transformer-2-32")
+    typed = distilled(layers="2,4")
+    assert typed.asked()["layers"] == "2,4"
+    with pytest.raises(ConfigError, match="layers must be empty, or 1 numbers"):
+        typed.replace(student=f"{DEEPER}-1")
+
+
+def test_what_networks_filled_in_stays_where_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    filled = distilled()
+    monkeypatch.delenv("KD_DATA_DIR")
+    assert filled.asked() == filled.model_dump() | {"vocabulary": ""}
+    assert filled.replace(seed=3).plan == filled.plan
+    words = shlex.split(command(filled))
+    assert words[words.index("--layers") + 1] == "1,3"
+
+
+def test_a_vocabulary_is_that_of_a_network_that_reads_it() -> None:
+    with pytest.raises(ConfigError, match=f"vocabulary must be empty, or {BERT}, whose tokens"):
+        of_texts(vocabulary=DEEPER)
+    assert of_texts(student=f"{DEEPER}-1", vocabulary=DEEPER).vocabulary == pretrained.key(DEEPER)
+
+
+def test_a_sweep_names_pretrained_networks_by_their_content(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (f"{DEEPER}-2", f"{DEEPER}-1", "bag-16")
+    of_the_plan = SweepConfig(distilled(), (Axis("layer_start", ("on", "off")),))
+    assert [cell["layer_start"] for cell in of_the_plan.combinations()] == ["on", "off"]
+    base = of_texts(teacher=DEEPER)
+    asked = SweepConfig(base, (Axis("student", names),))
+    keys = tuple(pretrained.key(name) for name in names[:2])
+    assert asked.axes[0].values == (*keys, "bag-16")
+    prints = [asked.cell({"student": key}).fingerprint("student") for key in keys]
+    stored = json.loads(json.dumps(asked.to_dict()))
+    monkeypatch.delenv("KD_DATA_DIR")
+    again = SweepConfig.from_dict(stored)
+    assert [again.cell({"student": key}).fingerprint("student") for key in keys] == prints
+
+
+def test_the_time_of_a_pretrained_recipe_can_be_measured(store: Store) -> None:
+    needed = training_time(store, distilled()).unknown
+    assert {config.teacher for role, config in needed if role == "teacher"} == {
+        pretrained.key(name) for name in (DEEPER, f"{DEEPER}-2")
+    }
+    for _, config in needed:
+        assert ExperimentConfig(**config.model_dump()) == config, "as the worker reads it"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"plan": "noisy-student", "augmentation": "none", "student": f"{OTHER}-1"},
+        {
+            "plan": "distilbert",
+            "teacher": DEEPER,
+            "student": f"{OTHER}-1",
+            "layer_start": "off",
+            "hidden_weight": 0,
+            "pretraining_epochs": 1,
+        },
+    ],
+)
+def test_networks_of_two_vocabularies_are_refused_before_anything_is_trained(
+    store: Store, changed: dict[str, Any]
+) -> None:
+    settings = of_texts(**changed)
+    with pytest.raises(TrainingError, match=r"all networks.*share one"):
+        run(settings, store=store, progress=False)
+    ((experiment, *_),) = store.experiments()
+    assert store.metrics([one.id for _, one in store.runs_of(experiment.id)]).empty
+
+
+def test_a_word_piece_is_guessed_right_as_it_is_in_the_vocabulary() -> None:
+    vocabulary = built.vocabulary_of(pretrained.key(BERT), 40)
+    asked = riddle("Zürich time of", vocabulary)
+    assert (asked.answer, asked.token) == ("c", "##c")
+
+
 def test_what_is_typed_is_read_as_the_pretrained_network_reads(store: Store) -> None:
     settings = of_texts(teacher_learning_rate=1e-4)
     outcome = run(settings, store=store, progress=False)
@@ -281,4 +377,4 @@ def test_a_pretrained_student_leaves_with_its_own_tokens(store: Store, tmp_path:
 def test_the_command_lists_those_on_this_machine(store: Store) -> None:
     said = CliRunner().invoke(main, ["--store", store.url, "model", "list"])
     assert said.exit_code == 0
-    assert f"on this machine: {DEIT}, {RESNET}, {DEEPER}, {BERT}" in said.output
+    assert f"on this machine: {DEIT}, {RESNET}, {DEEPER}, {OTHER}, {BERT}" in said.output
