@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kdcore import plans
+from kdcore.analysis.guessing import guessing_teachers
 from kdcore.analysis.noise_twin import find_twin
 from kdcore.analysis.omitted_classes import Errors, as_dict, errors
 from kdcore.analysis.results import load_results, summary
@@ -127,6 +128,8 @@ def _result(store: Store, experiment_id: str) -> dict[str, Any]:
     results = load_results(store, experiment_id)
     found, twin = errors(store, results), find_twin(store, results)
     more: dict[str, Any] = {"omitted_classes": as_dict(found)} if found else {}
+    if guessing := guessing_teachers(store, load_results(store, experiment_id)):
+        more["guessing_teachers"] = guessing
     if twin is not None:
         more["noise_twin"] = {**twin.to_dict(), "words": twin.words}
     return summary(store, experiment_id) | more
@@ -271,6 +274,7 @@ def _in_words(result: dict[str, Any]) -> str:
         lines.append(f"  {step:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
+    lines += result.get("guessing_teachers", [])
     if hidden:
         lines.append(f"Accuracies are on validation data. {WHY}")
     lines += [

@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdcore.analysis import library
 from kdcore.analysis.brought_teacher import Examination
+from kdcore.analysis.guessing import guessing_teachers
 from kdcore.analysis.omitted_classes import errors
 from kdcore.analysis.results import (
     Results,
@@ -238,6 +239,8 @@ def _state_in_words(store: Store, results: Results) -> None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
         show(found.verdict, icon=icons.get(found.outcome, ":material/balance:"))
+    for said in guessing_teachers(store, results):
+        st.warning(as_text(said), icon=":material/psychology_alt:")
     _omitted(store, results)
     for said in _fits(results):
         st.caption(f":material/extension: {as_text(said)}")
@@ -404,6 +407,6 @@ def _size_tile(results: Results) -> Tile:
     if student >= teacher:
         more = f"{student / teacher:.1f}× as many"
         return Tile("Parameters", more, f"{student:,} against the teacher's {teacher:,}", about)
-    return Tile(
-        "Parameters", f"{teacher / student:.0f}× fewer", f"{student:,} of {teacher:,}", about
-    )
+    fewer = teacher / student
+    times = f"{fewer:.0f}" if fewer >= 9.95 else f"{fewer:.1f}"
+    return Tile("Parameters", f"{times}× fewer", f"{student:,} of {teacher:,}", about)
