@@ -239,7 +239,8 @@ def _state_in_words(store: Store, results: Results) -> None:
         icons = {"helped": ":material/trending_up:", "hurt": ":material/trending_down:"}
         show = {"helped": st.success, "hurt": st.warning}.get(found.outcome, st.info)
         show(found.verdict, icon=icons.get(found.outcome, ":material/balance:"))
-    for said in guessing_teachers(store, results):
+    # While it trains, nothing that comes up here is to move the page under the mouse.
+    for said in [] if results.status.live else guessing_teachers(store, results):
         st.warning(as_text(said), icon=":material/psychology_alt:")
     _omitted(store, results)
     for said in _fits(results):
