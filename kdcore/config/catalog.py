@@ -134,6 +134,10 @@ class ModelFamily:
     residual: bool = False  # of blocks that are added to their shortcuts
     own_vocabulary: bool = False  # it reads tokens of the vocabulary that it was trained with
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
+    # What it asks of one example's shape, where its numbers do not go with it.
+    shape_rule: Callable[[tuple[int, ...], tuple[int, ...]], str | None] = lambda numbers, shape: (
+        None
+    )
     key: Callable[[str], str] = lambda name: name  # what names the content of a name
     at_hand: Callable[[], list[str]] = list  # more names to suggest, found on this machine
 
@@ -175,6 +179,22 @@ def transformer_size(numbers: tuple[int, ...]) -> str | None:
     fits = numbers[0] <= 48 and numbers[1] % 16 == 0
     rule = "a transformer of 1 to 48 layers and a width that is a multiple of 16"
     return None if fits else rule
+
+
+# Attention compares each patch with each other one.
+MOST_PATCHES = 1024
+
+
+def patch_fits(numbers: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
+    """Return the rule where images of this shape cannot be cut into patches of the named size."""
+    if len(numbers) < 3 or len(shape) != 3:
+        return None
+    height, width, _ = shape
+    sides = range(1, min(height, width) + 1)
+    fitting = [side for side in sides if -(-height // side) * -(-width // side) <= MOST_PATCHES]
+    if not fitting or numbers[2] in fitting:
+        return None
+    return f"a transformer with patches of {fitting[0]} to {fitting[-1]} pixels"
 
 
 DIGIT_NAMES = tuple("0123456789")
@@ -278,18 +298,20 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         residual=True,
     ),
     "vit": ModelFamily(
-        "Vision transformer (layers, width)",
+        "Vision transformer (layers, width; with -p8 of patches of 8 pixels)",
         "kdcore.models.transformers:build_vit",
-        r"vit-(\d+)-(\d+)",
+        r"vit-(\d+)-(\d+)(?:-p(\d+))?",
         ("vit-4-64", "vit-2-32"),
         rule=transformer_size,
+        shape_rule=patch_fits,
     ),
     "deit": ModelFamily(
-        "Vision transformer with a distillation token (layers, width)",
+        "Vision transformer with a distillation token (layers, width; with -p8 of patches of 8 pixels)",
         "kdcore.models.transformers:build_deit",
-        r"deit-(\d+)-(\d+)",
+        r"deit-(\d+)-(\d+)(?:-p(\d+))?",
         ("deit-4-64", "deit-2-32"),
         rule=transformer_size,
+        shape_rule=patch_fits,
     ),
     "transformer": ModelFamily(
         "Transformer for texts, as BERT's (layers, width)",

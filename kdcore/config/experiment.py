@@ -901,9 +901,12 @@ def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     (rule, received).
     """
     card, name = dataset_card(dataset), short_name(dataset)
-    family, own, shape = parse_model_name(model)[0], own_model(model), card.input_shape
+    (family, numbers), own = parse_model_name(model), own_model(model)
+    shape = card.input_shape
     if not family.fits(card.task) and not (family is OWN and card.task.written):
         return [(f"{card.task.networks}: {name} is {card.task.title}", model)]
+    if rule := family.shape_rule(numbers, shape):
+        return [(rule, model)]
     if family is not OWN or own is None or own.kind == "function":
         return []
     found = []

@@ -16,9 +16,13 @@ LARGEST_PATCH = 16
 HEAD_DIMENSIONS = 32
 
 
-def build_vit(input_shape: tuple[int, ...], classes: int, depth: int, width: int) -> keras.Model:
+def build_vit(
+    input_shape: tuple[int, ...], classes: int, depth: int, width: int, patch: int | None = None
+) -> keras.Model:
     """Build a vision transformer of ``depth`` layers and ``width`` dimensions, which answers from
     its class token (Dosovitskiy 2021, arXiv:2010.11929).
+
+    ``patch`` is the side of a patch in pixels, None for the usual one (:func:`patch_of`).
 
     Raises:
         ConfigError: for a width that is no multiple of 16.
@@ -26,7 +30,7 @@ def build_vit(input_shape: tuple[int, ...], classes: int, depth: int, width: int
     """
     from keras_hub.models import ViTBackbone
 
-    inputs, x, patch = _patched(input_shape, width, f"vit-{depth}-{width}")
+    inputs, x, patch = _patched(input_shape, width, patch, f"vit-{depth}-{width}")
     backbone = ViTBackbone(
         image_shape=tuple(x.shape[1:]),
         patch_size=(patch, patch),
@@ -40,11 +44,14 @@ def build_vit(input_shape: tuple[int, ...], classes: int, depth: int, width: int
     return keras.Model(inputs, answers, name=f"vit_{depth}_{width}")
 
 
-def build_deit(input_shape: tuple[int, ...], classes: int, depth: int, width: int) -> keras.Model:
+def build_deit(
+    input_shape: tuple[int, ...], classes: int, depth: int, width: int, patch: int | None = None
+) -> keras.Model:
     """Build a vision transformer with a class token and a distillation token, each with a head of
     its own (DeiT: Touvron 2021, arXiv:2012.12877).
 
-    It answers with the logarithm of the mean of both heads' probabilities.
+    It answers with the logarithm of the mean of both heads' probabilities. ``patch`` is the side of
+    a patch in pixels, None for the usual one (:func:`patch_of`).
 
     Raises:
         ConfigError: for a width that is no multiple of 16.
@@ -52,7 +59,7 @@ def build_deit(input_shape: tuple[int, ...], classes: int, depth: int, width: in
     """
     from keras_hub.models import DeiTBackbone
 
-    inputs, x, patch = _patched(input_shape, width, f"deit-{depth}-{width}")
+    inputs, x, patch = _patched(input_shape, width, patch, f"deit-{depth}-{width}")
     backbone = DeiTBackbone(
         image_shape=tuple(x.shape[1:]),
         patch_size=patch,
@@ -92,7 +99,9 @@ def heads_of(width: int) -> int:
     return min(fitting, key=lambda heads: abs(width // heads - HEAD_DIMENSIONS))
 
 
-def _patched(input_shape: tuple[int, ...], width: int, name: str) -> tuple[Any, Any, int]:
+def _patched(
+    input_shape: tuple[int, ...], width: int, patch: int | None, name: str
+) -> tuple[Any, Any, int]:
     """Return the input, the images with margins so that patches fit, and the side of a patch."""
     heads_of(width)
     if len(input_shape) != 3 or None in input_shape:
@@ -100,7 +109,7 @@ def _patched(input_shape: tuple[int, ...], width: int, name: str) -> tuple[Any, 
             f"{name} needs images of shape (height, width, channels), but one example has shape {input_shape}; "
             "a model of dense layers such as mlp-64 takes any shape"
         )
-    patch = patch_of(min(input_shape[:2]))
+    patch = patch or patch_of(min(input_shape[:2]))
     inputs = keras.Input(input_shape)
     margins = [(0, -side % patch) for side in input_shape[:2]]
     if any(after for _, after in margins):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kdcore import Distiller, models
-from kdcore.config.catalog import parse_model_name
+from kdcore import Distiller, ExperimentConfig, models
+from kdcore.config.catalog import parse_model_name, patch_fits
 from kdcore.errors import ConfigError
 from kdcore.methods.distillation_token import DistillationToken
 from kdcore.models.families import multiply_accumulates
@@ -48,13 +48,14 @@ def test_it_answers_with_the_mean_of_both_heads_probabilities_also_from_its_file
 
 
 @pytest.mark.parametrize("extra", [1, 2])
+@pytest.mark.parametrize("named", [None, 4, 5])
 @pytest.mark.parametrize(("shape", "depth", "width"), [((8, 8, 1), 2, 32), ((30, 28, 3), 1, 48)])
 def test_multiply_accumulates_are_those_counted_by_hand(
-    extra: int, shape: tuple[int, ...], depth: int, width: int
+    extra: int, named: int | None, shape: tuple[int, ...], depth: int, width: int
 ) -> None:
-    name = {1: "vit", 2: "deit"}[extra]
-    model = models.build(f"{name}-{depth}-{width}", shape, CLASSES)
-    patch = patch_of(min(shape[:2]))
+    name = f"{('vit', 'deit')[extra - 1]}-{depth}-{width}" + (f"-p{named}" if named else "")
+    model = models.build(name, shape, CLASSES)
+    patch = named or patch_of(min(shape[:2]))
     patches = math.prod(-(-side // patch) for side in shape[:2])
     tokens = patches + extra
     embedding = patches * patch**2 * shape[2] * width
@@ -119,7 +120,30 @@ def test_patches_and_heads_follow_size_and_width() -> None:
         assert 16 <= width // heads_of(width) <= 64 or width == 16
 
 
-@pytest.mark.parametrize("name", ["vit-4-60", "deit-0-64", "vit-99-64"])
+@pytest.mark.parametrize(
+    ("dataset", "patch", "rule"),
+    [
+        ("digits", 9, "a transformer with patches of 1 to 8 pixels"),
+        ("mnist", 29, "a transformer with patches of 1 to 28 pixels"),
+    ],
+)
+def test_patches_larger_than_the_image_are_refused_before_anything_is_trained(
+    dataset: str, patch: int, rule: str
+) -> None:
+    ExperimentConfig(dataset=dataset, student=f"deit-2-32-p{patch - 1}")
+    with pytest.raises(ConfigError, match=f"student must be {rule}, got 'deit-2-32-p{patch}'"):
+        ExperimentConfig(dataset=dataset, student=f"deit-2-32-p{patch}")
+
+
+def test_patches_too_many_to_compare_are_refused() -> None:
+    assert patch_fits((2, 32, 7), (224, 224, 3)) is None
+    assert patch_fits((2, 32, 6), (224, 224, 3)) == "a transformer with patches of 7 to 224 pixels"
+    assert patch_fits((2, 32), (224, 224, 3)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["vit-4-60", "deit-0-64", "vit-99-64", "vit-2-32-p0", "vit-2-32-4"]
+)
 def test_names_that_are_no_transformers_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="model must be"):
         parse_model_name(name)
