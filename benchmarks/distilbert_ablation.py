@@ -64,6 +64,9 @@ def row(name: str, of_seeds: list[dict[str, float]], full: list[dict[str, float]
 @click.option("--labels", type=int, default=150, show_default=True)
 @click.option("--training-examples", type=int, default=None)
 @click.option("--pretraining-epochs", type=int, default=10, show_default=True)
+@click.option("--epochs", type=int, default=4, show_default=True, help="Of fine-tuning.")
+@click.option("--learning-rate", type=float, default=3e-3, show_default=True)
+@click.option("--teacher-learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--seeds", type=int, default=3, show_default=True)
 def main(
     url: str,
@@ -71,6 +74,9 @@ def main(
     labels: int,
     training_examples: int | None,
     pretraining_epochs: int,
+    epochs: int,
+    learning_rate: float,
+    teacher_learning_rate: float,
     seeds: int,
 ) -> None:
     """Train all variants for each seed, and print the table."""
@@ -84,12 +90,13 @@ def main(
                 labels=labels,
                 training_examples=training_examples,
                 pretraining_epochs=pretraining_epochs,
-                teacher_epochs=4,
-                teacher_learning_rate=2e-3,
+                teacher_epochs=epochs,
+                teacher_learning_rate=teacher_learning_rate,
                 teacher_batch_size=64,
                 teacher_seed=seed,
-                epochs=4,
+                epochs=epochs,
                 batch_size=64,
+                learning_rate=learning_rate,
                 temperature=4,
                 seed=seed,
                 seeds=1,

@@ -1,9 +1,10 @@
-"""What XLA gives a small transformer in training: ``python -m benchmarks.transformers``.
+"""How fast a small transformer is trained: ``python -m benchmarks.transformers``.
 
-KerasHub's vision transformer of 4 layers and width 64 on images of 32 by 32 pixels in patches of 4
-(65 tokens), batch 64, cross-entropy and Adam: Keras' ``fit``, a bare ``tf.function`` loop, the same
-compiled with XLA, and KD Lab's loop with and without. Contestants take turns, several rounds of one
-epoch each, after a first epoch that counts for its compiling alone.
+A network on random images of 32 by 32 pixels (or, with ``--tokens 64``, on random texts of 4 to 64
+tokens), cross-entropy and Adam: Keras' ``fit``, a bare ``tf.function`` loop, the same compiled with
+XLA, KD Lab's loop with and without, and, of ``vit-...`` where PyTorch is installed, the network
+there. Contestants take turns, several rounds of one epoch each, after a first epoch that counts for
+its compiling alone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import importlib.util
 import statistics as averages
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import click
@@ -25,33 +28,80 @@ from keras import ops
 from numpy.typing import NDArray
 
 from benchmarks.common import present
+from benchmarks.pytorch_vit import epoch_of_pytorch
 from kdcore import models
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.training.loop import Learner, Loop, Network, student_order, train_together
+from kdcore.tasks.values import InputValues
+from kdcore.training.loop import (
+    TOKENS_A_STEP,
+    Learner,
+    Loop,
+    Network,
+    by_length,
+    student_order,
+    text_lengths,
+    train_together,
+)
 from kdcore.training.trainer import make_trainer
 
-CLASSES, LEARNING_RATE = 10, 1e-3
+CLASSES, LEARNING_RATE, PIECES = 10, 1e-3, 4000
 Epoch = Callable[[int], None]
 
 
-def fit(network: str, images: NDArray, labels: NDArray, batch_size: int) -> Epoch:
-    """Return an epoch as Keras has it."""
-    model = models.build(network, images.shape[1:], CLASSES, seed=0)
+@dataclass(frozen=True)
+class Contest:
+    """A network and what it learns: images [n, side, side, 3] of bytes, or tokens [n, length]."""
+
+    network: str
+    inputs: NDArray
+    labels: NDArray
+    batch_size: int
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether its inputs are tokens."""
+        return self.inputs.ndim == 2
+
+    @property
+    def scale(self) -> float:
+        """What inputs are multiplied with before the network sees them."""
+        return 1.0 if self.of_texts else 1 / 255
+
+    @property
+    def steps(self) -> int:
+        """Full batches in an epoch."""
+        return len(self.inputs) // self.batch_size
+
+    def build(self) -> keras.Model:
+        """Return a new network."""
+        values = InputValues(tokens=PIECES) if self.of_texts else InputValues()
+        return models.build(self.network, self.inputs.shape[1:], CLASSES, seed=0, values=values)
+
+    def order(self, epoch: int) -> NDArray[np.int32]:
+        """Return the rows of an epoch; texts of like length together."""
+        plain = partial(student_order, len(self.inputs), 0)
+        if not self.of_texts:
+            return plain(epoch)
+        return by_length(plain, text_lengths(self.inputs), self.batch_size)(epoch)
+
+
+def fit(contest: Contest) -> Epoch:
+    """Return an epoch as Keras has it; texts are as long as the longest of all."""
+    model = contest.build()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(LEARNING_RATE), loss, metrics=["accuracy"])
-    data = tf.data.Dataset.from_tensor_slices((images.astype(np.float32) / 255, labels))
-    batches = data.shuffle(len(images)).batch(batch_size, drop_remainder=True).prefetch(2)
+    inputs = contest.inputs.astype(np.float32) * np.float32(contest.scale)
+    data = tf.data.Dataset.from_tensor_slices((inputs, contest.labels))
+    batches = data.shuffle(len(inputs)).batch(contest.batch_size, drop_remainder=True).prefetch(2)
     return lambda number: model.fit(batches, verbose=0) and None
 
 
-def bare_loop(
-    network: str, images: NDArray, labels: NDArray, batch_size: int, compiled: bool
-) -> Epoch:
-    """Return an epoch as plain TensorFlow would have it."""
-    model = models.build(network, images.shape[1:], CLASSES, seed=0)
+def bare_loop(contest: Contest, *, compiled: bool) -> Epoch:
+    """Return an epoch as plain TensorFlow would have it; texts are as long as their batch needs."""
+    model = contest.build()
     optimizer = keras.optimizers.Adam(LEARNING_RATE)
     optimizer.build(model.trainable_variables)
-    inputs, targets = map(tf.convert_to_tensor, (images, labels))
+    inputs, targets = map(tf.convert_to_tensor, (contest.inputs, contest.labels))
 
     @tf.function(autograph=False, jit_compile=compiled)
     def take(x: tf.Tensor, y: tf.Tensor) -> None:
@@ -61,11 +111,18 @@ def bare_loop(
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
+    def batch_of(rows: tf.Tensor) -> tf.Tensor:
+        batch = tf.gather(inputs, rows)
+        if contest.of_texts:
+            longest = tf.reduce_max(tf.math.count_nonzero(batch, axis=1, dtype=tf.int32))
+            batch = batch[:, : -(-longest // TOKENS_A_STEP) * TOKENS_A_STEP]
+        return tf.cast(batch, tf.float32) * contest.scale
+
     @tf.function(autograph=False)
     def run(batches: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor) -> tf.Tensor:
             rows = batches[step]
-            take(tf.cast(tf.gather(inputs, rows), tf.float32) / 255, tf.gather(targets, rows))
+            take(batch_of(rows), tf.gather(targets, rows))
             return step + 1
 
         steps = tf.shape(batches)[0]
@@ -74,30 +131,58 @@ def bare_loop(
         )
 
     def epoch(number: int) -> None:
-        full = len(images) // batch_size
-        order = student_order(len(images), 0, number)[: full * batch_size]
-        run(tf.constant(order.reshape(full, batch_size)))
+        order = contest.order(number)[: contest.steps * contest.batch_size]
+        run(tf.constant(order.reshape(contest.steps, contest.batch_size)))
 
     return epoch
 
 
-def kd_lab_loop(
-    network: str, images: NDArray, labels: NDArray, batch_size: int, compiled: bool
-) -> Epoch:
+def kd_lab_loop(contest: Contest, *, compiled: bool) -> Epoch:
     """Return an epoch as KD Lab's workers run it."""
-    model = models.build(network, images.shape[1:], CLASSES, seed=0)
+    model = contest.build()
     trainer = make_trainer("baseline", ExperimentConfig(learning_rate=LEARNING_RATE), model)
     learner = Learner(
         "student",
-        Loop(trainer, 1 / 255, jit_compile=compiled),
-        Network(model, 1 / 255),
-        images,
-        labels,
-        partial(student_order, len(images), 0),
-        batch_size,
-        len(images) // batch_size,
+        Loop(trainer, contest.scale, jit_compile=compiled),
+        Network(model, contest.scale),
+        contest.inputs,
+        contest.labels,
+        contest.order,
+        contest.batch_size,
+        contest.steps,
     )
     return lambda number: train_together([learner], number + 1)
+
+
+def contestants_of(contest: Contest, threads: int) -> dict[str, Epoch]:
+    """Return who takes part, by name."""
+    found = {
+        "Keras fit": fit(contest),
+        "a bare tf.function loop": bare_loop(contest, compiled=False),
+        "the same, XLA": bare_loop(contest, compiled=True),
+        "KD Lab's loop": kd_lab_loop(contest, compiled=False),
+        "the same loop, XLA": kd_lab_loop(contest, compiled=True),
+    }
+    if contest.network.startswith("vit-") and importlib.util.find_spec("torch"):
+        found["PyTorch, eager"] = epoch_of_pytorch(
+            contest.build(),
+            contest.inputs,
+            contest.labels,
+            contest.batch_size,
+            LEARNING_RATE,
+            threads,
+        )
+    return found
+
+
+def random_inputs(examples: int, side: int, tokens: int) -> NDArray:
+    """Return images of a side, or texts of up to so many tokens, padded with 0."""
+    generator = np.random.default_rng(0)
+    if not tokens:
+        return generator.integers(0, 256, (examples, side, side, 3)).astype(np.uint8)
+    texts = generator.integers(1, PIECES, (examples, tokens)).astype(np.int32)
+    lengths = generator.integers(4, tokens + 1, (examples, 1))
+    return np.where(np.arange(tokens) < lengths, texts, 0).astype(np.int32)
 
 
 @click.command()
@@ -106,25 +191,24 @@ def kd_lab_loop(
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--examples", default=2048, show_default=True)
 @click.option("--side", default=32, show_default=True, help="Of the images, in pixels.")
+@click.option("--tokens", default=0, show_default=True, help="Of the longest text; 0: images.")
 @click.option("--threads", default=2, show_default=True, help="Threads of TensorFlow.")
 def main(
-    network: str, rounds: int, batch_size: int, examples: int, side: int, threads: int
+    network: str,
+    rounds: int,
+    batch_size: int,
+    examples: int,
+    side: int,
+    tokens: int,
+    threads: int,
 ) -> None:
     """Time an epoch of a small transformer, with and without XLA."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (examples, side, side, 3)).astype(np.uint8)
-    labels = generator.integers(0, CLASSES, examples).astype(np.int32)
+    labels = np.random.default_rng(1).integers(0, CLASSES, examples).astype(np.int32)
     ops.convert_to_tensor(0.0)  # start TensorFlow outside the timing
-    data = (network, images, labels, batch_size)
-    contestants = {
-        "Keras fit": fit(*data),
-        "a bare tf.function loop": bare_loop(*data, compiled=False),
-        "the same, XLA": bare_loop(*data, compiled=True),
-        "KD Lab's loop": kd_lab_loop(*data, compiled=False),
-        "the same loop, XLA": kd_lab_loop(*data, compiled=True),
-    }
+    contest = Contest(network, random_inputs(examples, side, tokens), labels, batch_size)
+    contestants = contestants_of(contest, threads)
     first, seconds = dict[str, float](), {name: list[float]() for name in contestants}
     for number in range(rounds + 1):
         for name, epoch in contestants.items():
@@ -139,7 +223,7 @@ def main(
     rows = [
         {
             "loop": name,
-            "images/s": examples / averages.median(times),
+            "examples/s": examples / averages.median(times),
             "of the bare loop's speed": averages.median(
                 b / own for b, own in zip(bare, times, strict=True)
             ),
@@ -147,7 +231,8 @@ def main(
         }
         for name, times in seconds.items()
     ]
-    title = f"{network}, {side}×{side}, batch {batch_size}, {threads} threads, median of {rounds} epochs"
+    what = f"4 to {tokens} tokens" if tokens else f"{side}×{side}"
+    title = f"{network}, {what}, batch {batch_size}, {threads} threads, median of {rounds} epochs"
     present(title, rows, seconds=seconds)
 
 

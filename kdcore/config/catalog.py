@@ -131,7 +131,8 @@ class ModelFamily:
     suggestions: tuple[str, ...]
     takes: Literal["images", "values", "texts"] = "images"
     by_name: bool = False  # the builder is given the whole name, not numbers
-    residual: bool = False  # of blocks that are added to their shortcuts
+    residual: bool = False  # of convolutions that are added to their shortcuts
+    of_blocks: bool = False  # of blocks, convolutions or attention, that can be left out at random
     own_vocabulary: bool = False  # it reads tokens of the vocabulary that it was trained with
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
     # What it asks of one example's shape, where its numbers do not go with it.
@@ -296,6 +297,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("resnet-20-16", "resnet-14-8", "resnet-8-8"),
         rule=residual_depth,
         residual=True,
+        of_blocks=True,
     ),
     "vit": ModelFamily(
         "Vision transformer (layers, width; with -p8 of patches of 8 pixels)",
@@ -304,6 +306,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("vit-4-64", "vit-2-32"),
         rule=transformer_size,
         shape_rule=patch_fits,
+        of_blocks=True,
     ),
     "deit": ModelFamily(
         "Vision transformer with a distillation token (layers, width; with -p8 of patches of 8 pixels)",
@@ -312,6 +315,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("deit-4-64", "deit-2-32"),
         rule=transformer_size,
         shape_rule=patch_fits,
+        of_blocks=True,
     ),
     "transformer": ModelFamily(
         "Transformer for texts, as BERT's (layers, width)",

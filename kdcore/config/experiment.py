@@ -608,6 +608,12 @@ class ExperimentConfig(BaseModel):
         """Return whether a network is a residual one, with blocks that can be left out."""
         return parse_model_name(network)[0].residual
 
+    def can_skip_blocks(self, network: str) -> bool:
+        """Return whether a network consists of blocks that can be left out at random: a residual
+        one, or a vision transformer.
+        """
+        return parse_model_name(network)[0].of_blocks
+
     @property
     def answers_live(self) -> bool:
         """Whether the teacher is asked at every step, because its answers cannot be computed

@@ -45,14 +45,12 @@ class PlanKind(Part):
 
     def describe(self) -> str:
         """Return it in short: "noisy student, generations 3"; nothing for the plain one."""
-        if self.name == "distil":
-            return ""
         shown = [
             f"{field.title or name} {getattr(self, name)}".lower()
             for name, field in type(self).model_fields.items()
             if getattr(self, name) != field.default
         ]
-        return ", ".join([self.title.lower(), *shown])
+        return ", ".join([*([] if self.name == "distil" else [self.title.lower()]), *shown])
 
 
 def teacher_step(config: Asked, name: str = "teacher", network: str | None = None) -> Step:

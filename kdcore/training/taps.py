@@ -50,7 +50,25 @@ def output_of(model: keras.Model, name: str) -> Any:
     known = [layer.name for layer in model.layers]
     if name not in known:
         raise ModelError(f"layer must be one of {', '.join(known)} of {model.name}, got {name!r}")
-    return model.get_layer(name).output
+    layer = model.get_layer(name)
+    if len(layer._inbound_nodes) < 2:
+        return layer.output
+    # Several networks call it, as those with noise inside do: what it answers in this one.
+    own = [tensor for tensor in _tensors_of(model) if tensor._keras_history.operation is layer]
+    return min(own, key=lambda tensor: tensor._keras_history.node_index, default=layer.output)
+
+
+def _tensors_of(model: keras.Model) -> list[Any]:
+    """Return all symbolic tensors between a model's inputs and its outputs."""
+    found: dict[int, Any] = {}
+    waiting = list(model.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in found:
+            found[id(tensor)] = tensor
+            made_by = tensor._keras_history
+            waiting += made_by.operation._inbound_nodes[made_by.node_index].input_tensors
+    return list(found.values())
 
 
 def names_within(model: keras.Model) -> dict[str, str]:

@@ -38,7 +38,7 @@ from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.mixing import mixing
-from kdcore.models.noise import with_dropout, with_stochastic_depth
+from kdcore.models.noise import with_noise
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.models.pretrained import check as check_pretrained
 from kdcore.plans import Plan, Step
@@ -216,6 +216,12 @@ def _asked_in(rounds: Sequence[Sequence[Step]]) -> int:
     """Return how many learners of a seed are asked for answers by later ones."""
     learners = {step.name for steps in rounds for step in steps}
     return len({name for steps in rounds for step in steps for name in step.taught_by} & learners)
+
+
+def in_training(model: keras.Model, step: Step, seed: int) -> keras.Model:
+    """Return a network as a step trains it: with the noise inside it, of the same weights."""
+    depth = step.stochastic_depth
+    return with_noise(model, dropout=step.dropout, stochastic_depth=depth, seed=seed)
 
 
 @dataclass
@@ -596,8 +602,8 @@ class _Job:
         """
         size, seed = config.teacher_batch_size, config.teacher_seed
         with policy_scope(resolve_precision(config.precision).policy):
-            network = self.build(config.teacher, seed, step=step)
-            trainer = make_trainer("teacher", config, network.model)
+            network = self.build(config.teacher, seed)
+            trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
         rows = datasets.labelled_rows(self.dataset, step.labels, seed)
         return self.learner(
             run,
@@ -627,7 +633,7 @@ class _Job:
         """
         train, role = self.dataset.train, step.role
         labelled = self.labelled(config)
-        network = self.build(config.student, config.seed, config.student_start, step)
+        network = self.build(config.student, config.seed, config.student_start)
         if begins_as is not None:
             network.model.set_weights(self.load_model(begins_as).get_weights())
         network, loop = self.loop_of(step, config, answers, network)
@@ -666,7 +672,8 @@ class _Job:
         augment = self.augmentation(config.augmentation, config.seed)
         teacher = answers.model if isinstance(answers, Network) else None
         steps = self.steps_of(config)
-        trainer = make_trainer(step.role, config, network.model, teacher, steps=steps)
+        trained = in_training(network.model, step, config.seed)
+        trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
         # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
         known = teacher is None and not parse_model_name(config.student)[0].by_name
@@ -720,11 +727,9 @@ class _Job:
         """What the catalog says of the dataset."""
         return dataset_card(self.config.dataset)
 
-    def build(
-        self, name: str, seed: int, start: str = "fresh", step: Step | None = None
-    ) -> Network:
+    def build(self, name: str, seed: int, start: str = "fresh") -> Network:
         """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's
-        file), with the noise inside that ``step`` has.
+        file).
         """
         model = models.build(
             name,
@@ -734,9 +739,6 @@ class _Job:
             values=self.dataset.values,
             start=start,
         )
-        if step is not None:
-            model = with_dropout(model, step.dropout, seed)
-            model = with_stochastic_depth(model, step.stochastic_depth, seed)
         return Network(model, self.dataset.scale)
 
     def learner(
