@@ -677,7 +677,7 @@ class _Job:
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
         # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
         known = teacher is None and not parse_model_name(config.student)[0].by_name
-        pays = known and xla_pays(network.model, self.examples_of(config))
+        pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
         loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
         return kept_loops.Ready(network, loop)
 
@@ -688,6 +688,11 @@ class _Job:
     def examples_of(self, config: ExperimentConfig) -> int:
         """Return how many examples a student or baseline sees in its whole training."""
         return self.steps_of(config) * config.batch_size
+
+    @property
+    def longest_text(self) -> int | None:
+        """The length that texts are cut at, in tokens; None where the examples are no texts."""
+        return None if self.dataset.vocabulary is None else self.dataset.input_shape[0]
 
     def kind(self, step: Step, config: ExperimentConfig) -> tuple[object, ...] | None:
         """Return all that a compiled loop depends on; None where it must not serve another
@@ -708,7 +713,7 @@ class _Job:
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
             compiled_form(role, config),
-            is_long(self.examples_of(config)),
+            is_long(self.examples_of(config), self.longest_text),
             config.student,
             shape,
             self.dataset.values.tokens,
