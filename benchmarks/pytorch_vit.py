@@ -53,7 +53,7 @@ def _vit(torch: Any, like: keras.Model) -> Any:
     patches = (height // patch) * (across // patch)
     nn = torch.nn
 
-    class Vit(nn.Module):  # type: ignore[misc]
+    class Vit(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.patches = nn.Conv2d(channels, width, patch, patch)

@@ -157,7 +157,7 @@ def _presets(form: ConfigForm) -> None:
     current = next((name for name, preset in PRESETS.items() if preset == form.config), None)
     st.session_state["train_preset"] = current
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Start from", list(PRESETS), key="train_preset", on_change=apply)
+        st.pills("Start from", list(PRESETS), key="train_preset", on_change=apply, wrap=True)
         with st.popover(
             "Settings from a file",
             icon=":material/upload_file:",
