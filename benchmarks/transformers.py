@@ -193,6 +193,7 @@ def random_inputs(examples: int, side: int, tokens: int) -> NDArray:
 @click.option("--side", default=32, show_default=True, help="Of the images, in pixels.")
 @click.option("--tokens", default=0, show_default=True, help="Of the longest text; 0: images.")
 @click.option("--threads", default=2, show_default=True, help="Threads of TensorFlow.")
+@click.option("--bfloat16", is_flag=True, help="Compute in bfloat16, but for PyTorch.")
 def main(
     network: str,
     rounds: int,
@@ -201,10 +202,13 @@ def main(
     side: int,
     tokens: int,
     threads: int,
+    bfloat16: bool,
 ) -> None:
     """Time an epoch of a small transformer, with and without XLA."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if bfloat16:
+        keras.config.set_dtype_policy("mixed_bfloat16")
     labels = np.random.default_rng(1).integers(0, CLASSES, examples).astype(np.int32)
     ops.convert_to_tensor(0.0)  # start TensorFlow outside the timing
     contest = Contest(network, random_inputs(examples, side, tokens), labels, batch_size)
@@ -232,7 +236,8 @@ def main(
         for name, times in seconds.items()
     ]
     what = f"4 to {tokens} tokens" if tokens else f"{side}×{side}"
-    title = f"{network}, {what}, batch {batch_size}, {threads} threads, median of {rounds} epochs"
+    precision = ", bfloat16" if bfloat16 else ""
+    title = f"{network}, {what}, batch {batch_size}, {threads} threads{precision}, median of {rounds} epochs"
     present(title, rows, seconds=seconds)
 
 

@@ -706,10 +706,19 @@ class ExperimentConfig(BaseModel):
         """Return the digest of what a run of ``role`` depends on."""
         # A setting that came later, left at its default, is the experiment as it was before there
         # was the setting.
-        counted = {
-            name: value for name, value in values.items() if older_value(name, NEVER) != value
-        }
+        counted = {name: value for name, value in values.items() if self._before(name) != value}
         return digest({"role": role, **counted})
+
+    def _before(self, name: str) -> Any:
+        """Return what a setting was before it existed: in the chosen plan and method, which may
+        have it for longer than others.
+        """
+        try:
+            field = setting_of(name, {part: getattr(self, part).name for part in PARTS})
+        except KeyError:
+            return older_value(name, NEVER)
+        older = words_of(field)["older"]
+        return NEVER if older == ALWAYS_THERE else older
 
     def describe(self) -> str:
         """Return one line that says what the experiment is."""

@@ -83,6 +83,13 @@ def test_only_residual_networks_have_blocks_to_leave_out() -> None:
     assert {step.stochastic_depth for step in quiet} == {0.0}
 
 
+def test_a_setting_that_one_plan_has_had_for_longer_than_others_counts_there() -> None:
+    quiet = ExperimentConfig(plan="noisy-student", labels=50, dropout=0.0)
+    plain = ExperimentConfig()
+    assert quiet.digest_of("x", {"dropout": 0.0}) != quiet.digest_of("x", {})
+    assert plain.digest_of("x", {"dropout": 0.0}) == plain.digest_of("x", {})
+
+
 def test_experiments_of_before_stochastic_depth_had_none_of_it() -> None:
     values = EVERY_KIND["noisy-student"] | {"student": "resnet-8-4", "stochastic_depth": 0.0}
     config = ExperimentConfig(plan="noisy-student", **values)
