@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ def epoch_of_pytorch(
     AssertionError where it has not as many weights as ``like``.
     """
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or os.cpu_count())
     torch.manual_seed(0)
     model = _vit(torch, like)
     of_keras = sum(np.prod(each.shape) for each in like.trainable_variables)

@@ -774,6 +774,9 @@ def role_settings(role: str, stored: Mapping[str, Any] | None = None) -> tuple[s
     fields = {"teacher": TEACHER_FIELDS, "baseline": BASELINE_FIELDS}.get(role, STUDENT_FIELDS)
     parts = ("method", "plan") if role == "student" else ("plan",)
     own = [setting for part in parts for setting in (part, *_settings_of(part, stored))]
+    if role == "teacher" and stored is not None:
+        plan = PARTS["plan"].known.get(stored_setting(stored, "plan"), PARTS["plan"].unknown)
+        own = [name for name in own if name not in plan.of_learners]
     return tuple(dict.fromkeys((*fields, *own, "label_budget_for")))
 
 

@@ -40,7 +40,8 @@ def with_dropout(model: keras.Model, rate: float, seed: int) -> keras.Model:
     # A subclassed model has no graph to look at.
     ends = getattr(model, "outputs", None) or []
     last = next((layer for layer in reversed(model.layers) if ends and _ends_in(layer, ends)), None)
-    if last is None or not isinstance(last.input, keras.KerasTensor):
+    nested = isinstance(last, keras.Model)
+    if last is None or nested or not isinstance(last.input, keras.KerasTensor):
         raise ModelError(
             f"dropout needs a model that ends in a layer with one input, got {model.name}"
         )

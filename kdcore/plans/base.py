@@ -21,6 +21,8 @@ class PlanKind(Part):
     in_generations: ClassVar[bool] = False
     # Whether teachers answer for the unchanged examples, however the student's copies are changed.
     clean_answers: ClassVar[bool] = False
+    # Which of its settings are of student and baseline alone.
+    of_learners: ClassVar[tuple[str, ...]] = ()
 
     def steps(self, config: Asked) -> tuple[Step, ...]:
         """Return the steps of an experiment, each after those that it needs.

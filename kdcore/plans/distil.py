@@ -17,6 +17,7 @@ class Distil(PlanKind):
     title: ClassVar[str] = "Teacher and student"
     summary: ClassVar[str] = "One teacher teaches one student; the [[baseline]] learns alone."
     paper: ClassVar[str] = "Hinton et al. 2015, arXiv:1503.02531"
+    of_learners: ClassVar[tuple[str, ...]] = ("dropout", "stochastic_depth")
 
     dropout: float = setting(
         0.0,

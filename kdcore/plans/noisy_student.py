@@ -50,7 +50,7 @@ class NoisyStudent(PlanKind):
         0.2,
         "Stochastic depth",
         "How often the last block of a residual network (resnet-...) is left out, for each example; "
-        "the blocks before it less often. Other networks have no such blocks.",
+        "the blocks before it less often. Other networks are trained without.",
         "plan",
         older=0.0,
         ge=0,

@@ -140,7 +140,7 @@ class Step:
         clean_answers: whether its teachers answer for the unchanged examples, however its own
             copies are changed.
         dropout: the share of what enters its last layer that is left out at each step.
-        stochastic_depth: how often the last of its residual blocks is left out, the others less.
+        stochastic_depth: how often the last of its blocks is left out, the others less.
         pretraining: how one that is "pretrained" learns.
         selection: where it learns from chosen examples without a label beside the labelled ones.
     """

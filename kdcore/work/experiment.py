@@ -305,13 +305,16 @@ class _Job:
 
     def check_networks(self) -> None:
         """Raise ModelError for a pretrained network of the plan that cannot be had or does not read
-        the data, before any other is trained.
+        the data, and for one that its noise does not go into, before any other is trained.
         """
         if self._networks_fit:
             return
         for name in dict.fromkeys(step.network for step in self.plan.steps):
             if name.startswith(pretrained.HEAD):
                 check_pretrained(name, self.dataset.input_shape, self.dataset.values)
+        for step in self.plan.steps:
+            if step.leaves_parts_out:
+                in_training(self.build(step.network, seed=0).model, step, seed=0)
         self._networks_fit = True
 
     def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> TeacherAnswers:

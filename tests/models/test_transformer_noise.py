@@ -10,13 +10,16 @@ import pytest
 
 from kdcore import ExperimentConfig, models
 from kdcore.analysis.results import load_results
-from kdcore.errors import ConfigError
+from kdcore.config.experiment import role_settings
+from kdcore.errors import ConfigError, ModelError
 from kdcore.methods.distillation_token import TOKEN_HEADS
 from kdcore.models.noise import with_dropout, with_noise, with_stochastic_depth
 from kdcore.plans.steps import Plan
 from kdcore.storage.store import Store
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.taps import tap
+from kdcore.work import experiment as work
+from kdcore.work.experiment import run_experiment
 from kdcore.work.outcome import run
 from tests.support.stops import assert_goes_on_to_the_bit
 
@@ -152,3 +155,32 @@ def test_noise_that_does_not_go_with_the_rest_is_refused(
     with pytest.raises(ConfigError) as refused:
         NOISY.replace(**changed)
     assert said in str(refused.value)
+
+
+def test_a_model_that_ends_in_another_model_has_no_place_for_dropout() -> None:
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    outer = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), inner], name="outer")
+    with pytest.raises(ModelError, match="ends in a layer with one input, got outer"):
+        with_dropout(outer, 0.5, seed=1)
+
+
+def test_noise_that_does_not_go_into_a_network_is_refused_before_a_teacher_is_trained(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: keras.Model, **_: object) -> keras.Model:
+        raise ModelError(f"dropout needs another model, got {model.name}")
+
+    monkeypatch.setattr(work, "with_noise", refuse)
+    before = len(store.finished_runs("teacher"))
+    with pytest.raises(ModelError, match="got deit_1_16"):
+        run_experiment(store, store.create(NOISY.replace(teacher="mlp-9")))
+    assert len(store.finished_runs("teacher")) == before
+
+
+def test_noise_is_no_setting_of_the_teacher_of_a_student() -> None:
+    stored = NOISY.model_dump(mode="json")
+    assert "dropout" in role_settings("student", stored)
+    assert "dropout" in role_settings("baseline", stored)
+    assert "dropout" not in role_settings("teacher", stored)
+    noisy_student = ExperimentConfig(plan="noisy-student", labels=50).model_dump(mode="json")
+    assert "dropout" in role_settings("teacher", noisy_student)
