@@ -105,16 +105,11 @@ def test_a_noisy_training_goes_on_to_the_bit_and_leaves_a_network_without_noise(
     noisy = run(NOISY, store=store, progress=False)
     other = Store(f"sqlite:///{tmp_path}/other.db")
     assert_goes_on_to_the_bit(store, noisy.experiment_id, other, ("student", "baseline"))
-    clean = run(NOISY.replace(dropout=0, stochastic_depth=0), store=store, progress=False)
-    kept = []
-    for outcome in (noisy, clean):
-        (student,) = load_results(store, outcome.experiment_id).runs("student")
-        data = store.artifact(f"model/{student.id}")
-        assert data is not None
-        kept.append(model_from_bytes(data))
-    assert [type(layer) for layer in kept[0].layers] == [type(layer) for layer in kept[1].layers]
-    inputs = images(4)
-    assert not np.allclose(kept[0](inputs), kept[1](inputs)), "the noise changed nothing"
+    (student,) = load_results(store, noisy.experiment_id).runs("student")
+    data = store.artifact(f"model/{student.id}")
+    assert data is not None
+    kept, plain = model_from_bytes(data), models.build(NOISY.student, SHAPE, CLASSES)
+    assert [type(layer) for layer in kept.layers] == [type(layer) for layer in plain.layers]
 
 
 def test_noise_is_a_setting_of_student_and_baseline_and_is_said() -> None:
