@@ -137,7 +137,7 @@ def test_the_table_to_choose_from_has_columns_for_the_settings_of_a_plan(store: 
             )
             store.claim_run(run, experiment, share=False, step=step)
     table = run_table(store)
-    assert differing_settings(table) == ["generations", "dropout", "confidence"]
+    assert differing_settings(table) == ["dropout", "generations", "confidence"]
     assert table["step"].tolist() == ["student"] * 3
     by_seed = run_table(store, by_seed=True)
     assert sorted(by_seed["step"]) == ["generation 1"] * 3 + ["student"] * 3
