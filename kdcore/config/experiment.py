@@ -605,7 +605,7 @@ class ExperimentConfig(BaseModel):
         return pretrained.layers_of(network)
 
     def is_residual(self, network: str) -> bool:
-        """Return whether a network is a residual one, with blocks that can be left out."""
+        """Return whether a network is a residual one of convolutions."""
         return parse_model_name(network)[0].residual
 
     def can_skip_blocks(self, network: str) -> bool:

@@ -61,12 +61,6 @@ class Distil(PlanKind):
             found.append(Problem("stochastic_depth", rule, self.stochastic_depth))
         if config.method.needs.teacher == "features":
             rule = "0 with a method that compares feature maps"
-            found += [
-                Problem(name, rule, value)
-                for name, value in (
-                    ("dropout", self.dropout),
-                    ("stochastic_depth", self.stochastic_depth),
-                )
-                if value
-            ]
+            noise = {name: getattr(self, name) for name in self.of_learners}
+            found += [Problem(name, rule, value) for name, value in noise.items() if value]
         return found

@@ -91,7 +91,7 @@ class Asked(Protocol):
         ...
 
     def is_residual(self, network: str) -> bool:
-        """Return whether a network is a residual one, with blocks that can be left out."""
+        """Return whether a network is a residual one of convolutions."""
         ...
 
     def teaching(self) -> dict[str, Any]:
