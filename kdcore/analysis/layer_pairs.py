@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kdcore.config.experiment import ExperimentConfig, digest
+from kdcore.methods.features import kept_bytes, why_live
 from kdcore.storage.artifacts import ArtifactStore
 from kdcore.words import in_bytes
 
@@ -45,19 +46,28 @@ class LayerPairs:
     """The layers of both networks from the input on, and which are paired.
 
     ``batch_bytes`` is what the paired features of one batch take, of teacher and student together.
+    ``kept_values`` are the numbers that are kept of the teacher's for each training example, unless
+    that is too much; None where examples differ in that.
     """
 
     teacher: tuple[TappedLayer, ...]
     student: tuple[TappedLayer, ...]
     pairs: tuple[Pair, ...]
     batch_bytes: int
+    kept_values: int | None
 
-    @property
-    def cost(self) -> str:
-        """What tapping costs, in words."""
+    def cost(self, config: ExperimentConfig) -> str:
+        """Return what tapping costs in an experiment, in words."""
+        batch = f"What is compared of a batch takes {in_bytes(self.batch_bytes)}."
+        examples = config.labelled + config.unlabelled
+        why = why_live(self.kept_values, examples)
+        if config.answers_live:
+            why = "its images change"
+        if why:
+            return f"The teacher answers at every step: {why}. {batch}"
         return (
-            "The teacher answers at every step: its features are not kept. Those of a batch that are "
-            f"compared take {in_bytes(self.batch_bytes)}."
+            "The teacher answers once: what is compared of its layers is kept for all training "
+            f"examples, {in_bytes(kept_bytes(self.kept_values, examples))}. {batch}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -72,7 +82,8 @@ class LayerPairs:
             return tuple(TappedLayer(each["name"], tuple(each["shape"])) for each in given[role])
 
         pairs = tuple(Pair(**each) for each in given["pairs"])
-        return cls(layers("teacher"), layers("student"), pairs, given["batch_bytes"])
+        sizes = given["batch_bytes"], given["kept_values"]
+        return cls(layers("teacher"), layers("student"), pairs, *sizes)
 
 
 def layer_pairs_key(config: ExperimentConfig) -> str:
@@ -80,7 +91,8 @@ def layer_pairs_key(config: ExperimentConfig) -> str:
     values = {name: getattr(config, name) for name in OF_NETWORKS}
     values |= {"method": config.method.name, "batch_size": config.batch_size}
     values |= {name: value for name, value in config.method.values().items() if name == "layers"}
-    return f"layer_pairs/{digest(values)}"
+    # Earlier answers, under layer_pairs/, do not say what is kept.
+    return f"compared_layers/{digest(values)}"
 
 
 def get_layer_pairs(store: ArtifactStore, config: ExperimentConfig) -> LayerPairs | None:
@@ -89,8 +101,8 @@ def get_layer_pairs(store: ArtifactStore, config: ExperimentConfig) -> LayerPair
     return None if data is None else LayerPairs.from_json(json.loads(data))
 
 
-def in_words(found: LayerPairs) -> str:
-    """Return both columns as text, and the pairs below."""
+def in_words(found: LayerPairs, config: ExperimentConfig) -> str:
+    """Return both columns as text, the pairs below, and what they cost in an experiment."""
     lines = []
     for role in ("teacher", "student"):
         layers = getattr(found, role)
@@ -103,4 +115,4 @@ def in_words(found: LayerPairs) -> str:
     for pair in found.pairs:
         one, two = found.teacher[pair.teacher].words, found.student[pair.student].words
         lines.append(f"  {one}  –  {two}" + (f"  ({pair.adapter})" if pair.adapter else ""))
-    return "\n".join([*lines, found.cost])
+    return "\n".join([*lines, found.cost(config)])

@@ -70,6 +70,14 @@ class Results:
         """Return the runs of a step, by seed."""
         return [run for link, run in self.links if link.step == step]
 
+    @property
+    def teacher_features(self) -> str:
+        """How students came by what they compare of their teacher's layers, in words; empty where
+        they compare nothing, or their images change.
+        """
+        said = [run.summary.get("teacher_features", "") for _, run in self.links]
+        return "; ".join(dict.fromkeys(filter(None, said)))
+
     def reused(self, step: str) -> bool:
         """Return whether runs of a step were found already trained."""
         return any(link.reused for link, _ in self.links if link.step == step)

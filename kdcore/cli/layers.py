@@ -45,4 +45,4 @@ def layers_command(store_url: str, as_json: bool, **given: str | None) -> None:
     if starts is not None:
         click.echo(layer_starts.in_words(starts))
     if found is not None:
-        click.echo(layer_pairs.in_words(found))
+        click.echo(layer_pairs.in_words(found, config))

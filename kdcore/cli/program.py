@@ -128,8 +128,10 @@ def _result(store: Store, experiment_id: str) -> dict[str, Any]:
     results = load_results(store, experiment_id)
     found, twin = errors(store, results), find_twin(store, results)
     more: dict[str, Any] = {"omitted_classes": as_dict(found)} if found else {}
-    if guessing := guessing_teachers(store, load_results(store, experiment_id)):
+    if guessing := guessing_teachers(store, results):
         more["guessing_teachers"] = guessing
+    if results.teacher_features:
+        more["teacher_features"] = results.teacher_features
     if twin is not None:
         more["noise_twin"] = {**twin.to_dict(), "words": twin.words}
     return summary(store, experiment_id) | more
@@ -275,6 +277,8 @@ def _in_words(result: dict[str, Any]) -> str:
     if result["gain"]:
         lines.append(result["gain"]["verdict"])
     lines += result.get("guessing_teachers", [])
+    if "teacher_features" in result:
+        lines.append(f"Features of the teacher: {result['teacher_features']}.")
     if hidden:
         lines.append(f"Accuracies are on validation data. {WHY}")
     lines += [

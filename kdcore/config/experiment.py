@@ -617,14 +617,14 @@ class ExperimentConfig(BaseModel):
     @property
     def answers_live(self) -> bool:
         """Whether the teacher is asked at every step, because its answers cannot be computed
-        beforehand: its features are too large to keep, and it must answer for the very copies of
-        the images that the student sees.
+        beforehand: it must answer for the very copies of the images that the student sees.
+
+        Features that are too large to be kept are asked for at every step, too; that only the
+        networks tell.
         """
-        needed = self.method.needs.teacher
-        if needed == "features":
-            return True
         changed = self.augmentation != "none" and not self.plan.clean_answers
-        return needed == "logits" and (changed or self.mixing != "none")
+        asked = self.method.needs.teacher != "nothing"
+        return asked and (changed or self.mixing != "none")
 
     def asked(self) -> dict[str, Any]:
         """Return its settings, empty those that its networks fill in by themselves; all of them

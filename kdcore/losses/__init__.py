@@ -22,6 +22,9 @@ from kdcore.losses.features import (
     hint_loss,
     relational_loss,
     similarity_preserving_loss,
+    smaller_size,
+    strength_difference,
+    strength_of_places,
 )
 from kdcore.losses.language import (
     hidden_cosine_loss,
@@ -68,8 +71,11 @@ __all__ = [
     "pseudo_label_loss",
     "relational_loss",
     "similarity_preserving_loss",
+    "smaller_size",
     "smoothed_cross_entropy",
     "soften",
     "standardize_logits",
+    "strength_difference",
+    "strength_of_places",
     "token_kd_loss",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -36,6 +37,29 @@ def hint_loss(teacher_features: Any, student_features: Any) -> Any:
     return ops.mean((student - teacher) ** 2)
 
 
+def strength_of_places(features: Any, size: tuple[int, ...] | None = None, power: float = 2) -> Any:
+    """Return how strong a layer is at each place: mean over channels of F^power.
+
+    Args:
+        features: shape [batch, height, width, channels].
+        size: (height, width) that the features are adaptively average-pooled to first.
+        power: of each activation.
+
+    Returns:
+        Shape [batch, height, width].
+
+    Raises:
+        ModelError: for features that are no maps.
+    """
+    features = at_least_float32(features)
+    if len(features.shape) != 4:
+        raise ModelError(
+            "the strength of places needs feature maps [batch, height, width, channels], "
+            f"got {len(features.shape)} dimensions"
+        )
+    return ops.mean(_pooled(features, size or tuple(features.shape[1:3])) ** power, axis=-1)
+
+
 def attention_map(features: Any, power: float = 2) -> Any:
     """Return where a layer looks: ℓ2-normalised flatten(mean over channels of F^power).
 
@@ -46,9 +70,7 @@ def attention_map(features: Any, power: float = 2) -> Any:
     Returns:
         Shape [batch, height · width]; each row has length 1 (0 where all is 0).
     """
-    features = at_least_float32(features)
-    strengths = ops.mean(features**power, axis=-1)
-    return _normalized(ops.reshape(strengths, (-1, strengths.shape[1] * strengths.shape[2])))
+    return _normalized(_flat(strength_of_places(features, None, power)))
 
 
 def attention_transfer_loss(teacher_features: Any, student_features: Any, power: float = 2) -> Any:
@@ -72,9 +94,33 @@ def attention_transfer_loss(teacher_features: Any, student_features: Any, power:
                 "attention transfer needs feature maps [batch, height, width, channels], "
                 f"got {len(features.shape)} dimensions from the {role}"
             )
-    size = tuple(min(t, s) for t, s in zip(teacher.shape[1:3], student.shape[1:3], strict=True))
-    maps = [attention_map(_pooled(features, size), power) for features in (teacher, student)]
-    return ops.mean((maps[1] - maps[0]) ** 2)
+    size = smaller_size(teacher.shape, student.shape)
+    return strength_difference(
+        *(strength_of_places(features, size, power) for features in (teacher, student))
+    )
+
+
+def smaller_size(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """Return the (height, width) that the larger of two shapes of feature maps [batch, height,
+    width, channels] is pooled to.
+    """
+    return tuple(min(sides) for sides in zip(one[1:3], other[1:3], strict=True))
+
+
+def strength_difference(teacher_strengths: Any, student_strengths: Any) -> Any:
+    """Return the mean squared difference of two attention maps, a scalar, from what
+    :func:`strength_of_places` gave of each.
+
+    Args:
+        teacher_strengths: shape [batch, height, width].
+        student_strengths: the same shape.
+
+    Raises:
+        ModelError: where the two shapes differ.
+    """
+    teacher, student = _both(teacher_strengths, student_strengths)
+    check_same_shape(teacher, student, "strengths of places")
+    return ops.mean((_normalized(_flat(student)) - _normalized(_flat(teacher))) ** 2)
 
 
 def similarity_preserving_loss(teacher_features: Any, student_features: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from kdcore.methods.base import Batch, Curve, Loss, Needs
+from kdcore.methods.base import Batch, Curve, KeptFunction, Loss, Needs
 from kdcore.methods.features import FeatureMethod
 from kdcore.settings import weight_setting
 
@@ -36,7 +36,19 @@ class Attention(FeatureMethod):
         "w",
     )
 
+    @property
+    def kept(self) -> KeptFunction:
+        """The strength of each place: one number where the layer has one a channel."""
+        return _strengths
+
     def features_loss(self, batch: Batch) -> Loss:
         """Return the mean squared difference of the attention maps of a pair of layers."""
-        distance = batch.functions.attention_transfer_loss(batch.teacher, batch.student)
+        kd = batch.functions
+        of_student = kd.strength_of_places(batch.student, tuple(batch.teacher.shape[1:]))
+        distance = kd.strength_difference(batch.teacher, of_student)
         return distance, {"attention": distance}
+
+
+def _strengths(features: Any, student_shape: tuple[int | None, ...], functions: Any) -> Any:
+    size = functions.smaller_size(features.shape, student_shape)
+    return functions.strength_of_places(features, size)

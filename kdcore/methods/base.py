@@ -19,7 +19,7 @@ from kdcore.settings import Part, words_of
 @dataclass(frozen=True)
 class Needs:
     """What a method asks for: "nothing" of the teacher, its "logits" (computed once), or its
-    "features" (the teacher then answers at every step).
+    "features" too (computed once where they are small enough to be kept).
 
     ``labels`` says in words what labels are for and what happens to rows without one.
     """
@@ -34,7 +34,8 @@ class Needs:
         from_teacher = {
             "nothing": "No teacher.",
             "logits": "The teacher's logits, computed once for all training examples.",
-            "features": "The teacher's feature maps: it answers at every step, which takes time.",
+            "features": "The teacher's features: computed once where they are small enough to be "
+            "kept, otherwise at every step, which takes time.",
         }[self.teacher]
         images = " Images." if self.images else ""
         return f"{from_teacher}{images} {self.labels}"
@@ -73,6 +74,8 @@ class Batch:
 # A scalar, or a scalar and the values of curves by name.
 Loss = Any
 LossFunction = Callable[[Batch], Loss]
+# Of the teacher's features, the shape of the student's and :mod:`kdcore.losses`.
+KeptFunction = Callable[[Any, tuple[int | None, ...], Any], Any]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class Term:
 
     ``weight`` is the name of the setting that it is multiplied by; with ``adapter`` the student's
     features are brought to the teacher's shape first. ``student_layer`` is the layer whose output
-    stands for the student's logits, such as one head of several.
+    stands for the student's logits, such as one head of several. ``kept`` makes of the teacher's
+    features what the loss compares, example by example: that alone is computed beforehand and kept;
+    without it the features as they are.
     """
 
     compute: LossFunction
@@ -89,6 +94,7 @@ class Term:
     weight: str | None = None
     adapter: bool = False
     student_layer: str | None = None
+    kept: KeptFunction | None = None
 
 
 class Method(Part):
@@ -124,7 +130,7 @@ class Method(Part):
         """Return Keras layers of the loss's own, by name: trained, kept in checkpoints, and no
         part of the student.
 
-        Shapes are those of what the loss gets, with the batch first.
+        Shapes are those of the logits or layers, with the batch first.
         """
         return {}
 

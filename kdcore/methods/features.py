@@ -10,12 +10,34 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from kdcore.methods.base import Batch, Loss, Method, Term
+from kdcore.methods.base import Batch, KeptFunction, Loss, Method, Term
 from kdcore.settings import alpha_setting, setting, temperature_setting, weight_setting
+from kdcore.words import in_bytes
 
 # Names of layers as Keras makes them, which begin with a letter, a digit or an underscore.
 _NAME = r"\w[\w./-]*"
 _PAIRS = re.compile(rf"{_NAME}:{_NAME}(,{_NAME}:{_NAME})*")
+
+# More than this of all training examples is not kept: the teacher is then asked at every step.
+MOST_BYTES = 256_000_000
+FLOAT_BYTES = 4
+
+
+def kept_bytes(values: int | None, examples: int) -> int:
+    """Return what is kept of so many numbers an example, in bytes; 0 where that is not known."""
+    return (values or 0) * examples * FLOAT_BYTES
+
+
+def why_live(values: int | None, examples: int) -> str:
+    """Say why a teacher's features are not kept, empty where they are.
+
+    ``values`` are the numbers that would be kept of an example; None where examples differ in that.
+    """
+    if values is None:
+        return "their sizes differ from example to example"
+    if (size := kept_bytes(values, examples)) > MOST_BYTES:
+        return f"all of them take {in_bytes(size)}, more than {in_bytes(MOST_BYTES)}"
+    return ""
 
 
 def _check_pairs(text: str) -> str:
@@ -51,12 +73,21 @@ class FeatureMethod(Method):
         """Whether the student's features are brought to the teacher's shape first."""
         return False
 
+    @property
+    def kept(self) -> KeptFunction | None:
+        """What of the teacher's features is compared, where it is not all of them."""
+        return None
+
     def terms(self) -> tuple[Term, ...]:
         """Return plain distillation, and the loss on each pair."""
-        return (
-            Term(_plain, weight="kd_weight"),
-            Term(self.features_loss, on="features", weight="weight", adapter=self.adapter),
+        on_pairs = Term(
+            self.features_loss,
+            on="features",
+            weight="weight",
+            adapter=self.adapter,
+            kept=self.kept,
         )
+        return Term(_plain, weight="kd_weight"), on_pairs
 
     def named_pairs(self) -> list[tuple[str, str]]:
         """Return the pairs that are named, (teacher's layer, student's layer); none: automatic."""

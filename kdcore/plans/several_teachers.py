@@ -61,6 +61,9 @@ class SeveralTeachers(PlanKind):
         if config.answers_live:
             rule = "none, where several teachers answer together"
             found.append(Problem("augmentation", rule, config.augmentation))
+        if config.method.needs.teacher == "features":
+            rule = "one that learns from answers alone, where there are several teachers"
+            found.append(Problem("method", rule, config.method.name))
         if config.label_budget_for == "everyone":
             rule = "student, where there are several teachers"
             found.append(Problem("label_budget_for", rule, config.label_budget_for))

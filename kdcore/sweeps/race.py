@@ -253,7 +253,7 @@ def league(
                 standing,
                 METHODS[standing.method].title,
                 cost,
-                needs_in_words(config),
+                needs_in_words(loaded[standing.method]),
                 settings_words(config.method.values()),
             )
         )
@@ -280,18 +280,18 @@ def _settings_said(tuned: Mapping[str, int] | None, changed: Sequence[str]) -> s
     )
 
 
-def needs_in_words(config: ExperimentConfig) -> str:
-    """Return what an experiment's method needs: labels, what of the teacher, and whether it is
+def needs_in_words(found: results.Results) -> str:
+    """Return what an experiment's method needs: labels, what of the teacher, and whether it was
     asked at every step.
     """
-    asked = config.method.needs.teacher
+    config, asked = found.config, found.config.method.needs.teacher
     # Without the setting alpha a method's own loss decides what labels are for.
     own = "alpha" not in config.method.values()
     words = ["labels"] if own or config.alpha > 0 else []
     if asked == "logits":
         words += ["logits, live teacher" if config.answers_live else "logits, computed once"]
     elif asked == "features":
-        words += ["logits and features, live teacher"]
+        words += [f"logits and features, {found.teacher_features or 'live teacher'}"]
     return ", ".join(words)
 
 

@@ -220,9 +220,10 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
         return {**data, **{name: getattr(config, name) for name in names}}
     # Augmentation and mixing are work by themselves, and make the teacher answer live.
     own = ["student", "batch_size", "augmentation", "mixing", "optimizer"]
-    if role == "student" and config.answers_live:
+    on_features = config.method.needs.teacher == "features"
+    if role == "student" and (config.answers_live or on_features):
         own.append("teacher")
-    if role == "student" and config.method.needs.teacher == "features":
+    if role == "student" and on_features:
         own.append("method")
     return {**data, **{name: config.get(name) for name in own}}
 

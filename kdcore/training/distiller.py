@@ -38,6 +38,8 @@ if keras.config.backend() != "tensorflow":
     )
 
 TARGET_KEYS = {"labels", "teacher_logits"}
+# May come with them: for each loss that taps a layer of the teacher what it compares of it.
+FEATURES = "teacher_features"
 # Beside the logits in what a student answers: its output as it is, and which positions count.
 OUTPUT, MASK = "output", "mask"
 # Here the total is one of the two losses alone.
@@ -89,6 +91,9 @@ class Distiller(keras.Model):
 
     **Targets.** ``y`` is the labels, or a dict ``{"labels": ..., "teacher_logits": ...}`` of labels
     and the teacher's logits computed beforehand; then the teacher is never called and may be None.
+    Losses that tap its layers still ask it, unless ``"teacher_features"`` is there too: a tuple of
+    what :meth:`kdcore.training.method_loss.MethodLoss.kept` makes of these layers' outputs (the
+    outputs themselves for losses of others), in the order of the losses.
     Labels are class numbers of shape [batch] or [batch, 1], or one-hot rows of shape [batch,
     classes]. A class number of -1 says that the row has no true label: the hard loss is the mean
     over the labelled rows of the batch (0 if there are none), the soft loss runs over all rows,
@@ -432,10 +437,9 @@ class Distiller(keras.Model):
         labels, teacher_logits = _unpack_targets(y)
         if not self._needs_teacher:
             return labels, {LOGITS: None}
-        if teacher_logits is None or any(
-            getattr(loss, "teacher_layer_name", None) is not None
-            for loss in self.distillation_losses
-        ):
+        if isinstance(y, Mapping) and FEATURES in y:
+            return labels, {LOGITS: teacher_logits, FEATURES: y[FEATURES]}
+        if teacher_logits is None or any(map(_taps_teacher, self.distillation_losses)):
             if self.teacher is None:
                 raise ModelError(
                     "this distiller has no teacher: give it one, or give the teacher's logits with the labels, "
@@ -507,12 +511,22 @@ class Distiller(keras.Model):
         numbers = as_class_numbers(labels, learnt[LOGITS].shape[-1])
         total: Any = 0.0
         curves: dict[str, Any] = {}
+        tapping = [loss for loss in self.distillation_losses if _taps_teacher(loss)]
+        features = taught.get(FEATURES)
+        if features is not None and len(features) != len(tapping):
+            raise ModelError(
+                f"{FEATURES} must be one array for each loss that taps a layer of the teacher: "
+                f"{len(tapping)}, got {len(features)}"
+            )
+        waiting = iter(features or ())
         for loss in self.distillation_losses:
-            teacher = taught[getattr(loss, "teacher_layer_name", None) or LOGITS]
+            kept = features is not None and _taps_teacher(loss)
+            name = getattr(loss, "teacher_layer_name", None) or LOGITS
+            teacher = next(waiting) if kept else taught[name]
             student = learnt[getattr(loss, "student_layer_name", None) or LOGITS]
             loss.validate_outputs(teacher, student)
             if hasattr(loss, "loss_and_curves"):
-                value, found = loss.loss_and_curves(teacher, student, numbers)
+                value, found = loss.loss_and_curves(teacher, student, numbers, kept=kept)
             else:
                 value, found = loss.compute_loss(teacher, student, labels=numbers), {}
             total = total + ops.cast(value, keras.config.floatx())
@@ -626,7 +640,7 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
     The latter are None where they are not given.
     """
     if isinstance(y, Mapping):
-        if set(y) != TARGET_KEYS:
+        if set(y) - {FEATURES} != TARGET_KEYS:
             raise ModelError(
                 f'targets as a dict must have the keys "labels" and "teacher_logits", got {sorted(y)}'
             )
@@ -634,6 +648,10 @@ def _unpack_targets(y: Any) -> tuple[Any, Any]:
     if y is None:
         raise ModelError("distillation needs labels: give -1 for each row that has no true label")
     return _numbers(y), None
+
+
+def _taps_teacher(loss: Any) -> bool:
+    return getattr(loss, "teacher_layer_name", None) is not None
 
 
 def _labels_of(targets: Any) -> Any:

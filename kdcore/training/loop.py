@@ -146,14 +146,14 @@ class Network:
         """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
         if takes_any_length(self.model):
             return self._logits_of_texts(inputs)
-        forward, at_once = self._compiled(inputs.shape[1:], str(inputs.dtype)), self._batch_size
+        forward, at_once = self._compiled(inputs.shape[1:], str(inputs.dtype)), self.batch_size
         starts = range(0, len(inputs), at_once)
         return np.concatenate(
             [forward(inputs[start : start + at_once]).numpy() for start in starts]
         )
 
     @functools.cached_property
-    def _batch_size(self) -> int:
+    def batch_size(self) -> int:
         """How many examples are answered at a time: fewer where a network enlarges its images."""
         resized = (
             layer.height * layer.width

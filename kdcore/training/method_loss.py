@@ -127,11 +127,32 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         """
         return self.loss_and_curves(teacher_outputs, student_outputs, kwargs.get("labels"))[0]
 
+    def kept(self, teacher_features: Any, student_shape: Any) -> Any:
+        """Return what of a teacher's features the loss compares: all that has to be kept of them,
+        where they are computed beforehand.
+        """
+        made = self.method.terms()[self.term_number].kept
+        return (
+            teacher_features
+            if made is None
+            else made(teacher_features, tuple(student_shape), losses)
+        )
+
     def loss_and_curves(
-        self, teacher_outputs: Outputs, student_outputs: Outputs, labels: Any = None
+        self,
+        teacher_outputs: Outputs,
+        student_outputs: Outputs,
+        labels: Any = None,
+        *,
+        kept: bool = False,
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the loss of a batch and the values of the method's curves that it knows."""
+        """Return the loss of a batch and the values of the method's curves that it knows.
+
+        With ``kept`` the teacher's outputs are what :meth:`kept` made of them beforehand.
+        """
         term = self.method.terms()[self.term_number]
+        if not kept and teacher_outputs is not None:
+            teacher_outputs = self.kept(teacher_outputs, student_outputs.shape)
         if term.adapter and "adapter" in self.own_layers:
             student_outputs = self.own_layers["adapter"](student_outputs)
         now = {**self.method.values(), **self._now}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.methods import Method
 from kdcore.methods.logits import Logits
-from kdcore.training.distiller import Distiller
+from kdcore.training.distiller import FEATURES, Distiller
 from kdcore.training.method_loss import MethodLoss, method_losses
 from kdcore.training.optimizers import (
     WarmUpThenSchedule,
@@ -119,8 +119,9 @@ class DistillationTrainer(Trainer):
         """
         super().restart(start, config, steps=steps)
         self.tune(config.method)
-        for loss in self.losses:
-            loss.restart(config.seed)
+        first = self.losses[0].seed if self.losses else 0
+        for loss in self.losses:  # each pair of layers has a seed of its own
+            loss.restart(config.seed + loss.seed - first)
 
     def tune(self, method: Method) -> None:
         """Set what may change without tracing anew; raises ModelError where ``method`` needs
@@ -155,9 +156,9 @@ def make_trainer(
 ) -> Trainer:
     """Compile ``network`` for a role of an experiment: "teacher", "student" or "baseline".
 
-    A ``teacher`` is given where the student asks it at every step; otherwise its answers come with
-    the targets. ``steps`` are those of the whole training: where the learning rate changes, it ends
-    with them.
+    A ``teacher`` is given where the student asks it at every step, and where the method taps its
+    layers; otherwise its answers come with the targets. ``steps`` are those of the whole training:
+    where the learning rate changes, it ends with them.
     """
     schedule = None if role == "teacher" else schedule_of(config, steps)
     optimizer = make_optimizer(role, config, schedule)
@@ -190,7 +191,11 @@ def compiled_form(role: str, config: ExperimentConfig) -> Hashable:
 
 
 def make_targets(
-    role: str, labels: NDArray[np.int32], labelled: NDArray, answers: NDArray[np.float32] | None
+    role: str,
+    labels: NDArray[np.int32],
+    labelled: NDArray,
+    answers: NDArray[np.float32] | None,
+    features: tuple[NDArray[np.float32], ...] = (),
 ) -> Any:
     """Return what a role's trainer expects as y for all training examples.
 
@@ -199,9 +204,14 @@ def make_targets(
         labels: the true classes, shape [examples].
         labelled: the rows whose label a student may see.
         answers: the teacher's logits, shape [examples, classes]; None where it answers live.
+        features: what is kept of the teacher's layers, in the order of the losses that tap them;
+            each of shape [examples, ...].
     """
     if role != "student":
         return labels
     known = np.full(len(labels), -1, np.int32)  # -1: this example comes without its true label
     known[labelled] = labels[labelled]
-    return known if answers is None else {"labels": known, "teacher_logits": answers}
+    if answers is None:
+        return known
+    kept = {FEATURES: features} if features else {}
+    return {"labels": known, "teacher_logits": answers, **kept}

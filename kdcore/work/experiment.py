@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,7 @@ from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
+from kdcore.methods.features import kept_bytes, why_live
 from kdcore.models.augmentation import Augmentation, augmentation
 from kdcore.models.mixing import mixing
 from kdcore.models.noise import with_noise
@@ -74,8 +75,10 @@ from kdcore.training.loop import (
     text_lengths,
     train_together,
 )
+from kdcore.training.teacher_features import Features, kept_values, tapped_layers, training_features
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
+from kdcore.words import in_bytes
 from kdcore.work.layer_pairs import find_layer_pairs
 from kdcore.work.own_model import look, network_of_file
 from kdcore.work.pretraining import (
@@ -87,9 +90,35 @@ from kdcore.work.pretraining import (
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
-# What a student learns from: the teacher's logits of all training examples, or the teacher itself,
-# asked at every step.
-TeacherAnswers = NDArray[np.float32] | Network
+
+@dataclass(frozen=True)
+class Tapped:
+    """A trained network whose layers students are compared with; which of them, their networks
+    tell.
+    """
+
+    run: Run
+    network: Network
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was computed beforehand of a teacher's logits and layers for all training examples.
+
+    ``form`` is what a compiled training step depends on beside the student.
+    """
+
+    logits: NDArray[np.float32]
+    features: Features
+    teacher: Network
+    form: tuple[Hashable, ...]
+
+
+# What a trained network answers: its logits of all training examples, itself where it is asked at
+# every step, or its layers.
+Answers = NDArray[np.float32] | Network | Tapped
+# What a student learns from.
+Taught = NDArray[np.float32] | Network | Kept
 
 
 @dataclass
@@ -243,8 +272,10 @@ class _Job:
     watch: Callable[[int, int, float], None] | None = None
     keeps_attention: bool = True
     # What each step that is trained once answers, and its run, by its name.
-    answers: dict[str, TeacherAnswers] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    # How features of a teacher were come by, for each step that is compared with them.
+    features_said: dict[str, str] = field(default_factory=dict)
     _networks_fit: bool = False
 
     @contextmanager
@@ -317,19 +348,24 @@ class _Job:
                 in_training(self.build(step.network, seed=0).model, step, seed=0)
         self._networks_fit = True
 
-    def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> TeacherAnswers:
+    def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> Answers:
         """Return what a trained step answers to every training example.
 
         With augmentation, its network itself: it must answer for the very copies of the images that
         the student sees.
         """
+        features = self.config.method.needs.teacher == "features"
         if self.config.answers_live:
-            features = self.config.method.needs.teacher == "features"
-            why = "its features are learnt from" if features else "images are augmented"
-            self.progress.begin(f"the {step.role} will answer live: {why}")
+            self.progress.begin(f"the {step.role} will answer live: images are augmented")
             # Tapped layers must be there: the short cut through the last ones is for logits alone.
             return network() if features else for_answers(network())
         self.progress.begin(f"asking the {step.role} about every training example")
+        if features:
+            return Tapped(run, network())
+        return self.logits_of(run, network)
+
+    def logits_of(self, run: Run, network: Callable[[], Network]) -> NDArray[np.float32]:
+        """Return the logits of a trained network for all training examples."""
         known = logits_of_run(self.store, run.id)
         if known is not None:
             return known
@@ -337,21 +373,47 @@ class _Job:
             logits, timing.reused = training_logits(self.store, network(), self.dataset, run.id)
         return logits
 
-    def answers_for(
-        self, step: Step, known: Mapping[str, TeacherAnswers], config: ExperimentConfig
-    ) -> TeacherAnswers | None:
+    def taught(
+        self, step: Step, known: Mapping[str, Answers], config: ExperimentConfig
+    ) -> Taught | None:
         """Return what a step is taught: its teacher's answers, or the mean of its teachers'."""
         given = [known[name] for name in step.taught_by]
-        if len(given) < 2:
-            return given[0] if given else None
-        if any(isinstance(each, Network) for each in given):
+        if len(given) == 1 and isinstance(given[0], Tapped):
+            return self.compared(step, given[0], config)
+        if len(given) == 1:
+            assert not isinstance(given[0], Tapped)
+            return given[0]
+        if not given:
+            return None
+        logits = [each for each in given if isinstance(each, np.ndarray)]
+        if len(logits) < len(given):
             rule = "none, where several teachers answer together"
             raise ConfigError(Problem("augmentation", rule, self.config.augmentation))
         weights = None
         if step.weights == "confidence":
-            weights = confidence_weights(given, self.known_labels(config))
-        mean = mean_teacher_logits(given, config.temperature, weights)
+            weights = confidence_weights(logits, self.known_labels(config))
+        mean = mean_teacher_logits(logits, config.temperature, weights)
         return np.asarray(mean, np.float32)
+
+    def compared(self, step: Step, teacher: Tapped, config: ExperimentConfig) -> Taught:
+        """Return what a student is compared with, computed beforehand; the teacher itself where
+        that is too much to keep.
+        """
+        student = self.build(config.student, config.seed, config.student_start)
+        layers = tapped_layers(config.method, teacher.network.model, student.model)
+        values, examples = kept_values(layers), len(self.dataset.train)
+        reason = why_live(values, examples)
+        if reason:
+            self.features_said[step.name] = f"asked at every step: {reason}"
+            return teacher.network
+        self.features_said[step.name] = f"computed once, {in_bytes(kept_bytes(values, examples))}"
+        logits = self.logits_of(teacher.run, lambda: teacher.network)
+        with self.timed("teacher_logits") as timing:
+            features, timing.reused = training_features(
+                self.store, teacher.network, self.dataset, layers, teacher.run.id
+            )
+        form = tuple((layer.shape, *layer.beside) for layer in layers)
+        return Kept(logits, features, teacher.network, form)
 
     def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
         """Return the training rows whose label a seed may see."""
@@ -514,7 +576,7 @@ class _Job:
         self,
         steps: Sequence[Step],
         config: ExperimentConfig,
-        answers: Mapping[str, TeacherAnswers],
+        answers: Mapping[str, Answers],
         trained: Mapping[str, Run],
         *,
         wait: bool,
@@ -533,17 +595,12 @@ class _Job:
         ]
         if left:
             teaching = steps[0].role == "teacher"
+            taught = {step.name: self.taught(step, answers, own) for step, _, own in left}
             with self.timed("teacher" if teaching else "students"):
                 learners = [
                     self.teacher_learner(step, run, own)
                     if teaching
-                    else self.learner_of(
-                        step,
-                        run,
-                        own,
-                        self.answers_for(step, answers, own),
-                        trained.get(step.start),
-                    )
+                    else self.learner_of(step, run, own, taught[step.name], trained.get(step.start))
                     for step, run, own in left
                 ]
                 epochs = config.teacher_epochs if teaching else config.epochs
@@ -555,8 +612,9 @@ class _Job:
                 else:
                     self.train(learners, epochs)
                 for (step, run, own), learner in zip(left, learners, strict=True):
-                    self.complete(run, learner.network, self.said_of(step, run, own, answers))
-                    kind = None if teaching else self.kind(step, own)
+                    said = self.said_of(step, run, own, taught[step.name])
+                    self.complete(run, learner.network, said)
+                    kind = None if teaching else self.kind(step, own, taught[step.name])
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
@@ -571,7 +629,7 @@ class _Job:
         step: Step,
         run: Run,
         config: ExperimentConfig,
-        answers: Mapping[str, TeacherAnswers],
+        taught: Taught | None,
     ) -> dict[str, Any]:
         """Return what is kept of how a step was trained, beside its numbers.
 
@@ -580,14 +638,15 @@ class _Job:
         if step.role == "teacher":
             precision = resolve_precision(config.precision)
             return {"precision": precision.policy, "precision_reason": precision.reason}
+        if step.name in self.features_said:
+            return {"teacher_features": self.features_said[step.name]}
         if step.selection is None:
             return {}
-        logits, rows = self.answers_for(step, answers, config), self.labelled(config)
-        assert isinstance(logits, np.ndarray), "pseudo-labels are computed beforehand"
-        chosen = select_examples(logits, rows, step.selection)
-        labels = self.dataset.train.labels
-        self.keep_mistakes(run, confident_mistakes(logits, labels, chosen))
-        return {"pseudo_labels": describe_selection(logits, labels, rows, chosen)}
+        rows, labels = self.labelled(config), self.dataset.train.labels
+        assert isinstance(taught, np.ndarray), "pseudo-labels are computed beforehand"
+        chosen = select_examples(taught, rows, step.selection)
+        self.keep_mistakes(run, confident_mistakes(taught, labels, chosen))
+        return {"pseudo_labels": describe_selection(taught, labels, rows, chosen)}
 
     def keep_mistakes(self, run: Run, found: dict[str, NDArray]) -> None:
         """Keep wrong pseudo-labels, with what it takes to show these few training examples."""
@@ -626,7 +685,7 @@ class _Job:
         step: Step,
         run: Run,
         config: ExperimentConfig,
-        answers: TeacherAnswers | None,
+        taught: Taught | None,
         begins_as: Run | None,
     ) -> Learner:
         """Return the learner of a student or baseline, which starts as the trained run
@@ -639,10 +698,12 @@ class _Job:
         network = self.build(config.student, config.seed, config.student_start)
         if begins_as is not None:
             network.model.set_weights(self.load_model(begins_as).get_weights())
-        network, loop = self.loop_of(step, config, answers, network)
+        network, loop = self.loop_of(step, config, taught, network)
         asked = config.method.needs.teacher != "nothing"
-        stored = answers if asked and not isinstance(answers, Network) else None
-        targets = make_targets(role, train.labels, labelled, stored)
+        known = taught.logits if isinstance(taught, Kept) else taught
+        stored = known if asked and not isinstance(known, Network) else None
+        features = taught.features if isinstance(taught, Kept) else ()
+        targets = make_targets(role, train.labels, labelled, stored, features)
         order = partial(student_order, len(train), config.seed)
         if config.omitted_classes:
             order = partial(baseline_order, self.shown, len(train), config.batch_size, config.seed)
@@ -660,26 +721,28 @@ class _Job:
         self,
         step: Step,
         config: ExperimentConfig,
-        answers: TeacherAnswers | None,
+        taught: Taught | None,
         network: Network,
     ) -> kept_loops.Ready:
         """Return a student's or baseline's network at its start, with the loop that trains it: a
         kept one if there is one.
         """
-        kept = kept_loops.take(self.kind(step, config))
+        kept = kept_loops.take(self.kind(step, config, taught))
         if kept is not None:
             kept.loop.trainer.restart(network.model, config, steps=self.steps_of(config))
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
         augment = self.augmentation(config.augmentation, config.seed)
-        teacher = answers.model if isinstance(answers, Network) else None
+        live = isinstance(taught, Network)
+        asked = taught.teacher if isinstance(taught, Kept) else taught
+        teacher = asked.model if isinstance(asked, Network) else None
         steps = self.steps_of(config)
         trained = in_training(network.model, step, config.seed)
         trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
         # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
-        known = teacher is None and not parse_model_name(config.student)[0].by_name
+        known = not live and not parse_model_name(config.student)[0].by_name
         pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
         loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
         return kept_loops.Ready(network, loop)
@@ -697,7 +760,9 @@ class _Job:
         """The length that texts are cut at, in tokens; None where the examples are no texts."""
         return None if self.dataset.vocabulary is None else self.dataset.input_shape[0]
 
-    def kind(self, step: Step, config: ExperimentConfig) -> tuple[object, ...] | None:
+    def kind(
+        self, step: Step, config: ExperimentConfig, taught: Taught | None
+    ) -> tuple[object, ...] | None:
         """Return all that a compiled loop depends on; None where it must not serve another
         run.
 
@@ -709,13 +774,14 @@ class _Job:
             config.augmentation != "none"
             or config.mixing != "none"
             or step.leaves_parts_out
-            or (role == "student" and config.answers_live)
+            or isinstance(taught, Network)
             or parse_model_name(config.student)[0].by_name
         ):
             return None
         shape, classes = self.dataset.input_shape, self.dataset.classes
         return (
             compiled_form(role, config),
+            taught.form if isinstance(taught, Kept) else (),
             is_long(self.examples_of(config), self.longest_text),
             config.student,
             shape,

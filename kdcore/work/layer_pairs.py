@@ -17,13 +17,13 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.errors import require
+from kdcore.methods.features import FLOAT_BYTES
 from kdcore.storage.schema import Job
 from kdcore.storage.store import Store
 from kdcore.training.method_loss import method_losses
 from kdcore.training.taps import make_adapter, names_within, output_of
+from kdcore.training.teacher_features import kept_values, tapped_layers
 from kdcore.work.own_model import network_of_file
-
-FLOAT_BYTES = 4
 
 
 def layer_pairs_job(store: Store, job: Job, check: Callable[[], None]) -> None:
@@ -74,7 +74,8 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
         )
         values += sum(math.prod(shape[1:]) for shape in shapes)
     batch_bytes = values * config.batch_size * FLOAT_BYTES
-    return LayerPairs(columns["teacher"], columns["student"], tuple(pairs), batch_bytes)
+    kept = kept_values(tapped_layers(config.method, teacher, student))
+    return LayerPairs(columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept)
 
 
 def _network(name: str, dataset: Dataset) -> keras.Model:

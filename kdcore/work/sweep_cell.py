@@ -22,6 +22,7 @@ from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.engine.jobs import Interrupted
 from kdcore.errors import ClaimLost, StopRequested
+from kdcore.methods.features import why_live
 from kdcore.models.augmentation import augmentation
 from kdcore.models.mixing import mixing
 from kdcore.models.precision import policy_scope, resolve_precision
@@ -40,6 +41,7 @@ from kdcore.training.loop import (
     student_order,
     text_lengths,
 )
+from kdcore.training.teacher_features import Features, kept_values, no_features, tapped_layers
 from kdcore.training.teacher_logits import for_answers
 from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work.experiment import run_experiment
@@ -177,11 +179,18 @@ def _untrained(
         )
 
     network = Network(build(name), dataset.scale)
-    asked = role == "student" and config.answers_live
+    on_features = config.method.needs.teacher == "features"
+    asked = role == "student" and (config.answers_live or on_features)
     teacher = build(config.teacher) if asked else None
-    if teacher is not None and config.method.needs.teacher == "logits":
+    if teacher is not None and not on_features:
         teacher = for_answers(Network(teacher, dataset.scale)).model
-    answers = None if asked else np.zeros((len(dataset.train), dataset.classes), np.float32)
+    features: Features = ()
+    if teacher is not None and not config.answers_live:
+        layers = tapped_layers(config.method, teacher, network.model)
+        if not why_live(kept_values(layers), len(dataset.train)):
+            features = no_features(layers, len(dataset.train))
+    live = asked and not features
+    answers = None if live else np.zeros((len(dataset.train), dataset.classes), np.float32)
     augment = None
     if role != "teacher":
         augment = augmentation(
@@ -204,7 +213,7 @@ def _untrained(
         Loop(make_trainer(role, config, network.model, teacher), network.scale, augment, mix),
         network,
         dataset.train.inputs,
-        make_targets(role, dataset.train.labels, labelled, answers),
+        make_targets(role, dataset.train.labels, labelled, answers, features),
         order,
         batch_size,
         -(-examples // batch_size),

@@ -247,6 +247,9 @@ def _state_in_words(store: Store, results: Results) -> None:
         st.caption(f":material/extension: {as_text(said)}")
     if results.config.augmentation != "none":
         st.caption(f":material/auto_fix_high: {_augmentation_words(results.config)}")
+    if results.teacher_features:
+        said = f"Features of the teacher: {results.teacher_features}."
+        st.caption(f":material/polyline: {said}")
     if results.reused("teacher"):
         st.caption(
             ":material/recycling: The teacher was trained before with these settings and is reused."

@@ -55,7 +55,7 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
             for pair in found.pairs
         )
         live_chart(draw_layer_pairs(found), key="train_layer_pairs", description=f"Pairs: {joined}")
-        st.caption(found.cost)
+        st.caption(found.cost(config))
         st.session_state[FOUND] = (_networks(config), found)
         named = [
             (found.teacher[pair.teacher].name, found.student[pair.student].name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from kdcore.errors import ModelError
 from kdcore.models import build
 from kdcore.storage.store import Store
 from kdcore.training.taps import tap
+from kdcore.words import in_bytes
 from kdcore.work.layer_pairs import find_layer_pairs
 
 CONFIG = ExperimentConfig(teacher="resnet-14-8", student="resnet-8-4", method="hints")
@@ -69,9 +72,17 @@ def test_it_is_kept_drawn_and_said(store: Store) -> None:
     assert len(texts["teacher"]) == len(pairs.teacher)
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert len(lines) == len(pairs.pairs)
-    words = in_words(pairs)
+    words = in_words(pairs, CONFIG)
     assert "1 × 1 convolution" in words
-    assert "The teacher answers at every step" in words
+    (pair,) = pairs.pairs
+    values = int(np.prod(pairs.teacher[pair.teacher].shape))
+    assert pairs.kept_values == values
+    kept = in_bytes(4 * values * len(datasets.load(CONFIG).train))
+    assert f"kept for all training examples, {kept}." in words
+    live = in_words(pairs, CONFIG.replace(augmentation="shifts"))
+    assert "The teacher answers at every step: its images change." in live
+    large = in_words(replace(pairs, kept_values=10**7), CONFIG)
+    assert "The teacher answers at every step: all of them take " in large
     job_id = store.add_job(
         "layer_pairs", {"config": ExperimentConfig(student="mlp-8").model_dump(mode="json")}
     )

@@ -1,0 +1,222 @@
+"""What is computed once of a teacher's layers teaches what its live layers teach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kdcore import Distiller, models
+from kdcore.analysis.results import load_results, logits
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.errors import ModelError
+from kdcore.methods import METHODS, Method
+from kdcore.methods import features as feature_methods
+from kdcore.methods.features import FLOAT_BYTES, kept_bytes, why_live
+from kdcore.plans import BornAgain
+from kdcore.storage.store import Store
+from kdcore.training import teacher_features
+from kdcore.training.loop import Network
+from kdcore.training.method_loss import method_losses
+from kdcore.training.teacher_features import kept_values, tapped_layers, training_features
+from kdcore.work.experiment import run_experiment
+
+# Keras 3.15 converts variables in a way that NumPy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SHAPE, CLASSES = (8, 8, 1), 10
+ON_FEATURES = [name for name, method in METHODS.items() if method.needs.teacher == "features"]
+CONFIG = ExperimentConfig(
+    teacher="conv-8-8",
+    teacher_epochs=1,
+    student="conv-4-4",
+    training_examples=70,
+    labels=40,
+    batch_size=32,
+    epochs=2,
+    seeds=1,
+)
+
+
+def methods() -> dict[str, Method]:
+    made = {name: METHODS[name]() for name in ON_FEATURES}
+    # The layers at 4 × 4 beside those at 2 × 2, once against the other's size.
+    pairs = "conv2d:conv2d,conv2d:conv2d_1"
+    return {
+        **made,
+        "relational": METHODS["similarity"](variant="relational", weight=1.0),
+        "a layer twice": METHODS["attention"](layers=pairs),
+        "two adapters": METHODS["hints"](layers=pairs),
+    }
+
+
+def compiled(
+    method: Method, teacher: keras.Model, student: keras.Model, asked: bool = True
+) -> Distiller:
+    distiller = Distiller(student=student, teacher=teacher)
+    distiller.compile(
+        optimizer=keras.optimizers.Adam(1e-2),
+        alpha=0.1,
+        distillation_loss=method_losses(method, teacher, student),
+    )
+    if not asked:
+
+        def refuse(*given: Any, **named: Any) -> None:
+            raise AssertionError("the teacher was asked")
+
+        distiller._view_teacher = refuse
+    return distiller
+
+
+def kept(method: Method, teacher: keras.Model, student: keras.Model, inputs: np.ndarray) -> Any:
+    layers = tapped_layers(method, teacher, student)
+    return teacher_features._compute(Network(teacher, 1.0), inputs, layers)
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_kept_features_teach_what_live_ones_teach(name: str, precision: str) -> None:
+    random, method = np.random.default_rng(0), methods()[name]
+    inputs = random.normal(size=(24, *SHAPE)).astype(np.float32)
+    labels = random.integers(-1, CLASSES, 24).astype(np.int32)
+    keras.config.set_dtype_policy(precision)
+    try:
+        teacher = models.build("conv-8-8", SHAPE, CLASSES, seed=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    students = [models.build("conv-4-4", SHAPE, CLASSES, seed=2) for _ in range(2)]
+    answers = Network(teacher, 1.0).logits(inputs)
+    features = kept(method, teacher, students[1], inputs)
+    live = compiled(method, teacher, students[0])
+    known = compiled(method, teacher, students[1], asked=False)
+    targets = {"labels": labels, "teacher_logits": answers, "teacher_features": features}
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "shuffle": False, "verbose": 0}
+    logs = [
+        live.fit(inputs, labels, **options).history,
+        known.fit(inputs, targets, **options).history,
+    ]
+    assert set(logs[0]) == set(logs[1])
+    for curve, values in logs[0].items():
+        np.testing.assert_allclose(values, logs[1][curve], rtol=1e-4, atol=1e-6)
+    assert logs[1]["soft_loss"][0] > 0
+    for ours, theirs in zip(*(each.get_weights() for each in students), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_other_features_give_another_loss_and_too_few_are_refused() -> None:
+    inputs = np.random.default_rng(0).normal(size=(8, *SHAPE)).astype(np.float32)
+    labels = np.arange(8, dtype=np.int32)
+    teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
+    method = methods()["a layer twice"]
+    distiller = compiled(method, teacher, student, asked=False)
+    features = kept(method, teacher, student, inputs)
+    losses = []
+    for given in (features, tuple(array[::-1] for array in features)):
+        distiller.reset_metrics()
+        targets = {
+            "labels": labels,
+            "teacher_logits": Network(teacher, 1.0).logits(inputs),
+            "teacher_features": given,
+        }
+        losses.append(float(distiller.test_step((inputs, targets))["soft_loss"]))
+    assert losses[0] != losses[1]
+    with pytest.raises(ModelError, match=r"one array for each loss .*: 2, got 1"):
+        distiller.test_step((inputs, {**targets, "teacher_features": features[:1]}))
+
+
+def test_attention_keeps_one_number_a_place_and_the_others_the_layer() -> None:
+    teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
+    shapes = {
+        name: [layer.shape for layer in tapped_layers(method, teacher, student)]
+        for name, method in methods().items()
+    }
+    assert shapes["attention"] == [(4, 4), (2, 2)]
+    assert shapes["a layer twice"] == [(4, 4), (2, 2)], "the larger is pooled before it is kept"
+    assert shapes["hints"] == shapes["similarity"] == [(2, 2, 8)]
+    layers = {name: tapped_layers(each, teacher, student) for name, each in methods().items()}
+    assert layers["hints"][0].key == layers["similarity"][0].key, "what is alike is kept once"
+    keys = [layer.key for name in ("attention", "a layer twice") for layer in layers[name]]
+    assert len(set(keys)) == 4 or len(set(keys)) == 3
+    assert kept_values(layers["attention"]) == 20
+    inputs = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
+    strengths = kept(methods()["attention"], teacher, student, inputs)[0]
+    view = keras.Model(teacher.inputs[0], teacher.get_layer(layers["attention"][0].name).output)
+    by_hand = np.mean(np.asarray(view(inputs), np.float64) ** 2, axis=-1)
+    np.testing.assert_allclose(strengths, by_hand, rtol=1e-5)
+
+
+def test_why_the_teacher_answers_live() -> None:
+    assert kept_bytes(20, 1000) == 20 * 1000 * FLOAT_BYTES
+    assert why_live(20, 1000) == ""
+    assert why_live(10**6, 1000) == "all of them take 4.0 GB, more than 256.0 MB"
+    assert why_live(None, 1000) == "their sizes differ from example to example"
+
+
+def students_logits(store: Store, experiment: str) -> np.ndarray:
+    return logits(store, load_results(store, experiment).runs("student")[0], "test")
+
+
+@pytest.mark.parametrize("name", ON_FEATURES)
+def test_experiments_with_kept_and_with_live_features_are_alike(
+    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    compute = teacher_features._compute
+
+    def counted(teacher: Network, inputs: np.ndarray, layers: Any) -> Any:
+        computed.append(len(layers))
+        return compute(teacher, inputs, layers)
+
+    monkeypatch.setattr(teacher_features, "_compute", counted)
+    config = CONFIG.replace(method=name)
+    once = store.create(config)
+    run_experiment(store, once)
+    assert len(computed) == 1
+    said = load_results(store, once).teacher_features
+    assert said.startswith("computed once, ")
+    run_experiment(store, store.create(config.replace(seed=7)))
+    assert len(computed) == 1, "they are in the store"
+    monkeypatch.setattr(feature_methods, "MOST_BYTES", 10)
+    live = store.create(config)
+    run_experiment(store, live)
+    assert len(computed) == 1
+    found = load_results(store, live).teacher_features
+    assert found.startswith("asked at every step: all of them take "), found
+    np.testing.assert_allclose(
+        students_logits(store, once), students_logits(store, live), rtol=1e-2, atol=1e-3
+    )
+
+
+def test_each_student_of_a_plan_is_compared_with_its_own_teacher(store: Store) -> None:
+    config = CONFIG.replace(method="hints", plan=BornAgain(generations=2), student="conv-8-8")
+    experiment = store.create(config)
+    run_experiment(store, experiment)
+    results = load_results(store, experiment)
+    dataset = datasets.load(config)
+    keys = store.artifact_keys("teacher_features/")
+    teachers = {key.split("/")[1] for key in keys}
+    assert len(teachers) == 2, "the teacher's, and the first generation's, which teaches the next"
+    assert all(dataset.fingerprint in key for key in keys)
+    for step in results.steps:
+        for run in results.runs_of_step(step):
+            taught = run.role == "student"
+            assert ("teacher_features" in run.summary) == taught
+
+
+def test_stored_features_are_the_ones_of_the_weights(store: Store) -> None:
+    dataset = datasets.load(CONFIG)
+    one, other = (
+        Network(models.build("conv-8-8", SHAPE, CLASSES, seed=seed), dataset.scale)
+        for seed in (1, 2)
+    )
+    student = models.build("conv-4-4", SHAPE, CLASSES, seed=3)
+    found = []
+    for teacher in (one, other, one):
+        layers = tapped_layers(METHODS["hints"](), teacher.model, student)
+        found.append(training_features(store, teacher, dataset, layers))
+    assert [known for _, known in found] == [False, False, True]
+    np.testing.assert_array_equal(found[0][0][0], found[2][0][0])
+    assert not np.array_equal(found[0][0][0], found[1][0][0])
