@@ -100,11 +100,21 @@ def decoupled_kd_loss(
     check_weight("target_weight", target_weight)
     check_weight("non_target_weight", non_target_weight)
     target, non_target = decoupled_kd_terms(teacher_logits, student_logits, labels, temperature)
-    numbers = as_class_numbers(labels, student_logits.shape[-1])
-    rows = ops.cast(target_weight, target.dtype) * target
-    rows = rows + ops.cast(non_target_weight, target.dtype) * non_target
-    plain = kd_loss_per_example(teacher_logits, student_logits, temperature)
-    return ops.mean(ops.where(numbers >= 0, rows, plain))
+    labelled = as_class_numbers(labels, student_logits.shape[-1]) >= 0
+    return mean_of_decoupled(target, non_target, labelled, target_weight, non_target_weight)
+
+
+def mean_of_decoupled(
+    target: Any, non_target: Any, labelled: Any, target_weight: Any, non_target_weight: Any
+) -> Any:
+    """Return the weighted mean, a scalar, of what :func:`decoupled_kd_terms` gave of each row.
+
+    Rows that are not ``labelled`` count as in plain distillation.
+    """
+    weights = (ops.cast(weight, target.dtype) for weight in (target_weight, non_target_weight))
+    of_target, of_others = next(weights), next(weights)
+    of_others = ops.where(labelled, of_others, ops.ones_like(of_others))
+    return ops.mean(of_target * target + of_others * non_target)
 
 
 def decoupled_kd_terms(
@@ -112,7 +122,8 @@ def decoupled_kd_terms(
 ) -> tuple[Any, Any]:
     """Return T² · TCKD and T² · NCKD of each row, both [batch]; see :func:`decoupled_kd_loss`.
 
-    They mean nothing for rows without a label.
+    For rows without a label (below 0) all classes are others: TCKD is 0, and NCKD is plain
+    distillation's divergence.
     """
     check_temperature(temperature)
     teacher, student, dtype = _both(teacher_logits, student_logits)
@@ -125,14 +136,12 @@ def decoupled_kd_terms(
     temperature = ops.cast(temperature, "float64")
     teacher, student = teacher / temperature, student / temperature
     is_target = ops.one_hot(as_class_numbers(labels, classes), classes, dtype="float64") > 0
-    teacher_all, student_all = (ops.log_softmax(logits, axis=-1) for logits in (teacher, student))
-    target = _binary_divergence(teacher_all, student_all, is_target)
-    teacher_rest, student_rest = (
-        ops.log_softmax(ops.where(is_target, LEFT_OUT, logits), axis=-1)
-        for logits in (teacher, student)
+    (t_target, t_rest, t_others), (s_target, s_rest, s_others) = (
+        _target_and_others(logits, is_target) for logits in (teacher, student)
     )
-    ratio = ops.where(is_target, 0.0, teacher_rest - student_rest)
-    non_target = ops.sum(ops.exp(teacher_rest) * ratio, axis=-1)
+    target = ops.exp(t_target) * (t_target - s_target) + ops.exp(t_rest) * (t_rest - s_rest)
+    ratio = ops.where(is_target, 0.0, t_others - s_others)
+    non_target = ops.sum(ops.exp(t_others) * ratio, axis=-1)
     squared = temperature**2
     return (
         ops.cast(squared * ops.maximum(target, 0.0), dtype),
@@ -184,6 +193,22 @@ def dist_loss(
         ModelError: where the two shapes differ, or for a batch of one, which has no columns to
             correlate.
     """
+    return dist_terms(
+        teacher_logits, student_logits, temperature, inter_class_weight, intra_class_weight
+    )[0]
+
+
+def dist_terms(
+    teacher_logits: Any,
+    student_logits: Any,
+    temperature: Any = 1.0,
+    inter_class_weight: Any = 1.0,
+    intra_class_weight: Any = 1.0,
+) -> tuple[Any, Any, Any]:
+    """Return :func:`dist_loss`, the mean correlation over rows and that over columns: scalars.
+
+    Arguments and errors are those of :func:`dist_loss`.
+    """
     check_temperature(temperature)
     check_weight("inter_class_weight", inter_class_weight)
     check_weight("intra_class_weight", intra_class_weight)
@@ -193,11 +218,12 @@ def dist_loss(
     temperature = ops.cast(temperature, "float64")
     teacher = ops.softmax(teacher / temperature, axis=-1)
     student = ops.softmax(student / temperature, axis=-1)
-    inter = 1 - ops.mean(pearson_correlation(teacher, student))
-    intra = 1 - ops.mean(pearson_correlation(ops.transpose(teacher), ops.transpose(student)))
-    weighted = ops.cast(inter_class_weight, "float64") * inter
-    weighted = weighted + ops.cast(intra_class_weight, "float64") * intra
-    return ops.cast(temperature**2 * weighted, dtype)
+    inter = ops.mean(pearson_correlation(teacher, student))
+    intra = ops.mean(pearson_correlation(ops.transpose(teacher), ops.transpose(student)))
+    weighted = ops.cast(inter_class_weight, "float64") * (1 - inter)
+    weighted = weighted + ops.cast(intra_class_weight, "float64") * (1 - intra)
+    loss = ops.cast(temperature**2 * weighted, dtype)
+    return loss, ops.cast(inter, dtype), ops.cast(intra, dtype)
 
 
 def pearson_correlation(first: Any, second: Any) -> Any:
@@ -256,15 +282,15 @@ def _both(teacher_logits: Any, student_logits: Any) -> tuple[Any, Any, str]:
     return *wide, dtype
 
 
-def _binary_divergence(teacher: Any, student: Any, is_target: Any) -> Any:
-    """Return the divergence of (target, rest), from log-probabilities [batch, classes]."""
-    terms = []
-    for part in (is_target, ops.logical_not(is_target)):
-        t, s = (
-            ops.logsumexp(ops.where(part, logs, LEFT_OUT), axis=-1) for logs in (teacher, student)
-        )
-        terms.append(ops.exp(t) * (t - s))
-    return terms[0] + terms[1]
+def _target_and_others(logits: Any, is_target: Any) -> tuple[Any, Any, Any]:
+    """Return log-probabilities: of the target class [batch], of all others together [batch], and of
+    each among the others alone [batch, classes].
+    """
+    everything = ops.logsumexp(logits, axis=-1)
+    others = ops.where(is_target, LEFT_OUT, logits)
+    rest = ops.logsumexp(others, axis=-1)
+    target = ops.max(ops.where(is_target, logits, LEFT_OUT), axis=-1)  # of a single one
+    return target - everything, rest - everything, others - ops.expand_dims(rest, -1)
 
 
 def _safe_sqrt(squares: Any) -> Any:

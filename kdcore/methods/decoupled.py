@@ -56,16 +56,14 @@ class Decoupled(Method):
         distillation.
         """
         kd, ops, now = batch.functions, batch.ops, batch.now
-        plain = kd.kd_loss_per_example(batch.teacher, batch.student, now["temperature"])
         labels = batch.labels
         if labels is None:
-            labels = ops.full(ops.shape(plain), -1, dtype="int32")
+            labels = ops.full(ops.shape(batch.student)[:1], -1, dtype="int32")
         target, non_target = kd.decoupled_kd_terms(
             batch.teacher, batch.student, labels, now["temperature"]
         )
-        rows = ops.cast(now["target_weight"], target.dtype) * target
-        rows = rows + ops.cast(now["non_target_weight"], target.dtype) * non_target
-        total = ops.mean(ops.where(labels >= 0, rows, plain))
+        weights = now["target_weight"], now["non_target_weight"]
+        total = kd.mean_of_decoupled(target, non_target, labels >= 0, *weights)
         if self.warm_up_epochs:
             grown = ops.minimum(batch.epoch / self.warm_up_epochs, 1.0)
             total = ops.cast(grown, total.dtype) * total

@@ -48,17 +48,7 @@ class Dist(Method):
 
     def loss(self, batch: Batch) -> Loss:
         """Return T² [β (1 - ρ of rows) + γ (1 - ρ of columns)], and both correlations."""
-        kd, ops, now = batch.functions, batch.ops, batch.now
-        total = kd.dist_loss(
-            batch.teacher,
-            batch.student,
-            now["temperature"],
-            now["inter_class_weight"],
-            now["intra_class_weight"],
-        )
-        teacher, student = (
-            kd.soften(logits, now["temperature"]) for logits in (batch.teacher, batch.student)
-        )
-        inter = ops.mean(kd.pearson_correlation(teacher, student))
-        intra = ops.mean(kd.pearson_correlation(ops.transpose(teacher), ops.transpose(student)))
+        names = ("temperature", "inter_class_weight", "intra_class_weight")
+        settings = [batch.now[name] for name in names]
+        total, inter, intra = batch.functions.dist_terms(batch.teacher, batch.student, *settings)
         return total, {"inter_class": inter, "intra_class": intra}

@@ -108,14 +108,15 @@ def training_features(
     missing = {key: layer for key, layer in zip(keys, tapped, strict=True) if stored[key] is None}
     found = {key: unpack(data) for key, data in stored.items() if data is not None}
     if missing:
-        computed = _compute(teacher, dataset.train.inputs, list(missing.values()))
+        computed = compute_features(teacher, dataset.train.inputs, list(missing.values()))
         for key, features in zip(missing, computed, strict=True):
             store.put_artifact(key, pack(features))
             found[key] = features
     return tuple(found[key] for key in keys), not missing
 
 
-def _compute(teacher: Network, inputs: NDArray, tapped: Sequence[TappedLayer]) -> Features:
+def compute_features(teacher: Network, inputs: NDArray, tapped: Sequence[TappedLayer]) -> Features:
+    """Return what is kept of a teacher's layers for stored inputs [examples, ...]."""
     view = tap(teacher.model, list(dict.fromkeys(layer.name for layer in tapped)))
     signature = [tf.TensorSpec([None, *inputs.shape[1:]], str(inputs.dtype))]
 

@@ -73,7 +73,7 @@ def compiled(
 
 def kept(method: Method, teacher: keras.Model, student: keras.Model, inputs: np.ndarray) -> Any:
     layers = tapped_layers(method, teacher, student)
-    return teacher_features._compute(Network(teacher, 1.0), inputs, layers)
+    return teacher_features.compute_features(Network(teacher, 1.0), inputs, layers)
 
 
 @pytest.mark.parametrize("name", sorted(methods()))
@@ -164,13 +164,13 @@ def test_experiments_with_kept_and_with_live_features_are_alike(
     name: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
-    compute = teacher_features._compute
+    compute = teacher_features.compute_features
 
     def counted(teacher: Network, inputs: np.ndarray, layers: Any) -> Any:
         computed.append(len(layers))
         return compute(teacher, inputs, layers)
 
-    monkeypatch.setattr(teacher_features, "_compute", counted)
+    monkeypatch.setattr(teacher_features, "compute_features", counted)
     config = CONFIG.replace(method=name)
     once = store.create(config)
     run_experiment(store, once)
