@@ -133,6 +133,7 @@ class ModelFamily:
     by_name: bool = False  # the builder is given the whole name, not numbers
     residual: bool = False  # of convolutions that are added to their shortcuts
     of_blocks: bool = False  # of blocks, convolutions or attention, that can be left out at random
+    revision: int = 1  # goes up where the same name and seed begin to give other answers
     own_vocabulary: bool = False  # it reads tokens of the vocabulary that it was trained with
     rule: Callable[[tuple[int, ...]], str | None] = lambda numbers: None
     # What it asks of one example's shape, where its numbers do not go with it.
@@ -298,6 +299,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         rule=residual_depth,
         residual=True,
         of_blocks=True,
+        revision=2,  # 2: statistics of normalisation that keep up
     ),
     "vit": ModelFamily(
         "Vision transformer (layers, width; with -p8 of patches of 8 pixels)",
@@ -472,6 +474,12 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
     )
     require(False, "model", f"a name such as {forms}", name)
     raise AssertionError("unreachable")
+
+
+def revision_of(name: str) -> int:
+    """Return the revision of the family that ``name`` is of; 1 for a name that is of none."""
+    matching = (each for each in MODEL_FAMILIES.values() if each.numbers(name) is not None)
+    return next((each.revision for each in matching), 1)
 
 
 _functions: dict[str, tuple[ModelCard, Callable[..., Any]]] = {}

@@ -44,6 +44,7 @@ from kdcore.config.catalog import (
     model_key,
     own_model,
     parse_model_name,
+    revision_of,
     short_name,
 )
 from kdcore.errors import ConfigError, Problem, Words, require
@@ -707,7 +708,19 @@ class ExperimentConfig(BaseModel):
         # A setting that came later, left at its default, is the experiment as it was before there
         # was the setting.
         counted = {name: value for name, value in values.items() if self._before(name) != value}
-        return digest({"role": role, **counted})
+        return digest({"role": role, **counted, **self._revisions(values)})
+
+    def _revisions(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the revisions of networks among the values that are not of the first one."""
+        named = ("teacher", "student", *self.plan.networks())
+        found = {
+            network: revision_of(network)
+            for name in named
+            if name in values
+            for network in listed(values[name])
+        }
+        later = {network: revision for network, revision in found.items() if revision > 1}
+        return {"revisions": later} if later else {}
 
     def _before(self, name: str) -> Any:
         """Return what a setting was before it existed: in the chosen plan and method, which may

@@ -1,15 +1,17 @@
 """The config checks itself, answers in one form, and survives a round trip."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdcore.config.catalog import DATASETS, models_of
+from kdcore.config.catalog import DATASETS, MODEL_FAMILIES, models_of
 from kdcore.config.experiment import ExperimentConfig, all_settings, older_value
 from kdcore.config.presets import PRESETS
 from kdcore.errors import ConfigError
+from kdcore.plans.several_teachers import SeveralTeachers
 
 
 def configs_of(dataset: str) -> st.SearchStrategy[ExperimentConfig]:
@@ -156,6 +158,20 @@ def test_the_keras_example_is_a_preset() -> None:
         "conv-16-32",
     )
     assert (preset.alpha, preset.temperature) == (0.1, 10)
+
+
+def test_a_network_that_answers_otherwise_under_its_name_is_another_experiment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resnet = ExperimentConfig(teacher="resnet-8-8")
+    several = ExperimentConfig(plan=SeveralTeachers(more_teachers="resnet-8-8"))
+    now = {role: resnet.fingerprint(role) for role in ("teacher", "student", "experiment")}
+    unchanged, of_several = resnet.fingerprint("baseline"), several.fingerprint()
+    first = replace(MODEL_FAMILIES["resnet"], revision=1)
+    monkeypatch.setitem(MODEL_FAMILIES, "resnet", first)
+    assert all(resnet.fingerprint(role) != before for role, before in now.items())
+    assert resnet.fingerprint("baseline") == unchanged, "it has nothing of the teacher's"
+    assert several.fingerprint() != of_several
 
 
 def test_settings_that_came_later_leave_older_experiments_as_they_were() -> None:
