@@ -21,6 +21,7 @@ from kdcore.analysis.temperature import soften_report
 from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig, role_settings, stored_setting, taught_at
 from kdcore.errors import StoreError, require
+from kdcore.plans.base import of_which_unlabelled
 from kdcore.storage.arrays import unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
 from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
@@ -251,20 +252,8 @@ def _who_saw_what(config: ExperimentConfig, without: int) -> str:
     teacher = f"The teacher learns from all {examples:,} true labels."
     if config.labels is not None and config.label_budget_for == "everyone":
         teacher = f"Nobody knows more than {config.labels:,} of {examples:,} true labels."
-    if config.plan.name == "noisy-student":
-        return (
-            f"{teacher} Each generation learns from these and from what the generation before it takes "
-            f"the other examples{_of_which(without)} for; the baseline sees the labelled ones alone, with "
-            "the same noise."
-        )
-    if config.plan.name == "distilbert":
-        few = "all" if config.labels is None else f"the same {config.labels:,}"
-        return (
-            f"Language models guess masked words in all {examples + config.unlabelled:,} training texts"
-            f"{_of_which(config.unlabelled)}, "
-            f"without labels. {teacher} "
-            f"Student and both baselines learn from {few} labels, the student also from the teacher's answers."
-        )
+    if of_plan := config.plan.who_saw_what(config, teacher, without):
+        return of_plan
     own = own_model(config.teacher)
     if own is not None and own.kind == "file":
         teacher = "The teacher is a trained model of your own; if it was trained on the test data, its accuracy flatters it."
@@ -276,13 +265,8 @@ def _who_saw_what(config: ExperimentConfig, without: int) -> str:
         )
     return (
         f"{teacher} The student sees {known:,} true labels and the teacher's answers for all {examples + without:,} "
-        f"examples{_of_which(without)}; the baseline sees the same {known:,} labels, for as many steps, every batch full of them."
+        f"examples{of_which_unlabelled(without)}; the baseline sees the same {known:,} labels, for as many steps, every batch full of them."
     )
-
-
-def _of_which(without: int) -> str:
-    """Say how many of some examples never had a label; nothing where all do."""
-    return f" ({without:,} of them have no label at all)" if without else ""
 
 
 def logits(store: Store, run: Run, split: str) -> NDArray[np.float32]:

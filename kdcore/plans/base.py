@@ -45,6 +45,14 @@ class PlanKind(Part):
         """
         return self
 
+    def who_saw_what(self, config: Any, teacher: str, without: int) -> str:
+        """Say in a sentence or two what is learnt from what; nothing where a teacher teaches a
+        student beside a baseline, and no more.
+
+        ``teacher`` says it of the teacher; ``without`` is how many examples have no label.
+        """
+        return ""
+
     def describe(self) -> str:
         """Return it in short: "noisy student, generations 3"; nothing for the plain one."""
         shown = [
@@ -53,6 +61,11 @@ class PlanKind(Part):
             if getattr(self, name) != field.default
         ]
         return ", ".join([*([] if self.name == "distil" else [self.title.lower()]), *shown])
+
+
+def of_which_unlabelled(without: int) -> str:
+    """Say how many of some examples never had a label; nothing where all do."""
+    return f" ({without:,} of them have no label at all)" if without else ""
 
 
 def teacher_step(config: Asked, name: str = "teacher", network: str | None = None) -> Step:

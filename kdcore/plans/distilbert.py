@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from kdcore.errors import Problem
-from kdcore.plans.base import PlanKind, learner_settings, teacher_step
+from kdcore.plans.base import PlanKind, learner_settings, of_which_unlabelled, teacher_step
 from kdcore.plans.pretraining import Pretraining
 from kdcore.plans.steps import Asked, Step
 from kdcore.settings import listed, setting
@@ -166,6 +166,16 @@ class DistilBert(PlanKind):
             return self
         named = [str(at + 1) for at in _every_second(teacher, student)]
         return self.model_copy(update={"layers": ",".join(named)})
+
+    def who_saw_what(self, config: Any, teacher: str, without: int) -> str:
+        """Say what language models and learners of labels learn from."""
+        few = "all" if config.labels is None else f"the same {config.labels:,}"
+        texts, unlabelled = config.labelled + config.unlabelled, config.unlabelled
+        return (
+            f"Language models guess masked words in all {texts:,} training texts"
+            f"{of_which_unlabelled(unlabelled)}, without labels. {teacher} "
+            f"Student and both baselines learn from {few} labels, the student also from the teacher's answers."
+        )
 
     def problems(self, config: Any) -> list[Problem]:
         """Return that both must be transformers, of one form where the one starts from the other or

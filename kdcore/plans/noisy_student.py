@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from kdcore.errors import Problem
-from kdcore.plans.base import PlanKind, learner_settings
+from kdcore.plans.base import PlanKind, learner_settings, of_which_unlabelled
 from kdcore.plans.steps import Asked, Selection, Step
 from kdcore.settings import setting
 
@@ -114,6 +114,15 @@ class NoisyStudent(PlanKind):
             return {"noise": "none"}
         depth = self.stochastic_depth if config.is_residual(network) else 0.0
         return {"noise": augmentation, "dropout": self.dropout, "stochastic_depth": depth}
+
+    def who_saw_what(self, config: Any, teacher: str, without: int) -> str:
+        """Say what the generations learn from."""
+        unlabelled = of_which_unlabelled(without)
+        return (
+            f"{teacher} Each generation learns from these and from what the generation before it takes "
+            f"the other examples{unlabelled} for; the baseline sees the labelled ones alone, with "
+            "the same noise."
+        )
 
     def problems(self, config: Any) -> list[Problem]:
         """Return that there must be examples without a label, and a loss that learns from
