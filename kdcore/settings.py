@@ -136,6 +136,21 @@ def temperature_setting(default: float) -> Any:
     )
 
 
+def smoothing_setting(default: float) -> Any:
+    """Declare how much of each true label is spread over all classes."""
+    return setting(
+        default,
+        "Smoothing ε",
+        "How much of each label is spread over all classes.",
+        "method",
+        ends=("0: the plain label", "1: no label at all"),
+        short="ε",
+        step=0.05,
+        ge=0,
+        lt=1,
+    )
+
+
 def weight_setting(default: float, title: str, description: str, short: str | None = None) -> Any:
     """Declare the weight of a part of a loss."""
     return setting(

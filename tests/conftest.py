@@ -29,6 +29,7 @@ from tests.support.browser import (
     has_traceback,
 )
 from tests.support.postgres import PostgresServer, find_program
+from tests.support.training import train_elsewhere
 
 expect.set_options(timeout=15_000)  # the machine may be busy
 
@@ -219,11 +220,7 @@ def _train(file: Path) -> None:
     store = Store(url)
     config = ExperimentConfig(**TRAINED)
     ids = [store.create(config), store.create(config.replace(temperature=2.0))]
-    script = "import sys; from kdcore.engine.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", script, url, *ids], capture_output=True, text=True, cwd=REPOSITORY
-    )
-    assert done.stdout.split()[-2:] == ["finished", "finished"], done.stderr[-3000:]
+    train_elsewhere(url, *ids)
     store.close()
     _into_one_file(file)
 

@@ -264,7 +264,7 @@ def learning_curves(
     if end is not None:
         across["range"] = [0, end * 1.01]
     if not curves:
-        layout["annotations"] = [_notice("No measurements yet")]
+        layout["annotations"] = [notice("No measurements yet")]
         across["visible"] = up["visible"] = False
     return go.Figure(traces, layout | dict(xaxis=across, yaxis=up))
 
@@ -459,7 +459,8 @@ def as_label(text: str) -> str:
     return html.escape(text, quote=False).replace("%{", "%&#123;")
 
 
-def _notice(text: str) -> dict[str, Any]:
+def notice(text: str) -> dict[str, Any]:
+    """Return the annotation that stands in an empty chart."""
     return dict(
         text=text,
         x=0.5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from kdcore.methods.base import Batch, Loss, Method, Needs, Term
-from kdcore.settings import setting
+from kdcore.settings import setting, smoothing_setting
 
 # The student's layers that it is computed on: the heads of its two tokens.
 CLASS_HEAD = "class_head"
@@ -65,17 +65,7 @@ class DistillationToken(Method):
         gt=0,
         le=1000,
     )
-    smoothing: float = setting(
-        0.1,
-        "Smoothing ε",
-        "How much of each label is spread over all classes.",
-        "method",
-        ends=("0: the plain label", "1: no label at all"),
-        short="ε",
-        step=0.05,
-        ge=0,
-        lt=1,
-    )
+    smoothing: float = smoothing_setting(0.1)
 
     def terms(self) -> tuple[Term, ...]:
         """Return the loss of each head."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kdcore.methods.base import Batch, Loss, Method, Needs
-from kdcore.settings import setting
+from kdcore.settings import smoothing_setting
 
 
 class LabelSmoothing(Method):
@@ -26,17 +26,7 @@ class LabelSmoothing(Method):
     )
     zero_at_agreement: ClassVar[bool] = False
 
-    smoothing: float = setting(
-        0.1,
-        "Smoothing ε",
-        "How much of each label is spread over all classes.",
-        "method",
-        ends=("0: the plain label", "1: no label at all"),
-        short="ε",
-        step=0.05,
-        ge=0,
-        lt=1,
-    )
+    smoothing: float = smoothing_setting(0.1)
 
     def loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy with the smoothed labels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from kdcore.methods.base import Batch, Loss, Method, Needs
-from kdcore.settings import setting
+from kdcore.settings import setting, smoothing_setting
 
 
 class PseudoLabels(Method):
@@ -45,17 +45,7 @@ class PseudoLabels(Method):
         ge=0,
         le=100,
     )
-    smoothing: float = setting(
-        0.1,
-        "Smoothing ε",
-        "How much of each label is spread over all classes.",
-        "method",
-        ends=("0: the plain label", "1: no label at all"),
-        short="ε",
-        step=0.05,
-        ge=0,
-        lt=1,
-    )
+    smoothing: float = smoothing_setting(0.1)
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of labelled and unlabelled rows, each by itself."""

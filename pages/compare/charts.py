@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from kdcore.analysis.comparison import COSTS, Comparison, trace_name
 from kdcore.analysis.statistics import FloatArray, IntArray
-from kdcore.charts.figures import as_label, base_axis, base_layout
+from kdcore.charts.figures import as_label, base_axis, base_layout, notice
 from kdcore.palette import GRID, INK, MUTED, Style, colour
 
 MOST_WRITTEN = 20  # more classes than this would be a wall of numbers
@@ -72,7 +72,7 @@ def against_cost(found: Comparison, cost: str) -> go.Figure:
     )
     layout["yaxis"] = base_axis("test accuracy", horizontal=False) | dict(tickformat=".1~%")
     if not known:
-        layout["annotations"] = [_notice("Nothing to show yet: measure the models first")]
+        layout["annotations"] = [notice("Nothing to show yet: measure the models first")]
         layout["xaxis"]["visible"] = layout["yaxis"]["visible"] = False
     return go.Figure(traces, layout)
 
@@ -269,15 +269,3 @@ def _cells(values: FloatArray, *, signed: bool) -> list[dict[str, Any]]:
             font = dict(size=11, color=tone)
             found.append(dict(text=text, x=int(column), y=int(row), showarrow=False, font=font))
     return found
-
-
-def _notice(text: str) -> dict[str, Any]:
-    return dict(
-        text=text,
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-        showarrow=False,
-        font=dict(color=MUTED, size=14),
-    )

@@ -31,6 +31,7 @@ from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import exports
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
+from tests.support.training import train_elsewhere
 
 PICTURES = ExperimentConfig(
     teacher="conv-16-32",
@@ -61,14 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     ids = [
         store.create(config, name=config.dataset.partition("@")[0]) for config in (PICTURES, TEXTS)
     ]
-    script = "import sys; from kdcore.engine.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", script, store.url, *ids],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    assert done.stdout.split()[-2:] == ["finished"] * 2, done.stderr[-3000:]
+    train_elsewhere(store.url, *ids)
     yield store
     for worker in store.workers():
         terminate_group(worker.pid)

@@ -14,6 +14,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
+from tests.support.training import train_elsewhere
 
 CONFIG = ExperimentConfig(
     dataset="languages",
@@ -38,15 +39,7 @@ PHRASES = {
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store with one experiment on phrases."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('texts')}/store.db")
-    experiment = store.create(CONFIG)
-    script = "import sys; from kdcore.engine.jobs import run_job; print(run_job(*sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", script, store.url, experiment],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    assert done.stdout.split()[-1:] == ["finished"], done.stderr[-3000:]
+    train_elsewhere(store.url, store.create(CONFIG))
     yield store
     for worker in store.workers():
         terminate_group(worker.pid)

@@ -5,8 +5,6 @@ while one draws.
 import io
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +17,8 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from pages.try_it.drawing_pad import SIDE, read
-from tests.support.browser import REPOSITORY, Complaints, wait_for_app
+from tests.support.browser import Complaints, wait_for_app
+from tests.support.training import train_elsewhere
 
 REAL_MNIST = (Path(os.environ.get("KD_DATA_DIR", "no such folder")) / "mnist.npz").exists()
 SMALL = ExperimentConfig(
@@ -66,14 +65,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         store.create(config, name=config.dataset)
         for config in ((SMALL, MNIST) if REAL_MNIST else (SMALL,))
     ]
-    script = "import sys; from kdcore.engine.jobs import run_job; print(*(run_job(sys.argv[1], job) for job in sys.argv[2:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", script, store.url, *ids],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    assert set(done.stdout.split()) == {"finished"}, done.stderr[-3000:]
+    train_elsewhere(store.url, *ids)
     yield store
     for worker in store.workers():
         terminate_group(worker.pid)
