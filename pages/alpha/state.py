@@ -8,11 +8,10 @@ from typing import cast
 
 import streamlit as st
 
-from kdcore.analysis.temperature import ORDERS, Order
+from kdcore.analysis.temperature import Order
 from kdcore.errors import Problem
 from pages.shared.address import Readers, read_choice, read_index, read_number
-from pages.shared.scene import SceneState
-from pages.shared.temperature import LEAST, MOST
+from pages.shared.scene import SCENE_READERS, SceneState
 
 EXAMPLE, LANDSCAPE, ACCURACY = "One example", "Landscape", "Accuracy over alpha"
 SECTIONS = {"example": EXAMPLE, "landscape": LANDSCAPE, "accuracy": ACCURACY}
@@ -28,10 +27,8 @@ class PageState(SceneState):
     """
 
     alpha: float = 0.5
-    temperature: float = 4.0
     order: Order = FIRST_ORDER
     section: str = EXAMPLE
-    log: bool = False
     other: int | None = None
     series: str | None = None
     live: int = 0
@@ -83,25 +80,12 @@ def page_state() -> PageState:
 
 
 _READERS: Readers = {
-    "teacher": ("teacher", str),
-    "student": ("student", str),
+    **SCENE_READERS,
     "alpha": (
         "alpha",
         read_number("alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1"),
     ),
-    "T": (
-        "temperature",
-        read_number(
-            "T",
-            lambda value: LEAST <= value <= MOST,
-            f"a number from {LEAST:g} to {MOST:g}",
-        ),
-    ),
-    "example": ("example", read_index("example")),
-    "order": ("order", read_choice("order", ORDERS)),
-    "class": ("only", read_index("class")),
     "other": ("other", read_index("other")),
     "section": ("section", read_choice("section", SECTIONS)),
-    "log": ("log", read_choice("log", {"0": False, "1": True})),
     "series": ("series", str),
 }

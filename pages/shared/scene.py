@@ -14,24 +14,44 @@ from numpy.typing import NDArray
 from kdcore.analysis.naming import run_titles
 from kdcore.analysis.results import Taught, load_results, taught_by
 from kdcore.analysis.statistics import IntArray
-from kdcore.analysis.temperature import Order
+from kdcore.analysis.temperature import ORDERS, Order
 from kdcore.analysis.unsettled import unsettled_students
 from kdcore.config.catalog import dataset_card
 from kdcore.errors import Problem, StoreError
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from pages.shared import examples
-from pages.shared.address import AddressState
+from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
 from pages.shared.looked_at import newly_looked_at
 from pages.shared.session import as_text
+from pages.shared.temperature import LEAST, MOST
+
+# What addresses of these pages may say, beside what is a page's own.
+SCENE_READERS: Readers = {
+    "teacher": ("teacher", str),
+    "student": ("student", str),
+    "T": (
+        "temperature",
+        read_number(
+            "T",
+            lambda value: LEAST <= value <= MOST,
+            f"a number from {LEAST:g} to {MOST:g}",
+        ),
+    ),
+    "example": ("example", read_index("example")),
+    "order": ("order", read_choice("order", ORDERS)),
+    "class": ("only", read_index("class")),
+    "log": ("log", read_choice("log", {"0": False, "1": True})),
+}
 
 
 @dataclass(kw_only=True)
 class SceneState(AddressState):
-    """Which teacher, student and example a page shows. ``example`` and ``only`` (a class) are
-    indices; None leaves the choice to the page.
+    """Which teacher, student and example a page shows, and how. ``example`` and ``only`` (a class)
+    are indices; None leaves the choice to the page.
 
-    ``picked`` is the example that the page last chose for the visitor.
+    ``picked`` is the example that the page last chose for the visitor, ``log`` whether
+    probabilities stand on a logarithmic axis.
     """
 
     teacher: str | None = None
@@ -40,6 +60,8 @@ class SceneState(AddressState):
     order: Order = "entropy"
     only: int | None = None
     picked: int | None = None
+    temperature: float = 4.0
+    log: bool = False
 
     def another_teacher(self) -> None:
         """Forget what was chosen of the data of the teacher before."""

@@ -8,10 +8,8 @@ from typing import cast
 
 import streamlit as st
 
-from kdcore.analysis.temperature import ORDERS
-from pages.shared.address import Readers, read_choice, read_index, read_number
-from pages.shared.scene import SceneState
-from pages.shared.temperature import LEAST, MOST
+from pages.shared.address import Readers, read_choice, read_number
+from pages.shared.scene import SCENE_READERS, SceneState
 
 EXAMPLE, ALIKE, ALL, SQUARED, SEEN = (
     "One example",
@@ -31,9 +29,7 @@ class PageState(SceneState):
     whether an experiment is followed.
     """
 
-    temperature: float = 4.0
     section: str = EXAMPLE
-    log: bool = False
     against: float | None = None
     pair: tuple[int, int] | None = None
     opened: int | None = None
@@ -82,21 +78,8 @@ def page_state() -> PageState:
 
 
 _READERS: Readers = {
-    "teacher": ("teacher", str),
-    "student": ("student", str),
-    "T": (
-        "temperature",
-        read_number(
-            "T",
-            lambda value: LEAST <= value <= MOST,
-            f"a number from {LEAST:g} to {MOST:g}",
-        ),
-    ),
-    "example": ("example", read_index("example")),
-    "order": ("order", read_choice("order", ORDERS)),
-    "class": ("only", read_index("class")),
+    **SCENE_READERS,
     "section": ("section", read_choice("section", SECTIONS)),
-    "log": ("log", read_choice("log", {"0": False, "1": True})),
     "against": (
         "against",
         read_number(
