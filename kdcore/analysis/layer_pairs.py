@@ -19,7 +19,9 @@ OF_NETWORKS = ("dataset", "teacher", "student")
 
 @dataclass(frozen=True)
 class TappedLayer:
-    """A layer by the name that ``layers`` knows it by, and one example's shape of its output."""
+    """A layer by the name that ``layers`` knows it by, and one example's shape of its output; 0
+    for a side that differs from example to example.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -27,7 +29,7 @@ class TappedLayer:
     @property
     def words(self) -> str:
         """Its name and shape: "re_lu_2, 8 × 8 × 16"."""
-        return f"{self.name}, {' × '.join(map(str, self.shape))}"
+        return f"{self.name}, {' × '.join(str(side or 'any') for side in self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,24 @@ class LayerPairs:
 
     def cost(self, config: ExperimentConfig) -> str:
         """Return what tapping costs in an experiment, in words."""
-        batch = f"What is compared of a batch takes {in_bytes(self.batch_bytes)}."
+        batch = ""
+        if all(all(layer.shape) for layer in self._paired):
+            batch = f" What is compared of a batch takes {in_bytes(self.batch_bytes)}."
         examples = config.labelled + config.unlabelled
         why = why_live(self.kept_values, examples)
         if config.answers_live:
-            why = "its images change"
+            why = "what the student sees changes from epoch to epoch"
         if why:
-            return f"The teacher answers at every step: {why}. {batch}"
+            return f"The teacher answers at every step: {why}.{batch}"
         return (
             "The teacher answers once: what is compared of its layers is kept for all training "
-            f"examples, {in_bytes(kept_bytes(self.kept_values, examples))}. {batch}"
+            f"examples, {in_bytes(kept_bytes(self.kept_values, examples))}.{batch}"
         )
+
+    @property
+    def _paired(self) -> list[TappedLayer]:
+        of_teacher = [self.teacher[pair.teacher] for pair in self.pairs]
+        return of_teacher + [self.student[pair.student] for pair in self.pairs]
 
     def to_json(self) -> dict[str, Any]:
         """Return it for JSON."""

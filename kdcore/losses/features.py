@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,12 +89,6 @@ def attention_transfer_loss(teacher_features: Any, student_features: Any, power:
         ModelError: for features that are no maps.
     """
     teacher, student = _both(teacher_features, student_features)
-    for role, features in (("teacher", teacher), ("student", student)):
-        if len(features.shape) != 4:
-            raise ModelError(
-                "attention transfer needs feature maps [batch, height, width, channels], "
-                f"got {len(features.shape)} dimensions from the {role}"
-            )
     size = smaller_size(teacher.shape, student.shape)
     return strength_difference(
         *(strength_of_places(features, size, power) for features in (teacher, student))
@@ -102,8 +97,14 @@ def attention_transfer_loss(teacher_features: Any, student_features: Any, power:
 
 def smaller_size(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
     """Return the (height, width) that the larger of two shapes of feature maps [batch, height,
-    width, channels] is pooled to.
+    width, channels] is pooled to; raises ModelError for others.
     """
+    for role, shape in (("teacher", one), ("student", other)):
+        if len(shape) != 4:
+            raise ModelError(
+                "attention transfer needs feature maps [batch, height, width, channels], "
+                f"got {len(shape)} dimensions from the {role}"
+            )
     return tuple(min(sides) for sides in zip(one[1:3], other[1:3], strict=True))
 
 
@@ -181,10 +182,9 @@ def _both(teacher_features: Any, student_features: Any) -> tuple[Any, Any]:
 
 
 def _flat(features: Any) -> Any:
-    size = 1
-    for side in features.shape[1:]:
-        size *= side
-    return ops.reshape(features, (-1, size))
+    if None in features.shape[1:]:  # a text's, as long as the longest of its batch
+        return ops.reshape(features, (ops.shape(features)[0], -1))
+    return ops.reshape(features, (-1, math.prod(features.shape[1:])))
 
 
 def _gram(features: Any) -> Any:

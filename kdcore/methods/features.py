@@ -34,7 +34,7 @@ def why_live(values: int | None, examples: int) -> str:
     ``values`` are the numbers that would be kept of an example; None where examples differ in that.
     """
     if values is None:
-        return "their sizes differ from example to example"
+        return "how much there is to keep differs from example to example"
     if (size := kept_bytes(values, examples)) > MOST_BYTES:
         return f"all of them take {in_bytes(size)}, more than {in_bytes(MOST_BYTES)}"
     return ""

@@ -254,6 +254,10 @@ class Store(JobStore):
             lock_until_commit(session, int(run.fingerprint[:15], 16))
             link = session.get(ExperimentRun, (experiment_id, step, run.seed))
             found = session.get(Run, link.run_id) if link else None
+            if found is not None and found.fingerprint != run.fingerprint:
+                found = (
+                    None  # its settings mean another training by now, as of a network's revision
+                )
             if found is None and share:
                 same = select(Run).where(Run.fingerprint == run.fingerprint, run_is_kept())
                 found = session.scalars(
@@ -268,8 +272,10 @@ class Store(JobStore):
                     return found, owner.id
                 found.experiment_id = experiment_id
             chosen = found or run
+            reused = found is not None and found.finished_at is not None
+            if link is not None and link.run_id != chosen.id:
+                link.run_id, link.reused = chosen.id, reused
             if link is None:
-                reused = found is not None and found.finished_at is not None
                 place = {"experiment_id": experiment_id, "step": step, "seed": run.seed}
                 session.add(ExperimentRun(**place, role=run.role, run_id=chosen.id, reused=reused))
             return chosen, None

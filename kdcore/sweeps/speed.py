@@ -224,13 +224,21 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
     if role == "student" and (config.answers_live or on_features):
         own.append("teacher")
     if role == "student" and on_features:
-        own.append("method")
+        own += ["method", *(name for name in ("layers",) if name in config.method.values())]
     return {**data, **{name: config.get(name) for name in own}}
 
 
 def _key(role: str, config: ExperimentConfig) -> str:
     kind = "teacher" if role == "teacher" else "student"
-    return f"speed/{kind}/{digest(speed_settings(role, config))}"
+    settings = speed_settings(role, config)
+    # Before features of a teacher were kept, these steps took longer.
+    kept = {"teacher_features": "kept"} if _keeps_features(role, config) else {}
+    return f"speed/{kind}/{digest({**settings, **kept})}"
+
+
+def _keeps_features(role: str, config: ExperimentConfig) -> bool:
+    on_features = config.method.needs.teacher == "features"
+    return role == "student" and on_features and not config.answers_live
 
 
 class _Speeds:
@@ -275,6 +283,7 @@ def _from_runs(store: Store, role: str, config: ExperimentConfig) -> float | Non
         summary["seconds"] / trained[epochs]
         for trained, summary in rows
         if summary.get("seconds")
+        and ("teacher_features" in summary) == _keeps_features(role, config)
         and stored_setting(trained, "vocabulary") == config.vocabulary
         and all(stored_setting(trained, name) == value for name, value in wanted.items())
     ]

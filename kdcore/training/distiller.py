@@ -513,6 +513,8 @@ class Distiller(keras.Model):
         curves: dict[str, Any] = {}
         tapping = [loss for loss in self.distillation_losses if _taps_teacher(loss)]
         features = taught.get(FEATURES)
+        if features is not None and not isinstance(features, list | tuple):
+            raise ModelError(f"{FEATURES} must be a tuple of arrays, got {type(features).__name__}")
         if features is not None and len(features) != len(tapping):
             raise ModelError(
                 f"{FEATURES} must be one array for each loss that taps a layer of the teacher: "
@@ -526,7 +528,8 @@ class Distiller(keras.Model):
             student = learnt[getattr(loss, "student_layer_name", None) or LOGITS]
             loss.validate_outputs(teacher, student)
             if hasattr(loss, "loss_and_curves"):
-                value, found = loss.loss_and_curves(teacher, student, numbers, kept=kept)
+                beforehand = {"kept": True} if kept else {}
+                value, found = loss.loss_and_curves(teacher, student, numbers, **beforehand)
             else:
                 value, found = loss.compute_loss(teacher, student, labels=numbers), {}
             total = total + ops.cast(value, keras.config.floatx())

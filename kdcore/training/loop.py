@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,16 +144,31 @@ class Network:
 
     def logits(self, inputs: NDArray) -> NDArray[np.float32]:
         """Return logits [n, classes] of stored inputs [n, ...], in batches that fit in memory."""
-        if takes_any_length(self.model):
-            return self._logits_of_texts(inputs)
-        forward, at_once = self._compiled(inputs.shape[1:], str(inputs.dtype)), self.batch_size
-        starts = range(0, len(inputs), at_once)
-        return np.concatenate(
-            [forward(inputs[start : start + at_once]).numpy() for start in starts]
-        )
+        shape = (None,) if takes_any_length(self.model) else inputs.shape[1:]
+        forward = self._compiled(shape, str(inputs.dtype))
+        batches = ((rows, forward(batch).numpy()) for rows, batch in self.batches(inputs))
+        order, answers = zip(*batches, strict=True)
+        return np.concatenate(answers)[np.argsort(np.concatenate(order))]
+
+    def batches(self, inputs: NDArray) -> Iterator[tuple[NDArray[np.intp], NDArray]]:
+        """Yield all stored inputs [n, ...] in batches that fit in memory, each with its rows.
+
+        Texts of like length are answered together, each batch padded to its longest.
+        """
+        if not takes_any_length(self.model):
+            for start in range(0, len(inputs), self._batch_size):
+                rows = np.arange(start, min(start + self._batch_size, len(inputs)))
+                yield rows, inputs[start : start + self._batch_size]
+            return
+        lengths = text_lengths(inputs)
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), TEXTS_A_BATCH):
+            rows = order[start : start + TEXTS_A_BATCH]
+            longest = -(-max(int(lengths[rows].max()), 1) // TOKENS_A_STEP) * TOKENS_A_STEP
+            yield rows, inputs[rows, :longest]
 
     @functools.cached_property
-    def batch_size(self) -> int:
+    def _batch_size(self) -> int:
         """How many examples are answered at a time: fewer where a network enlarges its images."""
         resized = (
             layer.height * layer.width
@@ -161,19 +176,6 @@ class Network:
             if isinstance(layer, keras.layers.Resizing)
         )
         return max(PREDICTION_BATCH * PIXELS_OF_A_BATCH // max([*resized, PIXELS_OF_A_BATCH]), 8)
-
-    def _logits_of_texts(self, inputs: NDArray) -> NDArray[np.float32]:
-        """Answer texts of like length together, each batch padded to its longest."""
-        forward = self._compiled((None,), str(inputs.dtype))
-        lengths = text_lengths(inputs)
-        order = np.argsort(lengths, kind="stable")
-        answers: list[NDArray[np.float32]] = []
-        for start in range(0, len(order), TEXTS_A_BATCH):
-            rows = order[start : start + TEXTS_A_BATCH]
-            longest = -(-max(int(lengths[rows].max()), 1) // TOKENS_A_STEP) * TOKENS_A_STEP
-            answers.append(forward(inputs[rows, :longest]).numpy())
-        found = np.concatenate(answers)
-        return found[np.argsort(order)]
 
 
 def takes_any_length(model: keras.Model) -> bool:

@@ -215,7 +215,7 @@ def method_losses(
             made.append(MethodLoss(method, number, student_layer_name=layer, seed=seed))
             continue
         if teacher is None:
-            raise ModelError(f"{method.title} asks the teacher at every step: there is none")
+            raise ModelError(f"{method.title} looks into the teacher's layers: there is none")
         named = named_pairs(teacher, student, method.named_pairs())
         pairs = named or default_pairs(teacher, student, method.pairs)
         for at, (of_teacher, of_student) in enumerate(pairs):

@@ -1,5 +1,5 @@
 """What a student's loss compares of its teacher's layers, computed once where it is small enough to
-be kept: like the teacher's logits it is in the store, by weights, data and layer.
+be kept: like the teacher's logits it is in the store, by teacher, data and layer.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kdcore.data.datasets import Dataset
 from kdcore.methods import Method
 from kdcore.storage.arrays import pack, unpack
 from kdcore.storage.store import Store
-from kdcore.training.evaluation import weights_digest
-from kdcore.training.loop import Network
+from kdcore.training.loop import Network, takes_any_length
 from kdcore.training.method_loss import method_losses
 from kdcore.training.taps import names_within, output_of, tap
+from kdcore.training.teacher_logits import answering
 
 Features = tuple[NDArray[np.float32], ...]
 
@@ -67,7 +67,7 @@ def tapped_layers(
         shape = tuple(output.shape[1:])
         if not as_it_is and None not in shape:
             shape = tuple(keep(tf.zeros([1, *shape])).shape[1:])
-        made = "as it is" if as_it_is else [method.name, *_fixed(method), list(shape)]
+        made = "as it is" if as_it_is else _making(method, loss.term_number, shape)
         found.append(
             TappedLayer(
                 loss.teacher_layer_name,
@@ -99,7 +99,7 @@ def training_features(
 
     With the id of the teacher's run, a purge keeps it as long as that run is kept.
     """
-    of_teacher = f"teacher_features/{weights_digest(teacher.model)}/{dataset.fingerprint}"
+    of_teacher = f"teacher_features/{answering(teacher, teacher_run_id)}/{dataset.fingerprint}"
     keys = [f"{of_teacher}/{layer.key}" for layer in tapped]
     if teacher_run_id is not None:
         for key in dict.fromkeys(keys):
@@ -118,7 +118,8 @@ def training_features(
 def compute_features(teacher: Network, inputs: NDArray, tapped: Sequence[TappedLayer]) -> Features:
     """Return what is kept of a teacher's layers for stored inputs [examples, ...]."""
     view = tap(teacher.model, list(dict.fromkeys(layer.name for layer in tapped)))
-    signature = [tf.TensorSpec([None, *inputs.shape[1:]], str(inputs.dtype))]
+    shape = (None,) if takes_any_length(teacher.model) else inputs.shape[1:]
+    signature = [tf.TensorSpec([None, *shape], str(inputs.dtype))]
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -126,9 +127,8 @@ def compute_features(teacher: Network, inputs: NDArray, tapped: Sequence[TappedL
         return tuple(tf.cast(layer.keep(seen[layer.name]), tf.float32) for layer in tapped)
 
     found = no_features(tapped, len(inputs))
-    for start in range(0, len(inputs), teacher.batch_size):
-        rows = slice(start, start + teacher.batch_size)
-        for features, some in zip(found, forward(inputs[rows]), strict=True):
+    for rows, batch in teacher.batches(inputs):
+        for features, some in zip(found, forward(batch), strict=True):
             features[rows] = some.numpy()
     return found
 
@@ -139,11 +139,8 @@ def no_features(tapped: Sequence[TappedLayer], examples: int) -> Features:
     return tuple(np.zeros((examples, *shape), np.float32) for shape in shapes)
 
 
-def _fixed(method: Method) -> list[Any]:
-    """Return the settings that may tell what is kept: those that are no weights."""
-    tunable = method.tunable()
-    return sorted(
-        [name, value]
-        for name, value in method.values().items()
-        if name not in tunable and name != "layers"
-    )
+def _making(method: Method, term: int, shape: Sequence[int | None]) -> list[Any]:
+    """Return what tells that which a method's term makes of a layer from all that others make."""
+    beside = {"alpha", "temperature", "layers", *(each.weight for each in method.terms())}
+    own = sorted([name, value] for name, value in method.values().items() if name not in beside)
+    return [method.name, term, *own, list(shape)]

@@ -26,6 +26,15 @@ def for_answers(teacher: Network) -> Network:
     return Network(collapse_linear_tail(teacher.model), teacher.scale)
 
 
+def answering(teacher: Network, run_id: str | None) -> str:
+    """Return what tells a teacher's answers from all others.
+
+    Its run, where it has one: weights do not tell everything. A network of ONNX or a file of
+    answers has none, and the range of values that a brought one sees is not among them.
+    """
+    return weights_digest(teacher.model) if run_id is None else run_id
+
+
 def training_logits(
     store: Store, teacher: Network, dataset: Dataset, teacher_run_id: str | None = None
 ) -> tuple[NDArray[np.float32], bool]:
@@ -34,7 +43,7 @@ def training_logits(
 
     With the id of the teacher's run, a purge keeps them as long as a run that needed them is kept.
     """
-    key = f"teacher_logits/{weights_digest(teacher.model)}/{dataset.fingerprint}"
+    key = f"teacher_logits/{answering(teacher, teacher_run_id)}/{dataset.fingerprint}"
     if teacher_run_id is not None:
         store.use_artifact(key, teacher_run_id)
     cached = store.artifact(key)

@@ -356,12 +356,13 @@ class _Job:
         """
         features = self.config.method.needs.teacher == "features"
         if self.config.answers_live:
-            self.progress.begin(f"the {step.role} will answer live: images are augmented")
+            self.progress.begin(f"the {step.role} will answer live: what the student sees changes")
             # Tapped layers must be there: the short cut through the last ones is for logits alone.
             return network() if features else for_answers(network())
-        self.progress.begin(f"asking the {step.role} about every training example")
         if features:
+            self.progress.begin(f"the {step.role}'s layers will be looked into")
             return Tapped(run, network())
+        self.progress.begin(f"asking the {step.role} about every training example")
         return self.logits_of(run, network)
 
     def logits_of(self, run: Run, network: Callable[[], Network]) -> NDArray[np.float32]:

@@ -72,7 +72,7 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
                 adapter,
             )
         )
-        values += sum(math.prod(shape[1:]) for shape in shapes)
+        values += sum(math.prod(side or 0 for side in shape[1:]) for shape in shapes)
     batch_bytes = values * config.batch_size * FLOAT_BYTES
     kept = kept_values(tapped_layers(config.method, teacher, student))
     return LayerPairs(columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept)

@@ -275,6 +275,17 @@ def test_a_trained_run_is_shared_and_an_abandoned_one_taken_over(store: Store) -
     assert alone.id == "r5"
 
 
+def test_a_run_of_another_training_is_not_an_experiments_own(store: Store) -> None:
+    """Such as one that was stopped before a network got another revision."""
+    experiment = store.create(ExperimentConfig())
+    add_run(store, "before", "a" * 32, experiment)
+    assert add_run(store, "again", "a" * 32, experiment).id == "before"
+    assert add_run(store, "after", "b" * 32, experiment).id == "after"
+    ((link, found),) = store.runs_of(experiment)
+    assert (found.id, link.reused) == ("after", False)
+    assert store.run("before").id == "before", "it is kept"
+
+
 def test_artifacts_come_back_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
     store.put_artifact("a/b", b"1234")
     assert store.artifact("a/b") == b"1234"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -15,13 +15,22 @@ from kdcore.data import datasets
 from kdcore.errors import ModelError
 from kdcore.methods import METHODS, Method
 from kdcore.methods import features as feature_methods
-from kdcore.methods.features import FLOAT_BYTES, kept_bytes, why_live
+from kdcore.methods.base import Term
+from kdcore.methods.features import FLOAT_BYTES, FeatureMethod, kept_bytes, why_live
 from kdcore.plans import BornAgain
+from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
+from kdcore.tasks.values import InputValues
 from kdcore.training import teacher_features
 from kdcore.training.loop import Network
 from kdcore.training.method_loss import method_losses
-from kdcore.training.teacher_features import kept_values, tapped_layers, training_features
+from kdcore.training.teacher_features import (
+    compute_features,
+    kept_values,
+    tapped_layers,
+    training_features,
+)
+from kdcore.training.teacher_logits import training_logits
 from kdcore.work.experiment import run_experiment
 
 # Keras 3.15 converts variables in a way that NumPy 2 warns about.
@@ -125,6 +134,8 @@ def test_other_features_give_another_loss_and_too_few_are_refused() -> None:
     assert losses[0] != losses[1]
     with pytest.raises(ModelError, match=r"one array for each loss .*: 2, got 1"):
         distiller.test_step((inputs, {**targets, "teacher_features": features[:1]}))
+    with pytest.raises(ModelError, match="must be a tuple of arrays, got ndarray"):
+        distiller.test_step((inputs, {**targets, "teacher_features": features[0]}))
 
 
 def test_attention_keeps_one_number_a_place_and_the_others_the_layer() -> None:
@@ -148,11 +159,66 @@ def test_attention_keeps_one_number_a_place_and_the_others_the_layer() -> None:
     np.testing.assert_allclose(strengths, by_hand, rtol=1e-5)
 
 
+class Powers(FeatureMethod):
+    """Two losses on the same layers, of what two powers make of them."""
+
+    name: ClassVar[str] = "powers"
+    title: ClassVar[str] = "Powers"
+    pairs: ClassVar[Literal["last", "all"]] = "last"
+    power: float = 2.0
+
+    def terms(self) -> tuple[Term, ...]:
+        def of(power: float) -> Term:
+            def kept(features: Any, student_shape: Any, functions: Any) -> Any:
+                return functions.strength_of_places(features, power=power)
+
+            return Term(self.features_loss, on="features", kept=kept)
+
+        return (Term(lambda batch: 0.0), of(self.power), of(2 * self.power))
+
+
+def test_what_is_kept_is_known_by_all_that_makes_it() -> None:
+    teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
+    two = tapped_layers(Powers(), teacher, student)
+    others = tapped_layers(Powers(power=3.0), teacher, student)
+    warmer = tapped_layers(Powers(temperature=9.0), teacher, student)
+    assert len({layer.key for layer in (*two, *others)}) == 4
+    assert [layer.key for layer in warmer] == [layer.key for layer in two]
+
+
+def test_layers_of_unlike_kinds_are_refused_by_role() -> None:
+    teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
+    for pair, said in (
+        ("conv2d:flatten", "2 dimensions from the student"),
+        ("flatten:flatten", "2 dimensions from the teacher"),
+    ):
+        with pytest.raises(ModelError, match=f"needs feature maps .*, got {said}"):
+            tapped_layers(METHODS["attention"](layers=pair), teacher, student)
+
+
+def test_features_of_texts_are_those_of_each_text_whatever_its_batch() -> None:
+    random = np.random.default_rng(0)
+    tokens = random.integers(1, 50, (300, 24)).astype(np.int32)
+    lengths = random.integers(1, 25, (300, 1))
+    tokens[np.arange(24) >= lengths] = 0
+    values = InputValues(tokens=50)
+    teacher, student = (
+        models.build(name, (24,), 3, seed=1, values=values)
+        for name in ("transformer-2-32", "transformer-1-16")
+    )
+    (layer,) = tapped_layers(METHODS["similarity"](), teacher, student)
+    (features,) = compute_features(Network(teacher, 1.0), tokens, [layer])
+    view = keras.Model(teacher.inputs[0], teacher.get_layer(layer.name).output)
+    for row in (0, 7, 299):
+        alone = np.asarray(view(tokens[row : row + 1, : lengths[row, 0]]))[0]
+        np.testing.assert_allclose(features[row], alone, rtol=1e-3, atol=1e-5)
+
+
 def test_why_the_teacher_answers_live() -> None:
     assert kept_bytes(20, 1000) == 20 * 1000 * FLOAT_BYTES
     assert why_live(20, 1000) == ""
     assert why_live(10**6, 1000) == "all of them take 4.0 GB, more than 256.0 MB"
-    assert why_live(None, 1000) == "their sizes differ from example to example"
+    assert why_live(None, 1000) == "how much there is to keep differs from example to example"
 
 
 def students_logits(store: Store, experiment: str) -> np.ndarray:
@@ -204,6 +270,30 @@ def test_each_student_of_a_plan_is_compared_with_its_own_teacher(store: Store) -
         for run in results.runs_of_step(step):
             taught = run.role == "student"
             assert ("teacher_features" in run.summary) == taught
+
+
+def test_teachers_without_weights_are_told_apart_by_their_runs(store: Store) -> None:
+    """An ONNX network or a file of answers has no weights that tell it from another one."""
+    dataset = datasets.load(CONFIG)
+    found = []
+    for scale in (1.0, 3.0):
+        inputs = keras.Input(dataset.input_shape)
+        outputs = keras.layers.Rescaling(scale)(keras.layers.Flatten()(inputs)[:, :CLASSES])
+        run = Run(
+            id=f"run{scale:g}",
+            fingerprint=f"{scale:g}" * 32,
+            role="teacher",
+            seed=0,
+            model="conv-8-8",
+            config=CONFIG.model_dump(mode="json"),
+            experiment_id=store.create(CONFIG),
+            created_at=0.0,
+        )
+        store.claim_run(run, run.experiment_id, share=False)
+        teacher = Network(keras.Model(inputs, outputs), dataset.scale)
+        found.append(training_logits(store, teacher, dataset, f"run{scale:g}"))
+    assert [cached for _, cached in found] == [False, False]
+    np.testing.assert_allclose(found[1][0], 3 * found[0][0], rtol=1e-5)
 
 
 def test_stored_features_are_the_ones_of_the_weights(store: Store) -> None:

@@ -60,6 +60,23 @@ def test_layers_that_are_named_are_the_ones_and_unknown_ones_are_refused() -> No
         found(CONFIG.replace(layers="nowhere:nowhere"))
 
 
+def test_layers_as_long_as_a_text_are_shown_and_not_kept() -> None:
+    config = ExperimentConfig(
+        dataset="languages",
+        teacher="transformer-2-32",
+        student="transformer-1-16",
+        method="similarity",
+        layers="encoder:encoder",
+    )
+    pairs = found(config)
+    assert pairs.kept_values is None
+    words = in_words(pairs, config)
+    assert "encoder, any × 32" in words
+    assert words.endswith(
+        "at every step: how much there is to keep differs from example to example."
+    )
+
+
 def test_it_is_kept_drawn_and_said(store: Store) -> None:
     job_id = store.add_job("layer_pairs", {"config": CONFIG.model_dump(mode="json")})
     assert run_job(store.url, job_id) == "finished"
@@ -80,7 +97,7 @@ def test_it_is_kept_drawn_and_said(store: Store) -> None:
     kept = in_bytes(4 * values * len(datasets.load(CONFIG).train))
     assert f"kept for all training examples, {kept}." in words
     live = in_words(pairs, CONFIG.replace(augmentation="shifts"))
-    assert "The teacher answers at every step: its images change." in live
+    assert "The teacher answers at every step: what the student sees changes" in live
     large = in_words(replace(pairs, kept_values=10**7), CONFIG)
     assert "The teacher answers at every step: all of them take " in large
     job_id = store.add_job(
