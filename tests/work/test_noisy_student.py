@@ -64,8 +64,8 @@ def test_each_generation_learns_what_the_one_before_says_of_clean_examples(
     taught: list[tuple[np.ndarray, np.ndarray]] = []
     original = work.make_targets
 
-    def remember(role, labels, labelled, answers):  # type: ignore[no-untyped-def]
-        made = original(role, labels, labelled, answers)
+    def remember(role, labels, labelled, answers, features):  # type: ignore[no-untyped-def]
+        made = original(role, labels, labelled, answers, features)
         if role == "student":
             taught.append((made["labels"], answers))
         return made

@@ -104,10 +104,10 @@ def test_a_student_of_two_teachers_learns_from_the_mean_of_their_probabilities(
     taught: list[np.ndarray] = []
     original = work.make_targets
 
-    def remember(role, labels, labelled, answers):  # type: ignore[no-untyped-def]
+    def remember(role, labels, labelled, answers, features):  # type: ignore[no-untyped-def]
         if role == "student":
             taught.append(np.asarray(answers))
-        return original(role, labels, labelled, answers)
+        return original(role, labels, labelled, answers, features)
 
     monkeypatch.setattr(work, "make_targets", remember)
     monkeypatch.setattr(plans, "plan_of", two_teachers_and_generations)
