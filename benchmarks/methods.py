@@ -31,7 +31,7 @@ from kdcore import models
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.methods import METHODS
 from kdcore.training.loop import Learner, Loop, Network, student_order
-from kdcore.training.teacher_features import Features, compute_features, tapped_layers
+from kdcore.training.teacher_features import Features, compared_layers, compute_features
 from kdcore.training.trainer import make_targets, make_trainer
 
 SHAPE, CLASSES, BATCH, SCALE = (28, 28, 1), 10, 64, 1 / 255
@@ -59,7 +59,7 @@ def learner(method: str, count: int, *, live: bool = False) -> Learner:
     needs = METHODS[method].needs.teacher
     if needs == "features" and not live:
         features = compute_features(
-            answering, inputs, tapped_layers(config.method, teacher, student)
+            answering, inputs, compared_layers(config.method, teacher, student)
         )
     answers = answering.logits(inputs) if needs != "nothing" and not live else None
     asked = teacher if needs == "features" or live else None

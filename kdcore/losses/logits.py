@@ -111,9 +111,8 @@ def mean_of_decoupled(
 
     Rows that are not ``labelled`` count as in plain distillation.
     """
-    weights = (ops.cast(weight, target.dtype) for weight in (target_weight, non_target_weight))
-    of_target, of_others = next(weights), next(weights)
-    of_others = ops.where(labelled, of_others, ops.ones_like(of_others))
+    of_target = ops.cast(target_weight, target.dtype)
+    of_others = ops.where(labelled, ops.cast(non_target_weight, target.dtype), 1.0)
     return ops.mean(of_target * target + of_others * non_target)
 
 

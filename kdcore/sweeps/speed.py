@@ -224,7 +224,8 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
     if role == "student" and (config.answers_live or on_features):
         own.append("teacher")
     if role == "student" and on_features:
-        own += ["method", *(name for name in ("layers",) if name in config.method.values())]
+        own.append("method")
+        own += [name for name in config.method.values() if name == "layers"]
     return {**data, **{name: config.get(name) for name in own}}
 
 

@@ -5,7 +5,7 @@ be kept: like the teacher's logits it is in the store, by teacher, data and laye
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,25 +29,29 @@ Features = tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True)
-class TappedLayer:
-    """A layer of a teacher, and what a student's loss compares of it.
+class ComparedLayers:
+    """A layer of a teacher and one of a student that a loss compares, by Keras' own names, with the
+    shapes of their outputs, the batch first.
 
-    ``name`` is the layer's own; ``key`` tells the layer and what is made of it from all others of
-    the same teacher in any process; ``shape`` is that of what is kept of one example, ``beside``
-    names the student's layer and tells its shape.
+    ``keep`` makes of the teacher's output what is compared, and what is kept of it: of shape
+    ``kept_shape`` for one example. ``key`` tells that from all else of the same teacher, in any
+    process; ``form`` is what a compiled training step depends on.
     """
 
-    name: str
-    key: str
-    shape: tuple[int | None, ...]
-    beside: tuple[Any, ...]
+    teacher: str
+    student: str
+    teacher_shape: tuple[int | None, ...]
+    student_shape: tuple[int | None, ...]
+    kept_shape: tuple[int | None, ...]
     keep: Callable[[Any], Any]
+    key: str
+    form: tuple[Hashable, ...]
 
 
-def tapped_layers(
+def compared_layers(
     method: Method, teacher: keras.Model, student: keras.Model
-) -> tuple[TappedLayer, ...]:
-    """Return what a method compares of a teacher's layers, in the order of its losses.
+) -> tuple[ComparedLayers, ...]:
+    """Return the layers that a method compares, in the order of its losses.
 
     Raises ModelError where teacher and student do not fit the method.
     """
@@ -57,41 +61,35 @@ def tapped_layers(
     }
     found = []
     for loss in method_losses(method, teacher, student):
-        if loss.teacher_layer_name is None or loss.student_layer_name is None:
+        one, other = loss.teacher_layer_name, loss.student_layer_name
+        if one is None or other is None:
             continue
         loss.validate_model_compatibility(teacher, student)
-        output = output_of(teacher, loss.teacher_layer_name)
-        of_student = tuple(output_of(student, loss.student_layer_name).shape)
-        keep = partial(loss.kept, student_shape=of_student)
+        shapes = tuple(output_of(teacher, one).shape), tuple(output_of(student, other).shape)
+        keep = partial(loss.kept, student_shape=shapes[1])
         as_it_is = method.terms()[loss.term_number].kept is None
-        shape = tuple(output.shape[1:])
-        if not as_it_is and None not in shape:
-            shape = tuple(keep(tf.zeros([1, *shape])).shape[1:])
-        made = "as it is" if as_it_is else _making(method, loss.term_number, shape)
-        found.append(
-            TappedLayer(
-                loss.teacher_layer_name,
-                digest({"layer": names["teacher"][loss.teacher_layer_name], "kept": made}),
-                shape,
-                (names["student"][loss.student_layer_name], of_student, tuple(output.shape)),
-                keep,
-            )
-        )
+        kept = shapes[0][1:]
+        if not as_it_is and None not in kept:
+            kept = tuple(keep(tf.zeros([1, *kept])).shape[1:])
+        made = "as it is" if as_it_is else _making(method, loss.term_number, kept)
+        key = digest({"layer": names["teacher"][one], "kept": made})
+        form = (kept, names["student"][other], *shapes)
+        found.append(ComparedLayers(one, other, *shapes, kept, keep, key, form))
     return tuple(found)
 
 
-def kept_values(tapped: Sequence[TappedLayer]) -> int | None:
+def kept_values(compared: Sequence[ComparedLayers]) -> int | None:
     """Return how many numbers are kept of an example; None where examples differ in that."""
-    if any(None in layer.shape for layer in tapped):
+    if any(None in layer.kept_shape for layer in compared):
         return None
-    return sum(math.prod(side or 0 for side in layer.shape) for layer in tapped)
+    return sum(math.prod(side or 0 for side in layer.kept_shape) for layer in compared)
 
 
 def training_features(
     store: Store,
     teacher: Network,
     dataset: Dataset,
-    tapped: Sequence[TappedLayer],
+    compared: Sequence[ComparedLayers],
     teacher_run_id: str | None = None,
 ) -> tuple[Features, bool]:
     """Return what is kept of a teacher's layers for all training examples, each of shape
@@ -100,12 +98,12 @@ def training_features(
     With the id of the teacher's run, a purge keeps it as long as that run is kept.
     """
     of_teacher = f"teacher_features/{answering(teacher, teacher_run_id)}/{dataset.fingerprint}"
-    keys = [f"{of_teacher}/{layer.key}" for layer in tapped]
+    keys = [f"{of_teacher}/{layer.key}" for layer in compared]
     if teacher_run_id is not None:
         for key in dict.fromkeys(keys):
             store.use_artifact(key, teacher_run_id)
     stored = {key: store.artifact(key) for key in keys}
-    missing = {key: layer for key, layer in zip(keys, tapped, strict=True) if stored[key] is None}
+    missing = {key: layer for key, layer in zip(keys, compared, strict=True) if stored[key] is None}
     found = {key: unpack(data) for key, data in stored.items() if data is not None}
     if missing:
         computed = compute_features(teacher, dataset.train.inputs, list(missing.values()))
@@ -115,27 +113,29 @@ def training_features(
     return tuple(found[key] for key in keys), not missing
 
 
-def compute_features(teacher: Network, inputs: NDArray, tapped: Sequence[TappedLayer]) -> Features:
+def compute_features(
+    teacher: Network, inputs: NDArray, compared: Sequence[ComparedLayers]
+) -> Features:
     """Return what is kept of a teacher's layers for stored inputs [examples, ...]."""
-    view = tap(teacher.model, list(dict.fromkeys(layer.name for layer in tapped)))
+    view = tap(teacher.model, list(dict.fromkeys(layer.teacher for layer in compared)))
     shape = (None,) if takes_any_length(teacher.model) else inputs.shape[1:]
     signature = [tf.TensorSpec([None, *shape], str(inputs.dtype))]
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         seen = view(tf.cast(rows, tf.float32) * teacher.scale, training=False)
-        return tuple(tf.cast(layer.keep(seen[layer.name]), tf.float32) for layer in tapped)
+        return tuple(tf.cast(layer.keep(seen[layer.teacher]), tf.float32) for layer in compared)
 
-    found = no_features(tapped, len(inputs))
+    found = no_features(compared, len(inputs))
     for rows, batch in teacher.batches(inputs):
         for features, some in zip(found, forward(batch), strict=True):
             features[rows] = some.numpy()
     return found
 
 
-def no_features(tapped: Sequence[TappedLayer], examples: int) -> Features:
+def no_features(compared: Sequence[ComparedLayers], examples: int) -> Features:
     """Return arrays of zeros in the shapes of what is kept."""
-    shapes = [tuple(side or 0 for side in layer.shape) for layer in tapped]
+    shapes = [tuple(side or 0 for side in layer.kept_shape) for layer in compared]
     return tuple(np.zeros((examples, *shape), np.float32) for shape in shapes)
 
 

@@ -75,7 +75,12 @@ from kdcore.training.loop import (
     text_lengths,
     train_together,
 )
-from kdcore.training.teacher_features import Features, kept_values, tapped_layers, training_features
+from kdcore.training.teacher_features import (
+    Features,
+    compared_layers,
+    kept_values,
+    training_features,
+)
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
 from kdcore.words import in_bytes
@@ -119,6 +124,15 @@ class Kept:
 Answers = NDArray[np.float32] | Network | Tapped
 # What a student learns from.
 Taught = NDArray[np.float32] | Network | Kept
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What students of a teacher are compared with, and how it was come by, in words."""
+
+    teacher_run_id: str
+    taught: Taught
+    said: str
 
 
 @dataclass
@@ -274,8 +288,8 @@ class _Job:
     # What each step that is trained once answers, and its run, by its name.
     answers: dict[str, Answers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
-    # How features of a teacher were come by, for each step that is compared with them.
-    features_said: dict[str, str] = field(default_factory=dict)
+    # Of each step that is compared with its teacher's layers, the latest.
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
     _networks_fit: bool = False
 
     @contextmanager
@@ -379,13 +393,11 @@ class _Job:
     ) -> Taught | None:
         """Return what a step is taught: its teacher's answers, or the mean of its teachers'."""
         given = [known[name] for name in step.taught_by]
-        if len(given) == 1 and isinstance(given[0], Tapped):
-            return self.compared(step, given[0], config)
-        if len(given) == 1:
-            assert not isinstance(given[0], Tapped)
-            return given[0]
         if not given:
             return None
+        if len(given) == 1:
+            (only,) = given
+            return self.compared(step, only, config) if isinstance(only, Tapped) else only
         logits = [each for each in given if isinstance(each, np.ndarray)]
         if len(logits) < len(given):
             rule = "none, where several teachers answer together"
@@ -399,22 +411,29 @@ class _Job:
     def compared(self, step: Step, teacher: Tapped, config: ExperimentConfig) -> Taught:
         """Return what a student is compared with, computed beforehand; the teacher itself where
         that is too much to keep.
+
+        Seeds that one teacher teaches have it in common.
         """
+        known = self.comparisons.get(step.name)
+        if known is None or known.teacher_run_id != teacher.run.id:
+            known = self.comparisons[step.name] = self.compare(teacher, config)
+        return known.taught
+
+    def compare(self, teacher: Tapped, config: ExperimentConfig) -> Comparison:
+        """Find out what of a teacher's layers is compared, and compute it or say why not."""
         student = self.build(config.student, config.seed, config.student_start)
-        layers = tapped_layers(config.method, teacher.network.model, student.model)
+        layers = compared_layers(config.method, teacher.network.model, student.model)
         values, examples = kept_values(layers), len(self.dataset.train)
-        reason = why_live(values, examples)
-        if reason:
-            self.features_said[step.name] = f"asked at every step: {reason}"
-            return teacher.network
-        self.features_said[step.name] = f"computed once, {in_bytes(kept_bytes(values, examples))}"
+        if reason := why_live(values, examples):
+            return Comparison(teacher.run.id, teacher.network, f"asked at every step: {reason}")
         logits = self.logits_of(teacher.run, lambda: teacher.network)
         with self.timed("teacher_logits") as timing:
             features, timing.reused = training_features(
                 self.store, teacher.network, self.dataset, layers, teacher.run.id
             )
-        form = tuple((layer.shape, *layer.beside) for layer in layers)
-        return Kept(logits, features, teacher.network, form)
+        kept = Kept(logits, features, teacher.network, tuple(layer.form for layer in layers))
+        said = f"computed once, {in_bytes(kept_bytes(values, examples))}"
+        return Comparison(teacher.run.id, kept, said)
 
     def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
         """Return the training rows whose label a seed may see."""
@@ -639,8 +658,8 @@ class _Job:
         if step.role == "teacher":
             precision = resolve_precision(config.precision)
             return {"precision": precision.policy, "precision_reason": precision.reason}
-        if step.name in self.features_said:
-            return {"teacher_features": self.features_said[step.name]}
+        if step.name in self.comparisons:
+            return {"teacher_features": self.comparisons[step.name].said}
         if step.selection is None:
             return {}
         rows, labels = self.labelled(config), self.dataset.train.labels

@@ -20,9 +20,8 @@ from kdcore.errors import require
 from kdcore.methods.features import FLOAT_BYTES
 from kdcore.storage.schema import Job
 from kdcore.storage.store import Store
-from kdcore.training.method_loss import method_losses
-from kdcore.training.taps import make_adapter, names_within, output_of
-from kdcore.training.teacher_features import kept_values, tapped_layers
+from kdcore.training.taps import make_adapter, names_within
+from kdcore.training.teacher_features import compared_layers, kept_values
 from kdcore.work.own_model import network_of_file
 
 
@@ -51,31 +50,20 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
         role: {own: place for place, own in enumerate(names_within(model).values())}
         for role, model in (("teacher", teacher), ("student", student))
     }
+    compared = compared_layers(config.method, teacher, student)
+    adapted = getattr(config.method, "adapter", False)
     pairs, values = [], 0
-    for loss in method_losses(config.method, teacher, student):
-        if loss.teacher_layer_name is None or loss.student_layer_name is None:
-            continue
-        shapes = [
-            tuple(output_of(model, name).shape)
-            for model, name in (
-                (teacher, loss.teacher_layer_name),
-                (student, loss.student_layer_name),
-            )
-        ]
-        adapted = getattr(config.method, "adapter", False)
-        loss.validate_model_compatibility(teacher, student)
+    for each in compared:
+        shapes = each.teacher_shape, each.student_shape
         adapter = _in_words(make_adapter(*shapes)) if adapted else ""
         pairs.append(
-            Pair(
-                places["teacher"][loss.teacher_layer_name],
-                places["student"][loss.student_layer_name],
-                adapter,
-            )
+            Pair(places["teacher"][each.teacher], places["student"][each.student], adapter)
         )
         values += sum(math.prod(side or 0 for side in shape[1:]) for shape in shapes)
     batch_bytes = values * config.batch_size * FLOAT_BYTES
-    kept = kept_values(tapped_layers(config.method, teacher, student))
-    return LayerPairs(columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept)
+    return LayerPairs(
+        columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept_values(compared)
+    )
 
 
 def _network(name: str, dataset: Dataset) -> keras.Model:

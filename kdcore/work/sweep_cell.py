@@ -41,7 +41,7 @@ from kdcore.training.loop import (
     student_order,
     text_lengths,
 )
-from kdcore.training.teacher_features import Features, kept_values, no_features, tapped_layers
+from kdcore.training.teacher_features import Features, compared_layers, kept_values, no_features
 from kdcore.training.teacher_logits import for_answers
 from kdcore.training.trainer import make_targets, make_trainer
 from kdcore.work.experiment import run_experiment
@@ -181,12 +181,12 @@ def _untrained(
     network = Network(build(name), dataset.scale)
     on_features = config.method.needs.teacher == "features"
     asked = role == "student" and (config.answers_live or on_features)
-    teacher = build(config.teacher) if asked else None
+    teacher = Network(build(config.teacher), dataset.scale) if asked else None
     if teacher is not None and not on_features:
-        teacher = for_answers(Network(teacher, dataset.scale)).model
+        teacher = for_answers(teacher)
     features: Features = ()
     if teacher is not None and not config.answers_live:
-        layers = tapped_layers(config.method, teacher, network.model)
+        layers = compared_layers(config.method, teacher.model, network.model)
         if not why_live(kept_values(layers), len(dataset.train)):
             features = no_features(layers, len(dataset.train))
     live = asked and not features
@@ -208,9 +208,10 @@ def _untrained(
         order = partial(baseline_order, labelled, examples, batch_size, 0)
     if dataset.vocabulary is not None:
         order = by_length(order, text_lengths(dataset.train.inputs), batch_size)
+    trainer = make_trainer(role, config, network.model, teacher and teacher.model)
     return Learner(
         run_id,
-        Loop(make_trainer(role, config, network.model, teacher), network.scale, augment, mix),
+        Loop(trainer, network.scale, augment, mix),
         network,
         dataset.train.inputs,
         make_targets(role, dataset.train.labels, labelled, answers, features),

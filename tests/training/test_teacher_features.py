@@ -25,12 +25,13 @@ from kdcore.training import teacher_features
 from kdcore.training.loop import Network
 from kdcore.training.method_loss import method_losses
 from kdcore.training.teacher_features import (
+    compared_layers,
     compute_features,
     kept_values,
-    tapped_layers,
     training_features,
 )
 from kdcore.training.teacher_logits import training_logits
+from kdcore.work import experiment as work
 from kdcore.work.experiment import run_experiment
 
 # Keras 3.15 converts variables in a way that NumPy 2 warns about.
@@ -81,7 +82,7 @@ def compiled(
 
 
 def kept(method: Method, teacher: keras.Model, student: keras.Model, inputs: np.ndarray) -> Any:
-    layers = tapped_layers(method, teacher, student)
+    layers = compared_layers(method, teacher, student)
     return teacher_features.compute_features(Network(teacher, 1.0), inputs, layers)
 
 
@@ -141,20 +142,20 @@ def test_other_features_give_another_loss_and_too_few_are_refused() -> None:
 def test_attention_keeps_one_number_a_place_and_the_others_the_layer() -> None:
     teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
     shapes = {
-        name: [layer.shape for layer in tapped_layers(method, teacher, student)]
+        name: [layer.kept_shape for layer in compared_layers(method, teacher, student)]
         for name, method in methods().items()
     }
     assert shapes["attention"] == [(4, 4), (2, 2)]
     assert shapes["a layer twice"] == [(4, 4), (2, 2)], "the larger is pooled before it is kept"
     assert shapes["hints"] == shapes["similarity"] == [(2, 2, 8)]
-    layers = {name: tapped_layers(each, teacher, student) for name, each in methods().items()}
+    layers = {name: compared_layers(each, teacher, student) for name, each in methods().items()}
     assert layers["hints"][0].key == layers["similarity"][0].key, "what is alike is kept once"
     keys = [layer.key for name in ("attention", "a layer twice") for layer in layers[name]]
     assert len(set(keys)) == 4 or len(set(keys)) == 3
     assert kept_values(layers["attention"]) == 20
     inputs = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
     strengths = kept(methods()["attention"], teacher, student, inputs)[0]
-    view = keras.Model(teacher.inputs[0], teacher.get_layer(layers["attention"][0].name).output)
+    view = keras.Model(teacher.inputs[0], teacher.get_layer(layers["attention"][0].teacher).output)
     by_hand = np.mean(np.asarray(view(inputs), np.float64) ** 2, axis=-1)
     np.testing.assert_allclose(strengths, by_hand, rtol=1e-5)
 
@@ -179,9 +180,9 @@ class Powers(FeatureMethod):
 
 def test_what_is_kept_is_known_by_all_that_makes_it() -> None:
     teacher, student = (models.build(f"conv-{n}-{n}", SHAPE, CLASSES, seed=n) for n in (8, 4))
-    two = tapped_layers(Powers(), teacher, student)
-    others = tapped_layers(Powers(power=3.0), teacher, student)
-    warmer = tapped_layers(Powers(temperature=9.0), teacher, student)
+    two = compared_layers(Powers(), teacher, student)
+    others = compared_layers(Powers(power=3.0), teacher, student)
+    warmer = compared_layers(Powers(temperature=9.0), teacher, student)
     assert len({layer.key for layer in (*two, *others)}) == 4
     assert [layer.key for layer in warmer] == [layer.key for layer in two]
 
@@ -193,7 +194,7 @@ def test_layers_of_unlike_kinds_are_refused_by_role() -> None:
         ("flatten:flatten", "2 dimensions from the teacher"),
     ):
         with pytest.raises(ModelError, match=f"needs feature maps .*, got {said}"):
-            tapped_layers(METHODS["attention"](layers=pair), teacher, student)
+            compared_layers(METHODS["attention"](layers=pair), teacher, student)
 
 
 def test_features_of_texts_are_those_of_each_text_whatever_its_batch() -> None:
@@ -206,9 +207,9 @@ def test_features_of_texts_are_those_of_each_text_whatever_its_batch() -> None:
         models.build(name, (24,), 3, seed=1, values=values)
         for name in ("transformer-2-32", "transformer-1-16")
     )
-    (layer,) = tapped_layers(METHODS["similarity"](), teacher, student)
+    (layer,) = compared_layers(METHODS["similarity"](), teacher, student)
     (features,) = compute_features(Network(teacher, 1.0), tokens, [layer])
-    view = keras.Model(teacher.inputs[0], teacher.get_layer(layer.name).output)
+    view = keras.Model(teacher.inputs[0], teacher.get_layer(layer.teacher).output)
     for row in (0, 7, 299):
         alone = np.asarray(view(tokens[row : row + 1, : lengths[row, 0]]))[0]
         np.testing.assert_allclose(features[row], alone, rtol=1e-3, atol=1e-5)
@@ -305,8 +306,25 @@ def test_stored_features_are_the_ones_of_the_weights(store: Store) -> None:
     student = models.build("conv-4-4", SHAPE, CLASSES, seed=3)
     found = []
     for teacher in (one, other, one):
-        layers = tapped_layers(METHODS["hints"](), teacher.model, student)
+        layers = compared_layers(METHODS["hints"](), teacher.model, student)
         found.append(training_features(store, teacher, dataset, layers))
     assert [known for _, known in found] == [False, False, True]
     np.testing.assert_array_equal(found[0][0][0], found[2][0][0])
     assert not np.array_equal(found[0][0][0], found[1][0][0])
+
+
+def test_seeds_of_one_teacher_find_out_once_what_is_compared(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+
+    def counted(*given: Any) -> Any:
+        found.append(1)
+        return compared_layers(*given)
+
+    monkeypatch.setattr(work, "compared_layers", counted)
+    experiment = store.create(CONFIG.replace(method="attention", seeds=2))
+    run_experiment(store, experiment)
+    assert len(found) == 1
+    students = load_results(store, experiment).runs("student")
+    assert ["computed once" in run.summary["teacher_features"] for run in students] == [True] * 2
