@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kdcore.errors import StopRequested, StoreError
 from kdcore.models.augmentation import Augmentation
+from kdcore.models.fused_attention import fused_attention
 from kdcore.models.mixing import Mixing
 from kdcore.models.strided_gradients import strided_gradients
 from kdcore.storage.arrays import pack_many, unpack_many
@@ -29,7 +30,7 @@ from kdcore.training.trainer import Trainer
 
 # A chunk is one call into TensorFlow: long enough to amortise the call, short enough for Stop and
 # for live curves.
-SECONDS_PER_CHUNK = 0.1
+SECONDS_PER_CHUNK = 0.3
 PREDICTION_BATCH = 1024
 PIXELS_OF_A_BATCH = 96 * 96  # of each image, at most, in a batch of that size
 # Texts are padded to the longest of a batch, in steps of so many tokens.
@@ -209,6 +210,7 @@ class Loop:
         jit_compile: bool = False,
     ) -> None:
         self.trainer, self.scale, self.augment, self.mix = trainer, scale, augment, mix
+        self.jit_compile = jit_compile
         step = trainer.model.train_step
         self._step = tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
         self._built = False
@@ -229,7 +231,9 @@ class Loop:
             data = tf.nest.map_structure(
                 lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), (inputs, targets)
             )
-            with strided_gradients(self.trainer.model):
+            model = self.trainer.model
+            faster = fused_attention if self.jit_compile else strided_gradients
+            with faster(model):
                 self._compiled = tf.function(self._run, autograph=False).get_concrete_function(
                     rows, *data
                 )
