@@ -6,7 +6,7 @@ distributions lose their digits in float32 (see :func:`kdcore.losses.kd_loss_per
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -134,13 +134,16 @@ def decoupled_kd_terms(
         )
     temperature = ops.cast(temperature, "float64")
     teacher, student = teacher / temperature, student / temperature
-    is_target = ops.one_hot(as_class_numbers(labels, classes), classes, dtype="float64") > 0
-    (t_target, t_rest, t_others), (s_target, s_rest, s_others) = (
-        _target_and_others(logits, is_target) for logits in (teacher, student)
+    numbers = as_class_numbers(labels, classes)
+    masks = _Masks(
+        ops.one_hot(numbers, classes, dtype="float64"),
+        ops.one_hot(ops.cast(numbers == 0, numbers.dtype), classes, dtype="float64"),
     )
+    t_target, t_rest, t_others = _target_and_others(teacher, masks)
+    s_target, s_rest, s_others = _target_and_others(student, masks)
     target = ops.exp(t_target) * (t_target - s_target) + ops.exp(t_rest) * (t_rest - s_rest)
-    ratio = ops.where(is_target, 0.0, t_others - s_others)
-    non_target = ops.sum(ops.exp(t_others) * ratio, axis=-1)
+    # At the target it is exp(LEFT_OUT) · 0.
+    non_target = ops.sum(ops.exp(t_others) * (t_others - s_others), axis=-1)
     squared = temperature**2
     return (
         ops.cast(squared * ops.maximum(target, 0.0), dtype),
@@ -218,22 +221,22 @@ def dist_terms(
     teacher = ops.softmax(teacher / temperature, axis=-1)
     student = ops.softmax(student / temperature, axis=-1)
     inter = ops.mean(pearson_correlation(teacher, student))
-    intra = ops.mean(pearson_correlation(ops.transpose(teacher), ops.transpose(student)))
+    intra = ops.mean(pearson_correlation(teacher, student, axis=0))
     weighted = ops.cast(inter_class_weight, "float64") * (1 - inter)
     weighted = weighted + ops.cast(intra_class_weight, "float64") * (1 - intra)
     loss = ops.cast(temperature**2 * weighted, dtype)
     return loss, ops.cast(inter, dtype), ops.cast(intra, dtype)
 
 
-def pearson_correlation(first: Any, second: Any) -> Any:
-    """Return the correlation of each row of two matrices [rows, columns]: shape [rows].
+def pearson_correlation(first: Any, second: Any, axis: int = -1) -> Any:
+    """Return the correlation of two matrices along an axis: shape [rows], or [columns] for axis 0.
 
-    A constant row correlates with nothing: 0.
+    What is constant correlates with nothing: 0.
     """
-    first = first - ops.mean(first, axis=-1, keepdims=True)
-    second = second - ops.mean(second, axis=-1, keepdims=True)
-    lengths = _safe_sqrt(ops.sum(first**2, axis=-1)) * _safe_sqrt(ops.sum(second**2, axis=-1))
-    return ops.sum(first * second, axis=-1) / (lengths + 1e-8)
+    first = first - ops.mean(first, axis=axis, keepdims=True)
+    second = second - ops.mean(second, axis=axis, keepdims=True)
+    lengths = _safe_sqrt(ops.sum(first**2, axis=axis)) * _safe_sqrt(ops.sum(second**2, axis=axis))
+    return ops.sum(first * second, axis=axis) / (lengths + 1e-8)
 
 
 def distillation_token_loss(
@@ -281,15 +284,27 @@ def _both(teacher_logits: Any, student_logits: Any) -> tuple[Any, Any, str]:
     return *wide, dtype
 
 
-def _target_and_others(logits: Any, is_target: Any) -> tuple[Any, Any, Any]:
+class _Masks(NamedTuple):
+    """One-hot rows [batch, classes]: of the target class, and of the first class that is another;
+    a row without a label has no target.
+    """
+
+    target: Any
+    first_other: Any
+
+
+def _target_and_others(logits: Any, masks: _Masks) -> tuple[Any, Any, Any]:
     """Return log-probabilities: of the target class [batch], of all others together [batch], and of
     each among the others alone [batch, classes].
+
+    Without a target the first is 0 and the second, too.
     """
-    everything = ops.logsumexp(logits, axis=-1)
-    others = ops.where(is_target, LEFT_OUT, logits)
-    rest = ops.logsumexp(others, axis=-1)
-    target = ops.max(ops.where(is_target, logits, LEFT_OUT), axis=-1)  # of a single one
-    return target - everything, rest - everything, others - ops.expand_dims(rest, -1)
+    among_all = ops.log_softmax(logits, axis=-1)
+    among_others = ops.log_softmax(logits + masks.target * LEFT_OUT, axis=-1)
+    target = ops.sum(masks.target * among_all, axis=-1)
+    # What it lacks among all to what it is among the others: the same for each of them.
+    rest = ops.sum(masks.first_other * (among_all - among_others), axis=-1)
+    return target, rest, among_others
 
 
 def _safe_sqrt(squares: Any) -> Any:
