@@ -22,7 +22,8 @@ import numpy as np
 from benchmarks.common import present
 from kdcore import models
 from kdcore.analysis.statistics import accuracy, paired_gain
-from kdcore.config.experiment import ExperimentConfig, Precision
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.fields import Precision
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.models.precision import policy_scope, resolve_precision

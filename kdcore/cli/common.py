@@ -16,7 +16,8 @@ import click
 from tqdm import tqdm
 
 from kdcore.analysis.unsettled import WHY, unsettled_among
-from kdcore.config.experiment import PARTS, all_settings
+from kdcore.config.experiment import all_settings
+from kdcore.config.parts import PARTS
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
 from kdcore.errors import ConfigError, KDLabError, StoreError

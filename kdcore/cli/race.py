@@ -11,7 +11,8 @@ import click
 from kdcore import sweeps
 from kdcore.cli.common import SettingsCommand
 from kdcore.cli.sweep import follow_sweep
-from kdcore.config.experiment import PARTS, ExperimentConfig, read_setting, starting_config
+from kdcore.config.experiment import ExperimentConfig, read_setting, starting_config
+from kdcore.config.parts import PARTS
 from kdcore.config.sweep import MOST_CELLS, SweepConfig
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import keras
 import tensorflow as tf
 
-from kdcore.config.experiment import Precision
+from kdcore.config.fields import Precision
 from kdcore.errors import require
 
 Policy = Literal["float32", "mixed_bfloat16"]

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import streamlit as st
 
 from kdcore.config.catalog import dataset_card, datasets, models_of, own_model, short_name
-from kdcore.config.experiment import PARTS, ExperimentConfig, all_settings, setting_of
+from kdcore.config.experiment import ExperimentConfig, all_settings, setting_of
+from kdcore.config.parts import PARTS
 from kdcore.errors import ConfigError, Problem
 from kdcore.methods import Method
 from kdcore.settings import Part, words_of
