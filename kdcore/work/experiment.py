@@ -7,9 +7,8 @@ more after a crash or a stop goes on where it ended.
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,11 +16,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from kdcore import models, plans
-from kdcore.analysis.attention import epochs_of
+from kdcore import plans
 from kdcore.analysis.brought_teacher import keep_look
 from kdcore.analysis.pseudo_labels import (
     confident_mistakes,
@@ -30,16 +27,13 @@ from kdcore.analysis.pseudo_labels import (
     select_examples,
 )
 from kdcore.config import pretrained
-from kdcore.config.catalog import DatasetCard, dataset_card, own_model, parse_model_name, short_name
+from kdcore.config.catalog import own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.methods.features import kept_bytes, why_live
-from kdcore.models.augmentation import Augmentation, augmentation
-from kdcore.models.mixing import mixing
-from kdcore.models.noise import with_noise
 from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.models.pretrained import check as check_pretrained
 from kdcore.plans import Plan, Step
@@ -48,15 +42,12 @@ from kdcore.storage.schema import ROLES, Job, Run
 from kdcore.storage.store import Store, new_id
 from kdcore.storage.user_models import fit_in_words
 from kdcore.training import kept_loops
-from kdcore.training.acceleration import is_long, xla_pays
-from kdcore.training.attention_maps import AttentionStream
-from kdcore.training.callbacks import Evaluator, MetricStream
+from kdcore.training.callbacks import MetricStream
 from kdcore.training.evaluation import (
     ValidationProbe,
     display_images,
     evaluate,
     features,
-    model_from_bytes,
     model_to_bytes,
     store_examples,
     training_examples,
@@ -67,24 +58,21 @@ from kdcore.training.loop import (
     Learner,
     Loop,
     Network,
-    baseline_order,
-    by_length,
     labelled_order,
-    mixed_order,
     student_order,
-    text_lengths,
     train_together,
 )
 from kdcore.training.teacher_features import (
-    Features,
     compared_layers,
     kept_values,
     training_features,
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
-from kdcore.training.trainer import compiled_form, make_targets, make_trainer
+from kdcore.training.trainer import make_trainer
 from kdcore.words import in_bytes
+from kdcore.work.answers import Answers, Comparison, Kept, Tapped, Taught
 from kdcore.work.layer_pairs import find_layer_pairs
+from kdcore.work.learners import Learners, in_training
 from kdcore.work.own_model import look, network_of_file
 from kdcore.work.pretraining import (
     finish_language_model,
@@ -92,91 +80,7 @@ from kdcore.work.pretraining import (
     language_model,
     language_model_of,
 )
-
-SECONDS_BETWEEN_REPORTS = 0.5
-
-
-@dataclass(frozen=True)
-class Tapped:
-    """A trained network whose layers students are compared with; which of them, their networks
-    tell.
-    """
-
-    run: Run
-    network: Network
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What was computed beforehand of a teacher's logits and layers for all training examples.
-
-    ``form`` is what a compiled training step depends on beside the student.
-    """
-
-    logits: NDArray[np.float32]
-    features: Features
-    teacher: Network
-    form: tuple[Hashable, ...]
-
-
-# What a trained network answers: its logits of all training examples, itself where it is asked at
-# every step, or its layers.
-Answers = NDArray[np.float32] | Network | Tapped
-# What a student learns from.
-Taught = NDArray[np.float32] | Network | Kept
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What students of a teacher are compared with, and how it was come by, in words."""
-
-    teacher_run_id: str
-    taught: Taught
-    said: str
-
-
-@dataclass
-class Progress:
-    """Tells the store how far the job is, and tells the job when to stop (``check`` raises
-    StopRequested or ClaimLost).
-    """
-
-    store: Store
-    job_id: str
-    check: Callable[[], None]
-    phases: int = 1
-    phase: int = 0
-    _words: str = ""
-    _reported_at: float = 0.0
-    _began: float = 0.0
-    _first_fraction: float = 0.0
-
-    def begin(self, words: str) -> None:
-        """Enter the next phase."""
-        self.phase += 1
-        self._words, self._reported_at = words, 0.0
-        self._first_fraction = 0.0
-        self.update(0.0)
-
-    def update(self, fraction: float, detail: str = "") -> None:
-        """Report that ``fraction`` of the phase is done, at most twice a second.
-
-        Raises where the job must end.
-        """
-        self.check()
-        now = time.perf_counter()
-        if (
-            not self._first_fraction
-        ):  # from the first step's end: compiling it takes seconds, and says nothing yet
-            self._first_fraction, self._began = fraction, now
-        if now - self._reported_at < SECONDS_BETWEEN_REPORTS:
-            return
-        self._reported_at = now
-        gone = fraction - self._first_fraction
-        seconds_left = (now - self._began) / gone * (1 - fraction) if gone > 0 else None
-        # A phase that was waited for is entered twice.
-        overall = min((self.phase - 1 + fraction) / self.phases, 1.0)
-        self.store.report(self.job_id, self._words + detail, overall, seconds_left)
+from kdcore.work.progress import Progress
 
 
 def experiment_job(store: Store, job: Job, check: Callable[[], None]) -> None:
@@ -229,9 +133,8 @@ def run_experiment(
         experiment_id, dataset_key=dataset.fingerprint
     )  # first: a purge leaves in place what is used
     store_examples(store, dataset)
-    experiment = _Job(
-        store, experiment_id, config, plan, dataset, reuse, progress, watch, keeps_attention
-    )
+    learners = Learners(store, config, dataset, watch, keeps_attention)
+    experiment = _Job(store, experiment_id, config, plan, dataset, reuse, progress, learners)
     for step in once:
         if step.pretraining is not None:
             experiment.runs[step.name] = experiment.pretrain(step)
@@ -261,12 +164,6 @@ def _asked_in(rounds: Sequence[Sequence[Step]]) -> int:
     return len({name for steps in rounds for step in steps for name in step.taught_by} & learners)
 
 
-def in_training(model: keras.Model, step: Step, seed: int) -> keras.Model:
-    """Return a network as a step trains it: with the noise inside it, of the same weights."""
-    depth = step.stochastic_depth
-    return with_noise(model, dropout=step.dropout, stochastic_depth=depth, seed=seed)
-
-
 @dataclass
 class _Timing:
     reused: bool = False
@@ -283,8 +180,7 @@ class _Job:
     dataset: Dataset
     reuse: str
     progress: Progress
-    watch: Callable[[int, int, float], None] | None = None
-    keeps_attention: bool = True
+    learners: Learners
     # What each step that is trained once answers, and its run, by its name.
     answers: dict[str, Answers] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
@@ -359,7 +255,7 @@ class _Job:
                 check_pretrained(name, self.dataset.input_shape, self.dataset.values)
         for step in self.plan.steps:
             if step.leaves_parts_out:
-                in_training(self.build(step.network, seed=0).model, step, seed=0)
+                in_training(self.learners.build(step.network, seed=0).model, step, seed=0)
         self._networks_fit = True
 
     def ask(self, step: Step, run: Run, network: Callable[[], Network]) -> Answers:
@@ -421,7 +317,7 @@ class _Job:
 
     def compare(self, teacher: Tapped, config: ExperimentConfig) -> Comparison:
         """Find out what of a teacher's layers is compared, and compute it or say why not."""
-        student = self.build(config.student, config.seed, config.student_start)
+        student = self.learners.build(config.student, config.seed, config.student_start)
         layers = compared_layers(config.method, teacher.network.model, student.model)
         values, examples = kept_values(layers), len(self.dataset.train)
         if reason := why_live(values, examples):
@@ -435,23 +331,10 @@ class _Job:
         said = f"computed once, {in_bytes(kept_bytes(values, examples))}"
         return Comparison(teacher.run.id, kept, said)
 
-    def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
-        """Return the training rows whose label a seed may see."""
-        rows = datasets.labelled_rows(self.dataset, config.labels, config.seed)
-        return rows[np.isin(rows, self.shown)] if config.omitted_classes else rows
-
-    @functools.cached_property
-    def shown(self) -> NDArray[np.int32]:
-        """The training rows that student and baseline may see where classes are omitted: not
-        theirs, nor those that could be theirs, because they have no label.
-        """
-        omitted = (*self.config.omitted_numbers, -1)
-        return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
-
     def known_labels(self, config: ExperimentConfig) -> NDArray[np.int32]:
         """Return the labels that a seed may see, -1 for all others."""
         labels = np.full(len(self.dataset.train), -1, np.int32)
-        rows = self.labelled(config)
+        rows = self.learners.labelled(config)
         labels[rows] = self.dataset.train.labels[rows]
         return labels
 
@@ -465,7 +348,7 @@ class _Job:
         assert claimed is not None, "it was waited for"
         run, trained = claimed
         if trained:
-            return run, partial(self.network_of, run)
+            return run, partial(self.learners.network_of, run)
         if self.config.method.needs.teacher == "features":
             find_layer_pairs(self.config, self.dataset)  # refused before a teacher is trained
         own = own_model(config.teacher)
@@ -474,10 +357,12 @@ class _Job:
         precision = resolve_precision(config.precision)
         rows = datasets.labelled_rows(self.dataset, None, config.teacher_seed)
         with self.timed("teacher"), policy_scope(precision.policy):
-            network = self.build(config.teacher, config.teacher_seed)
+            network = self.learners.build(config.teacher, config.teacher_seed)
             if step.start in self.runs:
-                network.model.set_weights(self.load_model(self.runs[step.start]).get_weights())
-            learner = self.learner(
+                network.model.set_weights(
+                    self.learners.load_model(self.runs[step.start]).get_weights()
+                )
+            learner = self.learners.begin(
                 run,
                 network,
                 Loop(make_trainer("teacher", config, network.model), self.dataset.scale),
@@ -504,14 +389,14 @@ class _Job:
         teacher = None
         if step.taught_by:
             taught_by = self.runs[step.taught_by[0]]
-            teacher = language_model_of(self.store, taught_by, self.load_model(taught_by))
+            teacher = language_model_of(self.store, taught_by, self.learners.load_model(taught_by))
         with self.timed("pretraining"):
-            network = self.build(step.network, run.seed)
+            network = self.learners.build(step.network, run.seed)
             words = language_model(self.dataset, network.model, step.pretraining, run.seed, teacher)
             words.compile(keras.optimizers.Adam(self.config.teacher_learning_rate))
             measured = guessed_words(words, self.dataset)
             size = self.config.teacher_batch_size
-            learner = self.learner(
+            learner = self.learners.begin(
                 run,
                 network,
                 Loop(LanguageModelTrainer(words), self.dataset.scale),
@@ -537,7 +422,7 @@ class _Job:
             assert own is not None, "a file of the user's own"
             self.store.update_run(run.id, parameters=own.parameters)
             self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
-            for stream in self.attention_streams(run, network):
+            for stream in self.learners.attention_streams(run, network):
                 stream.keep(0)
             self.complete(run, network, extra)
         return lambda: network
@@ -588,7 +473,7 @@ class _Job:
             for step in steps:
                 if step.name in asked:
                     run = runs[step.name]
-                    network = partial(self.network_of, run)
+                    network = partial(self.learners.network_of, run)
                     answers[step.name] = self.ask(step, run, network)
         return True
 
@@ -618,9 +503,11 @@ class _Job:
             taught = {step.name: self.taught(step, answers, own) for step, _, own in left}
             with self.timed("teacher" if teaching else "students"):
                 learners = [
-                    self.teacher_learner(step, run, own)
+                    self.learners.of_teacher(step, run, own)
                     if teaching
-                    else self.learner_of(step, run, own, taught[step.name], trained.get(step.start))
+                    else self.learners.of_student(
+                        step, run, own, taught[step.name], trained.get(step.start)
+                    )
                     for step, run, own in left
                 ]
                 epochs = config.teacher_epochs if teaching else config.epochs
@@ -634,7 +521,7 @@ class _Job:
                 for (step, run, own), learner in zip(left, learners, strict=True):
                     said = self.said_of(step, run, own, taught[step.name])
                     self.complete(run, learner.network, said)
-                    kind = None if teaching else self.kind(step, own, taught[step.name])
+                    kind = None if teaching else self.learners.kind(step, own, taught[step.name])
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
@@ -662,7 +549,7 @@ class _Job:
             return {"teacher_features": self.comparisons[step.name].said}
         if step.selection is None:
             return {}
-        rows, labels = self.labelled(config), self.dataset.train.labels
+        rows, labels = self.learners.labelled(config), self.dataset.train.labels
         assert isinstance(taught, np.ndarray), "pseudo-labels are computed beforehand"
         chosen = select_examples(taught, rows, step.selection)
         self.keep_mistakes(run, confident_mistakes(taught, labels, chosen))
@@ -677,224 +564,6 @@ class _Job:
         shown = {"images": display_images(self.dataset, split), **features(self.dataset, split)}
         data = pack_many({**found, "rows": split.rows, **shown}, compress=True)
         self.store.put_artifact(mistakes_key(run.id), data)
-
-    def teacher_learner(self, step: Step, run: Run, config: ExperimentConfig) -> Learner:
-        """Return the learner of a teacher that is trained once for each seed, on the labels of the
-        seed alone.
-        """
-        size, seed = config.teacher_batch_size, config.teacher_seed
-        with policy_scope(resolve_precision(config.precision).policy):
-            network = self.build(config.teacher, seed)
-            trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
-        rows = datasets.labelled_rows(self.dataset, step.labels, seed)
-        return self.learner(
-            run,
-            network,
-            Loop(trainer, self.dataset.scale, self.augmentation(step.noise, seed)),
-            self.dataset.train.labels,
-            partial(baseline_order, rows, len(self.dataset.train), size, seed),
-            size,
-        )
-
-    def augmentation(self, name: str, seed: int) -> Augmentation | None:
-        """Return how the batches of a seed are changed; a learner has one of its own."""
-        return augmentation(name, seed, self.dataset.input_shape, self.card.value_range)
-
-    def learner_of(
-        self,
-        step: Step,
-        run: Run,
-        config: ExperimentConfig,
-        taught: Taught | None,
-        begins_as: Run | None,
-    ) -> Learner:
-        """Return the learner of a student or baseline, which starts as the trained run
-        ``begins_as`` where there is one.
-
-        Building from the same seed gives the same initial weights.
-        """
-        train, role = self.dataset.train, step.role
-        labelled = self.labelled(config)
-        network = self.build(config.student, config.seed, config.student_start)
-        if begins_as is not None:
-            network.model.set_weights(self.load_model(begins_as).get_weights())
-        network, loop = self.loop_of(step, config, taught, network)
-        asked = config.method.needs.teacher != "nothing"
-        known = taught.logits if isinstance(taught, Kept) else taught
-        stored = known if asked and not isinstance(known, Network) else None
-        features = taught.features if isinstance(taught, Kept) else ()
-        targets = make_targets(role, train.labels, labelled, stored, features)
-        order = partial(student_order, len(train), config.seed)
-        if config.omitted_classes:
-            order = partial(baseline_order, self.shown, len(train), config.batch_size, config.seed)
-        if step.selection is not None:
-            assert stored is not None, "pseudo-labels are computed beforehand"
-            chosen = select_examples(stored, labelled, step.selection)
-            ratio, size = step.selection.ratio, config.batch_size
-            order = partial(mixed_order, labelled, chosen, ratio, len(train), size, config.seed)
-        elif role == "baseline" or config.method.needs.teacher == "nothing":
-            order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
-        mixed = step.selection is not None
-        return self.learner(run, network, loop, targets, order, config.batch_size, mixed)
-
-    def loop_of(
-        self,
-        step: Step,
-        config: ExperimentConfig,
-        taught: Taught | None,
-        network: Network,
-    ) -> kept_loops.Ready:
-        """Return a student's or baseline's network at its start, with the loop that trains it: a
-        kept one if there is one.
-        """
-        kept = kept_loops.take(self.kind(step, config, taught))
-        if kept is not None:
-            kept.loop.trainer.restart(network.model, config, steps=self.steps_of(config))
-            return kept
-        # Each has one of its own, of the same seed: where both see the same batches, they see the
-        # same copies.
-        augment = self.augmentation(config.augmentation, config.seed)
-        live = isinstance(taught, Network)
-        asked = taught.teacher if isinstance(taught, Kept) else taught
-        teacher = asked.model if isinstance(asked, Network) else None
-        steps = self.steps_of(config)
-        trained = in_training(network.model, step, config.seed)
-        trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
-        mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
-        # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
-        known = not live and not parse_model_name(config.student)[0].by_name
-        pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
-        loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
-        return kept_loops.Ready(network, loop)
-
-    def steps_of(self, config: ExperimentConfig) -> int:
-        """Return the steps of the whole training of a student or baseline."""
-        return -(-len(self.dataset.train) // config.batch_size) * config.epochs
-
-    def examples_of(self, config: ExperimentConfig) -> int:
-        """Return how many examples a student or baseline sees in its whole training."""
-        return self.steps_of(config) * config.batch_size
-
-    @property
-    def longest_text(self) -> int | None:
-        """The length that texts are cut at, in tokens; None where the examples are no texts."""
-        return None if self.dataset.vocabulary is None else self.dataset.input_shape[0]
-
-    def kind(
-        self, step: Step, config: ExperimentConfig, taught: Taught | None
-    ) -> tuple[object, ...] | None:
-        """Return all that a compiled loop depends on; None where it must not serve another
-        run.
-
-        Not with augmentation, mixing or noise inside, whose random numbers and live teacher are one
-        run's own, nor for a model of a user's own, whose name may come to mean another one.
-        """
-        role = step.role
-        if (
-            config.augmentation != "none"
-            or config.mixing != "none"
-            or step.leaves_parts_out
-            or isinstance(taught, Network)
-            or parse_model_name(config.student)[0].by_name
-        ):
-            return None
-        shape, classes = self.dataset.input_shape, self.dataset.classes
-        return (
-            compiled_form(role, config),
-            taught.form if isinstance(taught, Kept) else (),
-            is_long(self.examples_of(config), self.longest_text),
-            config.student,
-            shape,
-            self.dataset.values.tokens,
-            classes,
-            self.dataset.scale,
-            self.dataset.train.inputs.dtype.str,
-        )
-
-    @functools.cached_property
-    def train_inputs(self) -> tf.Tensor:
-        """The training examples on the device, once for all models that learn from them."""
-        return tf.convert_to_tensor(self.dataset.train.inputs)
-
-    @property
-    def card(self) -> DatasetCard:
-        """What the catalog says of the dataset."""
-        return dataset_card(self.config.dataset)
-
-    def build(self, name: str, seed: int, start: str = "fresh") -> Network:
-        """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's
-        file).
-        """
-        model = models.build(
-            name,
-            self.dataset.input_shape,
-            self.dataset.classes,
-            seed,
-            values=self.dataset.values,
-            start=start,
-        )
-        return Network(model, self.dataset.scale)
-
-    def learner(
-        self,
-        run: Run,
-        network: Network,
-        loop: Loop,
-        targets: Any,
-        order: Callable[[int], NDArray[np.int32]],
-        batch_size: int,
-        batches_are_mixed: bool = False,
-        evaluator: Evaluator | None = None,
-        examples: int | None = None,
-    ) -> Learner:
-        """Return a learner that streams to the store, at its last checkpoint if there is one.
-
-        Texts of like length come together, but where each batch is a mixture of its own. An epoch
-        has as many steps as a pass over ``examples``, by default all for training.
-        """
-        steps_per_epoch = -(-(examples or len(self.dataset.train)) // batch_size)
-        if self.dataset.vocabulary is not None and not batches_are_mixed:
-            order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
-        probe = evaluator or ValidationProbe(network, self.dataset)
-        looking = [] if evaluator else self.attention_streams(run, network)
-        evaluator = probe
-        if self.watch is not None and run.role == "student":
-            watch = self.watch
-            evaluator = _Watched(probe, lambda accuracy: watch(run.seed, learner.epoch, accuracy))
-        stream = MetricStream(
-            self.store,
-            run.id,
-            steps_per_epoch=steps_per_epoch,
-            batch_size=batch_size,
-            evaluator=evaluator,
-            seconds_before=run.summary.get("seconds", 0.0),
-        )
-        learner = Learner(
-            run.id,
-            loop,
-            network,
-            self.train_inputs,
-            targets,
-            order,
-            batch_size,
-            steps_per_epoch,
-            [stream, *looking],
-        )
-        checkpoint = self.store.artifact(f"checkpoint/{run.id}")
-        if checkpoint is not None:
-            learner.restore(checkpoint)
-        else:
-            self.store.update_run(run.id, parameters=network.model.count_params())
-            self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
-            for each in looking:
-                each.keep(0)
-        return learner
-
-    def attention_streams(self, run: Run, network: Network) -> list[AttentionStream]:
-        """Return what keeps where a run's network looks; nothing where nobody asked for it."""
-        if not self.keeps_attention:
-            return []
-        return [AttentionStream(self.store, run.id, network, self.dataset, epochs_of(run))]
 
     def train(self, learners: list[Learner], epochs: int) -> None:
         """Train learners in step, reporting and saving on the way."""
@@ -927,33 +596,7 @@ class _Job:
         own = own_model(run.model)
         if own is not None:
             inputs = self.config.teacher_inputs if run.role == "teacher" else "checked"
-            extra = {**extra, "fit": fit_in_words(own, self.card, inputs)}
+            extra = {**extra, "fit": fit_in_words(own, self.learners.card, inputs)}
         summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")
-
-    def network_of(self, run: Run) -> Network:
-        """Return the network of a finished run."""
-        return Network(self.load_model(run), self.dataset.scale)
-
-    def load_model(self, run: Run) -> keras.Model:
-        """Return the model of a finished run."""
-        data = self.store.artifact(f"model/{run.id}")
-        assert data is not None, f"run {run.id} is finished and so has a model"
-        return model_from_bytes(data)
-
-
-@dataclass
-class _Watched:
-    """An evaluator that also tells somebody each accuracy on validation data."""
-
-    probe: Evaluator
-    tell: Callable[[float], None]
-
-    def validation(self) -> dict[str, float]:
-        measured = self.probe.validation()
-        self.tell(measured["accuracy"])
-        return measured
-
-    def probe_logits(self) -> NDArray[np.float32]:
-        return self.probe.probe_logits()

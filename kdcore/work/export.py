@@ -49,8 +49,8 @@ from kdcore.training.evaluation import model_from_bytes
 from kdcore.version import __version__
 from kdcore.words import first_line
 from kdcore.work.before_conversion import with_rescaling, with_unrolled_loops
-from kdcore.work.experiment import Progress
 from kdcore.work.measure import this_machine
+from kdcore.work.progress import Progress
 
 CALIBRATION_EXAMPLES = 500
 TRAVELLING_EXAMPLES = 10

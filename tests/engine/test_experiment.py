@@ -24,7 +24,7 @@ from kdcore.errors import StopRequested
 from kdcore.storage.arrays import unpack
 from kdcore.storage.schema import Job, JobStatus, Worker
 from kdcore.storage.store import Store
-from kdcore.work.experiment import Progress
+from kdcore.work.progress import Progress
 
 SMALL = ExperimentConfig(
     training_examples=300,
@@ -420,9 +420,7 @@ def test_the_time_that_is_left_is_told_by_steps_and_not_by_the_compiling_of_the_
         ) -> None:
             reports.append(seconds_left)
 
-    monkeypatch.setattr(
-        "kdcore.work.experiment.time", SimpleNamespace(perf_counter=lambda: clock[0])
-    )
+    monkeypatch.setattr("kdcore.work.progress.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     progress = Progress(Reports(), "job", lambda: None)  # type: ignore[arg-type]
     for seconds, fraction in (
         (0.0, None),

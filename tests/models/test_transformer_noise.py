@@ -18,7 +18,7 @@ from kdcore.plans.steps import Plan
 from kdcore.storage.store import Store
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.taps import tap
-from kdcore.work import experiment as work
+from kdcore.work import learners as work
 from kdcore.work.experiment import run_experiment
 from kdcore.work.outcome import run
 from tests.support.stops import assert_goes_on_to_the_bit

@@ -28,7 +28,7 @@ from kdcore.training.loop import (
     train_together,
 )
 from kdcore.training.trainer import make_targets, make_trainer
-from kdcore.work import experiment
+from kdcore.work import learners
 from kdcore.work.outcome import run
 from tests.support.stops import assert_goes_on_to_the_bit
 
@@ -124,7 +124,7 @@ def test_a_stopped_training_goes_on_to_the_bit(
             super().__init__(*given, **named)
             compiled.append(named.get("jit_compile", False))
 
-    monkeypatch.setattr(experiment, "Loop", Watched)
+    monkeypatch.setattr(learners, "Loop", Watched)
     monkeypatch.setattr(acceleration, "TEXTS_THAT_PAY", 1)
     config = ExperimentConfig(
         dataset="languages",

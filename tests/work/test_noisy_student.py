@@ -22,7 +22,7 @@ from kdcore.storage.store import Store
 from kdcore.tasks.text import texts_of
 from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.loop import Network, mixed_order
-from kdcore.work import experiment as work
+from kdcore.work import learners as work
 from kdcore.work.experiment import run_experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -32,7 +32,7 @@ from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Learner, Loop, Network
 from kdcore.training.trainer import make_targets, make_trainer
-from kdcore.work import experiment as work
+from kdcore.work import learners as work
 from kdcore.work import sweep_cell
 from kdcore.work.experiment import run_experiment
 
@@ -72,14 +72,14 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
     found: list[Seen] = []
-    original = work._Job.learner
+    original = work.Learners.begin
 
     def remember(self: Any, run: Run, *given: Any, **more: Any) -> Learner:
         learner = original(self, run, *given, **more)
         found.append(Seen(run.role, learner))
         return learner
 
-    monkeypatch.setattr(work._Job, "learner", remember)
+    monkeypatch.setattr(work.Learners, "begin", remember)
     return found
 
 

@@ -19,7 +19,7 @@ from kdcore.storage.arrays import unpack
 from kdcore.storage.store import Store
 from kdcore.takeaway.report import html_report
 from kdcore.training import teacher_logits
-from kdcore.work import experiment as work
+from kdcore.work import learners as work
 from kdcore.work.experiment import run_experiment
 from tests.plans.test_plan import two_teachers_and_generations
 

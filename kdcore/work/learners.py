@@ -1,0 +1,327 @@
+"""The learners of an experiment: each role's network at its start or at its last checkpoint, with
+the loop that trains it and what it learns from.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kdcore import models
+from kdcore.analysis.attention import epochs_of
+from kdcore.analysis.pseudo_labels import select_examples
+from kdcore.config.catalog import DatasetCard, dataset_card, parse_model_name
+from kdcore.config.experiment import ExperimentConfig
+from kdcore.data import datasets
+from kdcore.data.datasets import Dataset
+from kdcore.models.augmentation import Augmentation, augmentation
+from kdcore.models.mixing import mixing
+from kdcore.models.noise import with_noise
+from kdcore.models.precision import policy_scope, resolve_precision
+from kdcore.plans import Step
+from kdcore.storage.arrays import pack
+from kdcore.storage.schema import Run
+from kdcore.storage.store import Store
+from kdcore.training import kept_loops
+from kdcore.training.acceleration import is_long, xla_pays
+from kdcore.training.attention_maps import AttentionStream
+from kdcore.training.callbacks import Evaluator, MetricStream
+from kdcore.training.evaluation import ValidationProbe, model_from_bytes
+from kdcore.training.loop import (
+    Learner,
+    Loop,
+    Network,
+    baseline_order,
+    by_length,
+    mixed_order,
+    student_order,
+    text_lengths,
+)
+from kdcore.training.trainer import compiled_form, make_targets, make_trainer
+from kdcore.work.answers import Kept, Taught
+
+
+def in_training(model: keras.Model, step: Step, seed: int) -> keras.Model:
+    """Return a network as a step trains it: with the noise inside it, of the same weights."""
+    depth = step.stochastic_depth
+    return with_noise(model, dropout=step.dropout, stochastic_depth=depth, seed=seed)
+
+
+@dataclass
+class Learners:
+    """Makes the learners of one experiment, which share its data.
+
+    ``watch`` is told a student's seed, epoch and accuracy on validation data at every epoch's end;
+    ``keeps_attention`` is whether to keep where the models look.
+    """
+
+    store: Store
+    config: ExperimentConfig
+    dataset: Dataset
+    watch: Callable[[int, int, float], None] | None = None
+    keeps_attention: bool = True
+
+    def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
+        """Return the training rows whose label a seed may see."""
+        rows = datasets.labelled_rows(self.dataset, config.labels, config.seed)
+        return rows[np.isin(rows, self.shown)] if config.omitted_classes else rows
+
+    @functools.cached_property
+    def shown(self) -> NDArray[np.int32]:
+        """The training rows that student and baseline may see where classes are omitted: not
+        theirs, nor those that could be theirs, because they have no label.
+        """
+        omitted = (*self.config.omitted_numbers, -1)
+        return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
+
+    def of_teacher(self, step: Step, run: Run, config: ExperimentConfig) -> Learner:
+        """Return the learner of a teacher that is trained once for each seed, on the labels of the
+        seed alone.
+        """
+        size, seed = config.teacher_batch_size, config.teacher_seed
+        with policy_scope(resolve_precision(config.precision).policy):
+            network = self.build(config.teacher, seed)
+            trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
+        rows = datasets.labelled_rows(self.dataset, step.labels, seed)
+        return self.begin(
+            run,
+            network,
+            Loop(trainer, self.dataset.scale, self.augmentation(step.noise, seed)),
+            self.dataset.train.labels,
+            partial(baseline_order, rows, len(self.dataset.train), size, seed),
+            size,
+        )
+
+    def augmentation(self, name: str, seed: int) -> Augmentation | None:
+        """Return how the batches of a seed are changed; a learner has one of its own."""
+        return augmentation(name, seed, self.dataset.input_shape, self.card.value_range)
+
+    def of_student(
+        self,
+        step: Step,
+        run: Run,
+        config: ExperimentConfig,
+        taught: Taught | None,
+        begins_as: Run | None,
+    ) -> Learner:
+        """Return the learner of a student or baseline, which starts as the trained run
+        ``begins_as`` where there is one.
+
+        Building from the same seed gives the same initial weights.
+        """
+        train, role = self.dataset.train, step.role
+        labelled = self.labelled(config)
+        network = self.build(config.student, config.seed, config.student_start)
+        if begins_as is not None:
+            network.model.set_weights(self.load_model(begins_as).get_weights())
+        network, loop = self.loop_of(step, config, taught, network)
+        asked = config.method.needs.teacher != "nothing"
+        known = taught.logits if isinstance(taught, Kept) else taught
+        stored = known if asked and not isinstance(known, Network) else None
+        features = taught.features if isinstance(taught, Kept) else ()
+        targets = make_targets(role, train.labels, labelled, stored, features)
+        order = partial(student_order, len(train), config.seed)
+        if config.omitted_classes:
+            order = partial(baseline_order, self.shown, len(train), config.batch_size, config.seed)
+        if step.selection is not None:
+            assert stored is not None, "pseudo-labels are computed beforehand"
+            chosen = select_examples(stored, labelled, step.selection)
+            ratio, size = step.selection.ratio, config.batch_size
+            order = partial(mixed_order, labelled, chosen, ratio, len(train), size, config.seed)
+        elif role == "baseline" or config.method.needs.teacher == "nothing":
+            order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
+        mixed = step.selection is not None
+        return self.begin(run, network, loop, targets, order, config.batch_size, mixed)
+
+    def loop_of(
+        self,
+        step: Step,
+        config: ExperimentConfig,
+        taught: Taught | None,
+        network: Network,
+    ) -> kept_loops.Ready:
+        """Return a student's or baseline's network at its start, with the loop that trains it: a
+        kept one if there is one.
+        """
+        kept = kept_loops.take(self.kind(step, config, taught))
+        if kept is not None:
+            kept.loop.trainer.restart(network.model, config, steps=self.steps_of(config))
+            return kept
+        # Each has one of its own, of the same seed: where both see the same batches, they see the
+        # same copies.
+        augment = self.augmentation(config.augmentation, config.seed)
+        live = isinstance(taught, Network)
+        asked = taught.teacher if isinstance(taught, Kept) else taught
+        teacher = asked.model if isinstance(asked, Network) else None
+        steps = self.steps_of(config)
+        trained = in_training(network.model, step, config.seed)
+        trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
+        mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
+        # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
+        known = not live and not parse_model_name(config.student)[0].by_name
+        pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
+        loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
+        return kept_loops.Ready(network, loop)
+
+    def steps_of(self, config: ExperimentConfig) -> int:
+        """Return the steps of the whole training of a student or baseline."""
+        return -(-len(self.dataset.train) // config.batch_size) * config.epochs
+
+    def examples_of(self, config: ExperimentConfig) -> int:
+        """Return how many examples a student or baseline sees in its whole training."""
+        return self.steps_of(config) * config.batch_size
+
+    @property
+    def longest_text(self) -> int | None:
+        """The length that texts are cut at, in tokens; None where the examples are no texts."""
+        return None if self.dataset.vocabulary is None else self.dataset.input_shape[0]
+
+    def kind(
+        self, step: Step, config: ExperimentConfig, taught: Taught | None
+    ) -> tuple[object, ...] | None:
+        """Return all that a compiled loop depends on; None where it must not serve another
+        run.
+
+        Not with augmentation, mixing or noise inside, whose random numbers and live teacher are one
+        run's own, nor for a model of a user's own, whose name may come to mean another one.
+        """
+        role = step.role
+        if (
+            config.augmentation != "none"
+            or config.mixing != "none"
+            or step.leaves_parts_out
+            or isinstance(taught, Network)
+            or parse_model_name(config.student)[0].by_name
+        ):
+            return None
+        shape, classes = self.dataset.input_shape, self.dataset.classes
+        return (
+            compiled_form(role, config),
+            taught.form if isinstance(taught, Kept) else (),
+            is_long(self.examples_of(config), self.longest_text),
+            config.student,
+            shape,
+            self.dataset.values.tokens,
+            classes,
+            self.dataset.scale,
+            self.dataset.train.inputs.dtype.str,
+        )
+
+    @functools.cached_property
+    def train_inputs(self) -> tf.Tensor:
+        """The training examples on the device, once for all models that learn from them."""
+        return tf.convert_to_tensor(self.dataset.train.inputs)
+
+    @property
+    def card(self) -> DatasetCard:
+        """What the catalog says of the dataset."""
+        return dataset_card(self.config.dataset)
+
+    def build(self, name: str, seed: int, start: str = "fresh") -> Network:
+        """Return a new network for the dataset, its weights fixed by ``seed`` (or those of a user's
+        file).
+        """
+        model = models.build(
+            name,
+            self.dataset.input_shape,
+            self.dataset.classes,
+            seed,
+            values=self.dataset.values,
+            start=start,
+        )
+        return Network(model, self.dataset.scale)
+
+    def begin(
+        self,
+        run: Run,
+        network: Network,
+        loop: Loop,
+        targets: Any,
+        order: Callable[[int], NDArray[np.int32]],
+        batch_size: int,
+        batches_are_mixed: bool = False,
+        evaluator: Evaluator | None = None,
+        examples: int | None = None,
+    ) -> Learner:
+        """Return a learner that streams to the store, at its last checkpoint if there is one.
+
+        Texts of like length come together, but where each batch is a mixture of its own. An epoch
+        has as many steps as a pass over ``examples``, by default all for training.
+        """
+        steps_per_epoch = -(-(examples or len(self.dataset.train)) // batch_size)
+        if self.dataset.vocabulary is not None and not batches_are_mixed:
+            order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
+        probe = evaluator or ValidationProbe(network, self.dataset)
+        looking = [] if evaluator else self.attention_streams(run, network)
+        evaluator = probe
+        if self.watch is not None and run.role == "student":
+            watch = self.watch
+            evaluator = _Watched(probe, lambda accuracy: watch(run.seed, learner.epoch, accuracy))
+        stream = MetricStream(
+            self.store,
+            run.id,
+            steps_per_epoch=steps_per_epoch,
+            batch_size=batch_size,
+            evaluator=evaluator,
+            seconds_before=run.summary.get("seconds", 0.0),
+        )
+        learner = Learner(
+            run.id,
+            loop,
+            network,
+            self.train_inputs,
+            targets,
+            order,
+            batch_size,
+            steps_per_epoch,
+            [stream, *looking],
+        )
+        checkpoint = self.store.artifact(f"checkpoint/{run.id}")
+        if checkpoint is not None:
+            learner.restore(checkpoint)
+        else:
+            self.store.update_run(run.id, parameters=network.model.count_params())
+            self.store.add_probe(run.id, 0, pack(probe.probe_logits()))
+            for each in looking:
+                each.keep(0)
+        return learner
+
+    def attention_streams(self, run: Run, network: Network) -> list[AttentionStream]:
+        """Return what keeps where a run's network looks; nothing where nobody asked for it."""
+        if not self.keeps_attention:
+            return []
+        return [AttentionStream(self.store, run.id, network, self.dataset, epochs_of(run))]
+
+    def network_of(self, run: Run) -> Network:
+        """Return the network of a finished run."""
+        return Network(self.load_model(run), self.dataset.scale)
+
+    def load_model(self, run: Run) -> keras.Model:
+        """Return the model of a finished run."""
+        data = self.store.artifact(f"model/{run.id}")
+        assert data is not None, f"run {run.id} is finished and so has a model"
+        return model_from_bytes(data)
+
+
+@dataclass
+class _Watched:
+    """An evaluator that also tells somebody each accuracy on validation data."""
+
+    probe: Evaluator
+    tell: Callable[[float], None]
+
+    def validation(self) -> dict[str, float]:
+        measured = self.probe.validation()
+        self.tell(measured["accuracy"])
+        return measured
+
+    def probe_logits(self) -> NDArray[np.float32]:
+        return self.probe.probe_logits()
