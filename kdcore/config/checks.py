@@ -41,7 +41,7 @@ def problems_of(config: ExperimentFields) -> list[Problem]:
     for role in ("teacher", "student"):
         problems += [
             Problem(role, rule, received)
-            for rule, received in misfits(getattr(config, role), config.dataset)
+            for rule, received in _misfits(getattr(config, role), config.dataset)
         ]
     if config.augmentation != "none":
         broken = card.task.augmentation_rule(
@@ -163,7 +163,7 @@ def _plan_problems(config: ExperimentFields) -> list[Problem]:
                 continue
             problems += [
                 Problem(setting_name, rule, received)
-                for rule, received in misfits(network, config.dataset)
+                for rule, received in _misfits(network, config.dataset)
             ]
     own = own_model(config.teacher)
     if config.label_budget_for == "everyone" and own is not None and own.kind == "file":
@@ -172,7 +172,7 @@ def _plan_problems(config: ExperimentFields) -> list[Problem]:
     return problems
 
 
-def misfits(model: str, dataset: str) -> list[tuple[str, str]]:
+def _misfits(model: str, dataset: str) -> list[tuple[str, str]]:
     """Return why ``model`` does not fit ``dataset``, as far as can be said without loading either:
     (rule, received).
     """

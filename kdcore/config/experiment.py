@@ -68,8 +68,7 @@ class ExperimentConfig(ExperimentFields):
             if refused:
                 raise ConfigError(*refused)
             values, problems = lift(values)
-            networks = {role: cls.model_fields[role].default for role in ("teacher", "student")}
-            values = filled(values, networks)
+            values = filled(values)
         try:
             config = handler(values)
         except ValidationError as error:

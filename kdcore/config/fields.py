@@ -1,4 +1,6 @@
-"""Every setting of an experiment, with its range, default, label and help text."""
+"""The settings of an experiment, with range, default, label and help text, and what can be read off
+them.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,7 @@ VocabularyName = Annotated[str, _known(_vocabulary_key)]
 
 
 class ExperimentFields(BaseModel):
-    """What is set of an experiment, and what follows from single settings."""
+    """The settings of an experiment, and what can be read off them."""
 
     model_config = FROZEN
 

@@ -1,15 +1,15 @@
-"""What a config fills in by itself where nothing is given: the label budget, and what pretrained
-networks say of themselves.
+"""What a config fills in by itself: a label budget that fits the data, and what pretrained networks
+say of themselves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from kdcore.config import pretrained
 from kdcore.config.catalog import DatasetCard, brings_vocabulary, dataset_card
+from kdcore.config.fields import ExperimentFields
 from kdcore.errors import ConfigError
 from kdcore.plans import PlanKind
 from kdcore.settings import listed
@@ -18,13 +18,9 @@ from kdcore.settings import listed
 FILLED = ("vocabulary", "layers")
 
 
-def filled(values: dict[str, Any], networks: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings of a config with what is filled in.
-
-    ``networks`` are those of teacher and student where ``values`` names none.
-    """
-    with_names = _with_layers(_with_keys(_with_label_budget(values)))
-    return _with_vocabulary(with_names, networks)
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a config with what is filled in."""
+    return _with_vocabulary(_with_layers(_with_keys(_with_label_budget(values))))
 
 
 def label_budget(card: DatasetCard, training_examples: int | None = None) -> int | None:
@@ -76,7 +72,7 @@ def _pretrained_key(network: str) -> str:
     return pretrained.key(network) if network.startswith(pretrained.HEAD) else network
 
 
-def _with_vocabulary(values: dict[str, Any], networks: Mapping[str, str]) -> dict[str, Any]:
+def _with_vocabulary(values: dict[str, Any]) -> dict[str, Any]:
     """Give settings the vocabulary of the pretrained network for texts among their networks."""
     given = values.get("vocabulary", "")
     if given != "" and not (isinstance(given, str) and brings_vocabulary(given)):
@@ -89,10 +85,11 @@ def _with_vocabulary(values: dict[str, Any], networks: Mapping[str, str]) -> dic
         return {**values, "vocabulary": ""} if given else values
     if given:
         return values
-    plan = values.get("plan")
+    plan, fields = values.get("plan"), ExperimentFields.model_fields
     planned = plan.networks().values() if isinstance(plan, PlanKind) else ()
-    named = [values.get(role, networks[role]) for role in networks]
-    for network in [*named, *(network for text in planned for network in listed(text))]:
+    networks = [values.get(role, fields[role].default) for role in ("teacher", "student")]
+    networks += [network for text in planned for network in listed(text)]
+    for network in networks:
         if isinstance(network, str) and brings_vocabulary(network):
             return {**values, "vocabulary": pretrained.whole(network)}
     return values

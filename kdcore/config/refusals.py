@@ -8,7 +8,7 @@ from typing import Any
 
 from kdcore.errors import Problem
 
-RULES = {
+_RULES = {
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "below {lt}",
@@ -30,12 +30,12 @@ def problem_of(detail: Any, known: Iterable[str]) -> Problem:
         nearest = difflib.get_close_matches(field, list(known), n=1)
         hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         return Problem("setting", f"one of the known settings{hint}", field)
-    if kind in RULES:
+    if kind in _RULES:
         numbers = {
             name: f"{value:g}" if isinstance(value, float) else value
             for name, value in context.items()
         }
-        rule = RULES[kind].format(**numbers)
+        rule = _RULES[kind].format(**numbers)
     elif kind.startswith("int"):
         rule = "a whole number"
     elif kind.startswith("float"):

@@ -6,7 +6,7 @@ distributions lose their digits in float32 (see :func:`kdcore.losses.kd_loss_per
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -134,13 +134,9 @@ def decoupled_kd_terms(
         )
     temperature = ops.cast(temperature, "float64")
     teacher, student = teacher / temperature, student / temperature
-    numbers = as_class_numbers(labels, classes)
-    masks = _Masks(
-        ops.one_hot(numbers, classes, dtype="float64"),
-        ops.one_hot(ops.cast(numbers == 0, numbers.dtype), classes, dtype="float64"),
-    )
-    t_target, t_rest, t_others = _target_and_others(teacher, masks)
-    s_target, s_rest, s_others = _target_and_others(student, masks)
+    is_target = ops.one_hot(as_class_numbers(labels, classes), classes, dtype="float64")
+    t_target, t_rest, t_others = _target_and_others(teacher, is_target)
+    s_target, s_rest, s_others = _target_and_others(student, is_target)
     target = ops.exp(t_target) * (t_target - s_target) + ops.exp(t_rest) * (t_rest - s_rest)
     # At the target it is exp(LEFT_OUT) · 0.
     non_target = ops.sum(ops.exp(t_others) * (t_others - s_others), axis=-1)
@@ -284,26 +280,19 @@ def _both(teacher_logits: Any, student_logits: Any) -> tuple[Any, Any, str]:
     return *wide, dtype
 
 
-class _Masks(NamedTuple):
-    """One-hot rows [batch, classes]: of the target class, and of the first class that is another;
-    a row without a label has no target.
-    """
-
-    target: Any
-    first_other: Any
-
-
-def _target_and_others(logits: Any, masks: _Masks) -> tuple[Any, Any, Any]:
+def _target_and_others(logits: Any, is_target: Any) -> tuple[Any, Any, Any]:
     """Return log-probabilities: of the target class [batch], of all others together [batch], and of
     each among the others alone [batch, classes].
 
-    Without a target the first is 0 and the second, too.
+    ``is_target`` is one-hot; in a row without a target the first two are 0.
     """
     among_all = ops.log_softmax(logits, axis=-1)
-    among_others = ops.log_softmax(logits + masks.target * LEFT_OUT, axis=-1)
-    target = ops.sum(masks.target * among_all, axis=-1)
-    # What it lacks among all to what it is among the others: the same for each of them.
-    rest = ops.sum(masks.first_other * (among_all - among_others), axis=-1)
+    among_others = ops.log_softmax(logits + is_target * LEFT_OUT, axis=-1)
+    target = ops.sum(is_target * among_all, axis=-1)
+    # log p(c) - log p(c | not the target) = log p(not the target) for each other class c. The mean
+    # over c counts likely classes: the difference loses its digits where log p(c) is very low.
+    likely = ops.stop_gradient(ops.exp(among_others))
+    rest = ops.sum(likely * (among_all - among_others), axis=-1)
     return target, rest, among_others
 
 

@@ -1,8 +1,7 @@
 """Self-attention with one product for queries, keys and values, for steps that XLA compiles.
 
 Keras projects them by three products. Under XLA on a processor one product of all three and plain
-batched products after it make a training step of a small vision transformer 1.08 to 1.15 times as
-fast; without XLA it is slower (``benchmarks/transformers.py``).
+batched products after it are faster (``benchmarks/transformers.py``); without XLA they are slower.
 """
 
 from __future__ import annotations
@@ -15,26 +14,26 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-# Added to the scores of what must not be seen: far below any score, and finite in bfloat16 too.
+# The score of what a token must not see.
 UNSEEN = -1e9
 
 
 @contextmanager
-def fused_attention(model: keras.Model) -> Iterator[None]:
-    """Trace training steps of ``model`` in this ``with`` block with fused attention; the same up to
-    rounding.
+def fused_attention(network: keras.Model) -> Iterator[None]:
+    """Trace training steps of ``network`` in this ``with`` block with fused attention; the same up
+    to rounding.
 
     Layers that do more than plain self-attention are left alone, and all are as before when the
     block is left.
     """
-    fused = [part for part in model._flatten_layers(include_self=False) if _is_plain(part)]
+    fused = [part for part in network._flatten_layers(include_self=False) if _is_plain(part)]
     for layer in fused:
         layer.call = partial(_call, layer, layer.call)
     try:
         yield
     finally:
         for layer in fused:
-            del layer.call  # the class's own again
+            del layer.call  # the class's own is seen again
 
 
 def attend(layer: layers.MultiHeadAttention, tokens: Any, mask: Any = None) -> Any:
@@ -50,7 +49,7 @@ def attend(layer: layers.MultiHeadAttention, tokens: Any, mask: Any = None) -> A
     projected = ops.reshape(projected, (batch, length, 3, heads, size))
     query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)
     scores = ops.matmul(query * size**-0.5, ops.swapaxes(key, -1, -2))
-    scores = ops.cast(scores, "float32")
+    scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     if mask is not None:
         scores = ops.where(ops.cast(mask, "bool")[:, None], scores, UNSEEN)
     weights = ops.cast(ops.softmax(scores), value.dtype)
@@ -79,15 +78,15 @@ def _call(
     training: bool | None = None,
     **others: Any,
 ) -> Any:
-    """Stand in for the layer's ``call``, which goes on for all that is not plain self-attention."""
+    """Stand in for the layer's ``call``, which still handles all but plain self-attention."""
     of_itself = query is value and (key is None or key is value) and len(query.shape) == 3
     is_usual = attention_mask is None or len(attention_mask.shape) == 3
-    if of_itself and is_usual and not any(map(_is_asked, others.values())):
+    if of_itself and is_usual and not any(map(_is_set, others.values())):
         return attend(layer, query, attention_mask)
     return call(query, value, key, attention_mask=attention_mask, training=training, **others)
 
 
-def _is_asked(given: Any) -> bool:
+def _is_set(given: Any) -> bool:
     return given is not None and given is not False
 
 
@@ -95,11 +94,16 @@ def _is_plain(layer: keras.Layer) -> bool:
     """Return whether a layer attends in no other way than :func:`attend` does."""
     if type(layer) is not layers.MultiHeadAttention or not layer.built:
         return False
-    told = layer.get_config()
+    config = layer.get_config()
     extras = ("dropout", "use_gate", "sliding_window", "activity_regularizer")
     return (
-        not any(told.get(name) for name in extras)
+        not any(config.get(name) for name in extras)
         and layer.value_dim == layer.key_dim
         and tuple(layer.attention_axes) == (1,)
-        and layer.query_dense.kernel.dtype.startswith(("float", "bfloat"))
+        and all(map(_has_plain_kernel, (layer.query_dense, layer.key_dense, layer.value_dense)))
     )
+
+
+def _has_plain_kernel(dense: keras.Layer) -> bool:
+    """Return whether a projection is its kernel and its bias alone: neither quantised nor LoRA."""
+    return dense.quantization_mode is None and not dense.lora_enabled

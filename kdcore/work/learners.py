@@ -1,5 +1,5 @@
-"""The learners of an experiment: each role's network at its start or at its last checkpoint, with
-the loop that trains it and what it learns from.
+"""The learners of an experiment: a network at its start or at its last checkpoint, with the loop
+that trains it and what it learns from.
 """
 
 from __future__ import annotations

@@ -81,6 +81,14 @@ def test_json_round_trip_keeps_config_and_fingerprint(config: ExperimentConfig) 
             {"temprature": 3},
             "setting must be one of the known settings (did you mean temperature?), got 'temprature'",
         ),
+        (  # inside a method its own settings are meant
+            {"method": {"name": "logits", "temprature": 3}},
+            "setting must be one of the known settings (did you mean temperature?), got 'temprature'",
+        ),
+        (
+            {"method": {"name": "logits", "batch_siz": 3}},
+            "setting must be one of the known settings, got 'batch_siz'",
+        ),
     ],
 )
 def test_a_bad_value_is_answered_with_rule_and_value(values: dict, message: str) -> None:

@@ -441,6 +441,23 @@ def test_gradients_are_finite_at_extreme_logits(name: str, size: float) -> None:
     assert np.isfinite(number(OF_LOGITS[name](teacher, student)))
 
 
+@pytest.mark.parametrize("lowest", [-1e6, -1e9, -1e20, -3e38])
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_a_class_that_a_network_rules_out_changes_nothing(lowest: float, at: int) -> None:
+    without = [random(seed, 4, 4).astype(np.float32) for seed in (0, 1)]
+    teacher, student = (np.insert(logits, at, lowest, axis=1) for logits in without)
+    kept = np.arange(4)  # the true class of each row, among those that are left
+    labels = np.where(kept >= at, kept + 1, kept)
+
+    def loss(of: list[np.ndarray], true: np.ndarray) -> float:
+        return number(losses.decoupled_kd_loss(*of, true, 4.0))
+
+    assert loss([teacher, student], labels) == pytest.approx(loss(without, kept), rel=1e-5)
+    found = gradient(lambda z: losses.decoupled_kd_loss(teacher, z, labels, 4.0), student)[0]
+    expected = gradient(lambda z: losses.decoupled_kd_loss(without[0], z, kept, 4.0), without[1])
+    np.testing.assert_allclose(np.delete(found, at, axis=1), expected[0], rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", list(OF_FEATURES))
 @pytest.mark.parametrize("size", [0.0, 1000.0])
 def test_gradients_are_finite_at_extreme_features(name: str, size: float) -> None:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
 
-from kdcore import models
+from kdcore import Distiller, models
 from kdcore.models import fused_attention as module
 from kdcore.models.fused_attention import attend, fused_attention
 from kdcore.models.precision import policy_scope
+from kdcore.tasks.values import InputValues
 from kdcore.training.loop import Loop
 from kdcore.training.trainer import Trainer
 
@@ -69,25 +70,6 @@ def test_it_attends_as_worked_out_by_hand(data: st.DataObject) -> None:
     np.testing.assert_allclose(whole, layer(tokens, tokens), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["vit-2-16", "deit-2-16"])
-def test_answers_and_gradients_of_a_network_are_its_own(name: str) -> None:
-    network = models.build(name, (8, 8, 1), 4, seed=1)
-    images = tf.constant(np.random.default_rng(0).random((3, 8, 8, 1)), tf.float32)
-
-    def learnt() -> list[np.ndarray]:
-        with tf.GradientTape() as tape:
-            outputs = tf.nest.flatten(network(images, training=True))
-            loss = tf.add_n([tf.reduce_sum(each**2) for each in outputs])
-        gradients = tape.gradient(loss, [each.value for each in network.trainable_variables])
-        return [loss.numpy(), *(tf.convert_to_tensor(each).numpy() for each in gradients)]
-
-    own = learnt()
-    with fused_attention(network):
-        fused = learnt()
-    for one, two in zip(fused, own, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The layers that were fused, in the order in which they were asked."""
@@ -99,6 +81,32 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(module, "attend", watched)
     return names
+
+
+TEXTS = np.array([[5, 3, 7, 2], [4, 6, 0, 0], [1, 0, 0, 0]], np.int32)  # 0 is padding
+
+
+@pytest.mark.parametrize("name", ["vit-2-16", "deit-2-16", "transformer-2-16"])
+def test_answers_and_gradients_of_a_network_are_its_own(name: str, asked: list[str]) -> None:
+    written = name.startswith("transformer")
+    shape, values = ((4,), InputValues(tokens=9)) if written else ((8, 8, 1), InputValues())
+    network = models.build(name, shape, 4, seed=1, values=values)
+    images = np.random.default_rng(0).random((3, 8, 8, 1)).astype(np.float32)
+    inputs = tf.constant(TEXTS if written else images)
+
+    def learnt() -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(network(inputs, training=True))
+            loss = tf.add_n([tf.reduce_sum(each**2) for each in outputs])
+        gradients = tape.gradient(loss, [each.value for each in network.trainable_variables])
+        return [loss.numpy(), *(tf.convert_to_tensor(each).numpy() for each in gradients)]
+
+    own = learnt()
+    with fused_attention(network):
+        fused = learnt()
+    assert len(asked) == 2, "both blocks"
+    for one, two in zip(fused, own, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,25 @@ def test_calls_for_more_are_the_layers_own(call: str, asked: list[str]) -> None:
     assert asked == [layer.name], "the layer is its own again"
 
 
+@pytest.mark.parametrize("changed", ["float8", "LoRA"])
+def test_layers_with_other_kernels_are_left_alone(changed: str, asked: list[str]) -> None:
+    layer = built(8, num_heads=2, key_dim=4)
+    if changed == "LoRA":
+        layer.value_dense.enable_lora(2)
+    else:
+        layer.value_dense.quantize("float8")
+    with fused_attention(keras.Sequential([layer])):
+        layer(np.ones((1, 3, 8), np.float32), np.ones((1, 3, 8), np.float32))
+    assert asked == []
+
+
+def test_it_attends_in_float64_to_the_last_digits() -> None:
+    layer = built(8, num_heads=2, key_dim=4, dtype="float64")
+    tokens = np.random.default_rng(0).normal(size=(2, 3, 8))
+    found = ops.convert_to_numpy(attend(layer, ops.convert_to_tensor(tokens, "float64")))
+    np.testing.assert_allclose(found, by_hand(layer, tokens, np.ones((2, 3, 3), bool)), rtol=1e-12)
+
+
 def test_it_attends_in_bfloat16_too(asked: list[str]) -> None:
     with policy_scope(keras.DTypePolicy("mixed_bfloat16")):
         network = models.build("vit-1-16", (8, 8, 1), 4, seed=1)
@@ -161,3 +188,14 @@ def test_loops_that_xla_compiles_are_fused(jit_compile: bool, asked: list[str]) 
     loop.build(*data)
     loop(np.array([[0, 1], [2, 3]], np.int32), *data)
     assert bool(asked) == jit_compile
+
+
+def test_a_teacher_of_several_learners_is_left_as_it_is(asked: list[str]) -> None:
+    student, teacher = (models.build("vit-1-16", (8, 8, 1), 4, seed=seed) for seed in (1, 2))
+    distiller = Distiller(student=student, teacher=teacher)
+    distiller.compile("adam", temperature=4.0)
+    loop = Loop(Trainer(distiller, student), 1.0, jit_compile=True)
+    data = tf.zeros((4, 8, 8, 1)), tf.zeros(4, tf.int32)
+    loop.build(*data)
+    loop(np.array([[0, 1], [2, 3]], np.int32), *data)
+    assert len(asked) == 1, "the student's block alone: another loop may be tracing the teacher's"

@@ -32,6 +32,7 @@ from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.loop import Learner, Loop, Network
 from kdcore.training.trainer import make_targets, make_trainer
+from kdcore.work import experiment as experiment_work
 from kdcore.work import learners as work
 from kdcore.work import sweep_cell
 from kdcore.work.experiment import run_experiment
@@ -206,7 +207,8 @@ def test_noisy_student_chooses_from_them(
         chosen.append(original(*given))
         return chosen[-1]
 
-    monkeypatch.setattr(work, "select_examples", remember)
+    for module in (work, experiment_work):
+        monkeypatch.setattr(module, "select_examples", remember)
     known = TRAINED - 15
     config = ExperimentConfig(
         **{**SMALL, "student": "mlp-16"},
