@@ -1,6 +1,6 @@
 """When XLA pays: for transformers that are trained for long.
 
-On processors it makes a step of them 1.3 to 2 times as fast, and takes seconds to compile for
+On processors it makes a step of them 1.2 to 2 times as fast, and takes seconds to compile for
 every network, size of batch and length of texts (``benchmarks/transformers.py``); convolutions it
 makes slower. The rule is one of settings and data alone, so that a training that is resumed takes
 the very same steps. On a GPU it was not measured, and is left out.
