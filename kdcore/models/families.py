@@ -11,6 +11,7 @@ from keras import layers
 
 from kdcore.config.catalog import parse_model_name, residual_depth, resolve
 from kdcore.errors import ModelError, require
+from kdcore.models.layers_within import layers_within
 from kdcore.tasks.values import InputValues
 
 RESNET_STAGES = 3
@@ -174,7 +175,7 @@ def _within(layer: keras.Layer, length: int | None = None) -> int:
 
     Of attention over t tokens: its projections, and 2 · t² · width for scores and mixing.
     """
-    parts = list(layer._flatten_layers(include_self=False))
+    parts = layers_within(layer)
     attention = layers.MultiHeadAttention
     counted = (layers.Dense, layers.EinsumDense, layers.Conv2D, attention)
     if not any(isinstance(part, counted) for part in parts):

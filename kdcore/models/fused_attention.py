@@ -1,21 +1,21 @@
 """Self-attention with one product for queries, keys and values, for steps that XLA compiles.
 
 Keras projects them by three products. Under XLA on a processor one product of all three and plain
-batched products after it are faster (``benchmarks/transformers.py``); without XLA they are slower.
+batched products after it are faster (``benchmarks/transformers.py``); without XLA they are slower,
+and with the mask of texts no faster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-# The score of what a token must not see.
-UNSEEN = -1e9
+from kdcore.models.layers_within import attention_layers, called_as
 
 
 @contextmanager
@@ -26,22 +26,15 @@ def fused_attention(network: keras.Model) -> Iterator[None]:
     Layers that do more than plain self-attention are left alone, and all are as before when the
     block is left.
     """
-    fused = [part for part in network._flatten_layers(include_self=False) if _is_plain(part)]
-    for layer in fused:
-        layer.call = partial(_call, layer, layer.call)
-    try:
+    with ExitStack() as fused:
+        for layer in attention_layers(network):
+            if _is_plain(layer):
+                fused.enter_context(called_as(layer, partial(_call, layer, layer.call)))
         yield
-    finally:
-        for layer in fused:
-            del layer.call  # the class's own is seen again
 
 
-def attend(layer: layers.MultiHeadAttention, tokens: Any, mask: Any = None) -> Any:
-    """Return the self-attention of tokens [batch, tokens, width], as the layer itself would.
-
-    ``mask`` [batch, tokens, tokens], or one that broadcasts to it, is true where a token may see
-    another.
-    """
+def attend(layer: layers.MultiHeadAttention, tokens: Any) -> Any:
+    """Return the self-attention of tokens [batch, tokens, width], as the layer itself would."""
     heads, size = layer.num_heads, layer.key_dim
     batch, length, width = ops.shape(tokens)
     kernel, bias = _joined(layer, width)
@@ -50,8 +43,6 @@ def attend(layer: layers.MultiHeadAttention, tokens: Any, mask: Any = None) -> A
     query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)), 3)
     scores = ops.matmul(query * size**-0.5, ops.swapaxes(key, -1, -2))
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
-    if mask is not None:
-        scores = ops.where(ops.cast(mask, "bool")[:, None], scores, UNSEEN)
     weights = ops.cast(ops.softmax(scores), value.dtype)
     return layer.output_dense(ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)))
 
@@ -74,23 +65,21 @@ def _call(
     value: Any,
     key: Any = None,
     *,
-    attention_mask: Any = None,
     training: bool | None = None,
     **others: Any,
 ) -> Any:
     """Stand in for the layer's ``call``, which still handles all but plain self-attention."""
     of_itself = query is value and (key is None or key is value) and len(query.shape) == 3
-    is_usual = attention_mask is None or len(attention_mask.shape) == 3
-    if of_itself and is_usual and not any(map(_is_set, others.values())):
-        return attend(layer, query, attention_mask)
-    return call(query, value, key, attention_mask=attention_mask, training=training, **others)
+    if of_itself and not any(map(_is_set, others.values())):
+        return attend(layer, query)
+    return call(query, value, key, training=training, **others)
 
 
 def _is_set(given: Any) -> bool:
     return given is not None and given is not False
 
 
-def _is_plain(layer: keras.Layer) -> bool:
+def _is_plain(layer: layers.MultiHeadAttention) -> bool:
     """Return whether a layer attends in no other way than :func:`attend` does."""
     if type(layer) is not layers.MultiHeadAttention or not layer.built:
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kdcore.models.layers_within import attention_layers
 from kdcore.training.loop import TOKENS_A_STEP, takes_any_length
 
 # Seen in the whole training: in so many the compiling is won back many times.
@@ -35,8 +36,7 @@ def xla_pays(network: keras.Model, examples: int, longest: int | None = None) ->
 
     ``longest`` is the length of the longest text in tokens, None where the examples are no texts.
     """
-    parts = network._flatten_layers(include_self=False)
-    attends = any(isinstance(part, keras.layers.MultiHeadAttention) for part in parts)
+    attends = bool(attention_layers(network))
     measured = not tf.config.list_physical_devices("GPU")
     # A network for texts is one that takes them at any length.
     goes_with = takes_any_length(network) == (longest is not None)

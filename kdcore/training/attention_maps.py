@@ -25,6 +25,7 @@ from kdcore.analysis.attention import (
 )
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ModelError
+from kdcore.models.layers_within import attention_layers, called_as, layers_within
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.loop import Network, takes_any_length, text_lengths
@@ -65,9 +66,7 @@ def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
     and for texts; of other networks where they have feature maps.
     """
     model = network.model
-    attending = [
-        part for part in _parts(model) if isinstance(part, keras.layers.MultiHeadAttention)
-    ]
+    attending = attention_layers(model)
     if attending and takes_any_length(model):
         longest = max(int(text_lengths(inputs).max()), 1)
         return _in_slices(partial(_of_texts, model), inputs[:, :longest], longest)
@@ -108,7 +107,7 @@ def attention_scores(
     scores: list[Any] = []
     hidden: list[Any] = []
     with ExitStack() as watching:
-        for part in _parts(model):
+        for part in layers_within(model):
             if isinstance(part, keras.layers.MultiHeadAttention):
                 watching.enter_context(_asked_for_scores(part, scores))
             elif type(part).__name__ in ("ViTEncoderBlock", "DeiTEncoderBlock"):
@@ -117,10 +116,6 @@ def attention_scores(
     found = np.stack([ops.convert_to_numpy(ops.cast(each, "float32")) for each in scores], axis=1)
     states = [ops.convert_to_numpy(ops.cast(each, "float32")) for each in hidden]
     return found, states
-
-
-def _parts(model: keras.Model) -> list[keras.Layer]:
-    return list(model._flatten_layers(include_self=False))
 
 
 @contextmanager
@@ -133,7 +128,7 @@ def _asked_for_scores(layer: keras.Layer, scores: list[Any]) -> Iterator[None]:
         scores.append(found)
         return output
 
-    with _called_as(layer, asked):
+    with called_as(layer, asked):
         yield
 
 
@@ -148,17 +143,8 @@ def _watched(layer: keras.Layer, hidden: list[Any]) -> Iterator[None]:
         hidden.append(output[0] if isinstance(output, tuple) else output)
         return output
 
-    with _called_as(layer, watched):
+    with called_as(layer, watched):
         yield
-
-
-@contextmanager
-def _called_as(layer: keras.Layer, call: Any) -> Iterator[None]:
-    layer.call = call
-    try:
-        yield
-    finally:
-        del layer.call  # the class's own is seen again
 
 
 def _of_texts(model: keras.Model, inputs: NDArray) -> AttentionMaps:

@@ -34,7 +34,7 @@ from kdcore.data.datasets import Dataset
 from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.methods.features import kept_bytes, why_live
-from kdcore.models.precision import policy_scope, resolve_precision
+from kdcore.models.precision import resolve_precision
 from kdcore.models.pretrained import check as check_pretrained
 from kdcore.plans import Plan, Step
 from kdcore.storage.arrays import pack, pack_many
@@ -58,7 +58,6 @@ from kdcore.training.loop import (
     Learner,
     Loop,
     Network,
-    labelled_order,
     student_order,
     train_together,
 )
@@ -68,7 +67,6 @@ from kdcore.training.teacher_features import (
     training_features,
 )
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
-from kdcore.training.trainer import make_trainer
 from kdcore.words import in_bytes
 from kdcore.work.answers import Answers, Comparison, Kept, Tapped, Taught
 from kdcore.work.layer_pairs import find_layer_pairs
@@ -354,28 +352,11 @@ class _Job:
         own = own_model(config.teacher)
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)
-        precision = resolve_precision(config.precision)
-        rows = datasets.labelled_rows(self.dataset, None, config.teacher_seed)
-        with self.timed("teacher"), policy_scope(precision.policy):
-            network = self.learners.build(config.teacher, config.teacher_seed)
-            if step.start in self.runs:
-                network.model.set_weights(
-                    self.learners.load_model(self.runs[step.start]).get_weights()
-                )
-            learner = self.learners.begin(
-                run,
-                network,
-                Loop(make_trainer("teacher", config, network.model), self.dataset.scale),
-                self.dataset.train.labels,
-                partial(labelled_order, rows, config.teacher_seed),
-                config.teacher_batch_size,
-                examples=len(rows),
-            )
+        with self.timed("teacher"):
+            learner = self.learners.of_teacher(step, run, config, self.runs.get(step.start))
             self.train([learner], config.teacher_epochs)
-            self.complete(
-                run, network, {"precision": precision.policy, "precision_reason": precision.reason}
-            )
-        return run, lambda: network
+            self.complete(run, learner.network, self.said_of(step, run, config, None))
+        return run, lambda: learner.network
 
     def pretrain(self, step: Step) -> Run:
         """Return the run of a language model, found in the store or trained now."""

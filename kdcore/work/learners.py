@@ -41,6 +41,7 @@ from kdcore.training.loop import (
     Network,
     baseline_order,
     by_length,
+    labelled_order,
     mixed_order,
     student_order,
     text_lengths,
@@ -82,22 +83,31 @@ class Learners:
         omitted = (*self.config.omitted_numbers, -1)
         return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
 
-    def of_teacher(self, step: Step, run: Run, config: ExperimentConfig) -> Learner:
-        """Return the learner of a teacher that is trained once for each seed, on the labels of the
-        seed alone.
+    def of_teacher(
+        self, step: Step, run: Run, config: ExperimentConfig, begins_as: Run | None = None
+    ) -> Learner:
+        """Return the learner of a teacher, which starts as the trained run ``begins_as`` where
+        there is one.
+
+        Trained once, it passes over all labelled examples; trained for each seed, it sees the
+        labels of the seed alone, in as many steps as students take.
         """
         size, seed = config.teacher_batch_size, config.teacher_seed
         with policy_scope(resolve_precision(config.precision).policy):
             network = self.build(config.teacher, seed)
+            if begins_as is not None:
+                network.model.set_weights(self.load_model(begins_as).get_weights())
             trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
-        rows = datasets.labelled_rows(self.dataset, step.labels, seed)
+        rows, once = datasets.labelled_rows(self.dataset, step.labels, seed), step.seed is not None
+        order = partial(baseline_order, rows, len(self.dataset.train), size, seed)
         return self.begin(
             run,
             network,
             Loop(trainer, self.dataset.scale, self.augmentation(step.noise, seed)),
             self.dataset.train.labels,
-            partial(baseline_order, rows, len(self.dataset.train), size, seed),
+            partial(labelled_order, rows, seed) if once else order,
             size,
+            examples=len(rows) if once else None,
         )
 
     def augmentation(self, name: str, seed: int) -> Augmentation | None:
