@@ -18,6 +18,7 @@ from kdcore.engine.jobs import terminate_group
 from kdcore.lessons import LESSONS, Asked, Lesson
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
+from pages.lessons.state import STEPS
 from tests.support.browser import Complaints, wait_for_app
 
 Scheme = Literal["light", "dark"]
@@ -86,7 +87,8 @@ def _walk(page: Page, url: str, store: Store, lesson: Lesson) -> None:
 
 
 def _next(page: Page, step: str) -> None:
-    page.locator(".st-key-lessons_after button").click()
+    # By its title: the button of the step before stays until this one is drawn, in the same place.
+    page.locator(".st-key-lessons_after").get_by_role("button", name=STEPS[step]).click()
     expect(page).to_have_url(re.compile(f"step={step}"))
     wait_for_app(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
