@@ -13,10 +13,10 @@ a:not(:focus) { width: 1px; height: 1px; padding: 0; border: 0; overflow: hidden
 # Hidden until there is somebody to follow it: pressed before, it would lead nowhere.
 _HTML = '<a href="#main" hidden>Skip to the main control</a>'
 
-# The first button of the kind that a page is there for, else the first thing that can be set. Who is
-# faster than the page waits for it: the focus goes there once the page is drawn. Where it is drawn
-# anew just then, another button may take its place ("Stop" becomes "Resume"): the focus would be lost
-# with the old one, so for half a minute it goes to what took its place.
+# The first button of the kind that a page is there for, else the first thing that can be set. Who
+# is faster than the page waits for it: the focus goes there once the page is drawn. Where it is
+# drawn anew just then, another button may take its place ("Stop" becomes "Resume"): the focus would
+# be lost with the old one, so for half a minute it goes to what took its place.
 _JS = """
 const TENTHS_OF_PATIENCE = 300;
 const TENTHS_UNTIL_SHOWN = 3;  // what a script has drawn is on the screen a moment after it is through

@@ -49,6 +49,12 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
+def temperature_field(page: Page) -> Locator:
+    """The form's: an experiment has one of the same name for what it shows."""
+    form = page.locator("[class*=st-key-train_temperature_slider]")
+    return form.get_by_role("spinbutton", name="Temperature T")
+
+
 def chart(page: Page, name: str) -> str:
     """A JavaScript expression for the Plotly node of a chart."""
     return f"document.querySelector('[class*=st-key-{name}] .js-plotly-plot')"
@@ -325,7 +331,7 @@ def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
     button(page, "Change and train again").click()
     expect(button(page, "Train")).to_be_visible()
     settle(page)
-    page.get_by_role("spinbutton", name="Temperature T").fill("7")
+    temperature_field(page).fill("7")
     page.keyboard.press("Tab")
     page.wait_for_timeout(500)
     settle(page)
@@ -345,7 +351,7 @@ def test_what_is_typed_while_the_page_is_drawn_anew_is_not_lost(
     page.goto(f"{url}/?experiment={experiment}")
     settle(page)
     button(page, "Change and train again").click()
-    field = page.get_by_role("spinbutton", name="Temperature T")
+    field = temperature_field(page)
     field.fill("7")  # at the first moment that it is there
     page.keyboard.press("Tab")
     expect(field).to_have_value("7")
