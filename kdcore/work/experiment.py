@@ -31,6 +31,7 @@ from kdcore.config.catalog import own_model, short_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
+from kdcore.engine.workers import mark_interrupted
 from kdcore.errors import ConfigError, ModelError, Problem
 from kdcore.losses.teachers import confidence_weights, mean_teacher_logits
 from kdcore.methods.features import kept_bytes, why_live
@@ -240,6 +241,7 @@ class _Job:
             self.progress.update(
                 0.0, f": experiment {owner} is training the same one, waiting for it"
             )
+            mark_interrupted(self.store)  # whoever tends the other may be gone with its worker
             time.sleep(0.2)
 
     def check_networks(self) -> None:

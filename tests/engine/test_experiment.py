@@ -22,7 +22,7 @@ from kdcore.engine.local import LocalEngine
 from kdcore.engine.workers import is_alive, mark_interrupted
 from kdcore.errors import StopRequested
 from kdcore.storage.arrays import unpack
-from kdcore.storage.schema import Job, JobStatus, Worker
+from kdcore.storage.schema import Job, JobStatus, Run, Worker
 from kdcore.storage.store import Store
 from kdcore.work.progress import Progress
 
@@ -348,6 +348,36 @@ def test_a_job_can_be_run_in_any_process_that_has_the_url(tmp_path: Path) -> Non
     assert len(summary(store, experiment)["student"]["accuracy"]) == 1
     assert run_job(store.url, experiment) is None, "it is not queued any more"
     assert store.workers() == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn.t accept a copy keyword:DeprecationWarning"
+)
+def test_one_whose_worker_is_gone_is_not_waited_for_but_taken_over(store: Store) -> None:
+    """Also where nobody tends the store: its server may be gone as well."""
+    gone, waiting = (store.create(SMALL, reuse="all") for _ in range(2))
+    worker = this_worker()
+    worker.process_started -= 1000  # another process had the number before
+    store.put_worker(worker)
+    assert store.claim(worker.id, gone) is not None
+    begun = Run(
+        id="begun",
+        fingerprint=SMALL.fingerprint("teacher"),
+        role="teacher",
+        seed=SMALL.seed,
+        model=SMALL.teacher,
+        config=SMALL.model_dump(mode="json"),
+        experiment_id=gone,
+        created_at=time.time(),
+    )
+    store.claim_run(begun, gone, share=True)
+    patience = threading.Timer(60, store.request_stop, [waiting])
+    patience.start()
+    assert run_job(store.url, waiting) == "finished"
+    patience.cancel()
+    assert store.job(gone).status == "interrupted"
+    teacher = next(run for link, run in store.runs_of(waiting) if link.step == "teacher")
+    assert teacher.id == "begun"
 
 
 @pytest.mark.parametrize(("stop", "status"), [(True, "stopped"), (False, "interrupted")])
