@@ -89,39 +89,8 @@ def sweep_map(
         and all(cell.values[name] == value for name, value in (others or {}).items())
     }
 
-    def table(of: Callable[[Cell], Any], empty: Any) -> list[list[Any]]:
-        return [
-            [of(shown[i, j]) if (i, j) in shown else empty for i in range(len(columns))]
-            for j in range(len(rows))
-        ]
-
     small = len(columns) * len(rows) <= 150
     best = sweep.best()
-    heat = dict(
-        type="heatmap",
-        uid="cells",
-        z=table(lambda cell: value_of(cell, measure), None),
-        customdata=table(lambda cell: cell.id, None),
-        text=table(hover_text, ""),
-        hovertemplate="%{text}<extra></extra>",
-        xgap=3,
-        ygap=3,
-        **_colours(sweep, measure),
-    )
-    # A cell without a value has no colour and no hover of its own: this lies below it.
-    floor = dict(
-        type="heatmap",
-        uid="floor",
-        z=[[0] * len(columns)] * len(rows),
-        customdata=heat["customdata"],
-        text=heat["text"],
-        hovertemplate="%{text}<extra></extra>",
-        xgap=3,
-        ygap=3,
-        colorscale=[[0, GRID], [1, GRID]],
-        opacity=0.45,
-        showscale=False,
-    )
     words = dict(
         type="scatter",
         uid="words",
@@ -146,7 +115,43 @@ def sweep_map(
     layout |= dict(showlegend=False, hovermode="closest", shapes=_frames(shown, best, chosen))
     layout["xaxis"] = _categories(x, columns, horizontal=True)
     layout["yaxis"] = _categories(y, rows, horizontal=False)
-    return go.Figure([floor, heat, _hatching(doubtful), words], layout)
+    cells = _cells(sweep, measure, shown, len(columns), len(rows))
+    return go.Figure([*cells, _hatching(doubtful), words], layout)
+
+
+def _cells(
+    sweep: SweepResults,
+    measure: str,
+    shown: Mapping[tuple[int, int], Cell],
+    columns: int,
+    rows: int,
+) -> list[dict[str, Any]]:
+    """Return a map's cells as two heatmaps: a floor, on which those with a value lie."""
+
+    def table(of: Callable[[Cell], Any], empty: Any) -> list[list[Any]]:
+        return [
+            [of(shown[i, j]) if (i, j) in shown else empty for i in range(columns)]
+            for j in range(rows)
+        ]
+
+    both = dict(
+        type="heatmap",
+        customdata=table(lambda cell: cell.id, None),
+        text=table(hover_text, ""),
+        hovertemplate="%{text}<extra></extra>",
+        xgap=3,
+        ygap=3,
+    )
+    # A cell without a value has no colour and no hover of its own.
+    floor = both | dict(
+        uid="floor",
+        z=[[0] * columns] * rows,
+        colorscale=[[0, GRID], [1, GRID]],
+        opacity=0.45,
+        showscale=False,
+    )
+    values = table(lambda cell: value_of(cell, measure), None)
+    return [floor, both | dict(uid="cells", z=values) | _colours(sweep, measure)]
 
 
 def scattered(

@@ -73,71 +73,111 @@ def add(
 # Second reading
 
 
-def _write(
-    store: Store, name: str, prefix: str, source: Source, checked: Checked, tell: Told
-) -> UserDataset:
-    report, manifest, size = checked.report, {}, 0
-    digest = hashlib.sha256(
-        json.dumps(
-            [
-                report.class_names,
-                report.shape,
-                report.dtype,
-                report.scale,
-                report.scaling,
-                list(report.feature_names),
-            ]
-        ).encode()
-    )
+class _Writing:
+    """One second reading: what it has stored of a source, and the digest of all of it."""
+
+    def __init__(
+        self, store: Store, prefix: str, source: Source, checked: Checked, tell: Told
+    ) -> None:
+        self.store, self.prefix, self.source = store, prefix, source
+        self.report, self.leave_out, self.tell = checked.report, checked.leave_out, tell
+        self.digest = _digest_of_meaning(checked.report)
+        self.manifest: dict[str, dict[str, Any]] = {}
+        self.labels: dict[str, bytes] = {}
+        self.size = self._done = 0
+
+    def write(self, part: str) -> None:
+        """Store a part, but for its labels."""
+        labels: list[NDArray] = []
+        ids: dict[str, list[str]] = {}
+        pieces = self._pieces(part, labels, ids)
+        count = user_data.write_pieces(self.store, f"{self.prefix}/{part}", pieces)
+        if not count:  # unlabelled examples that were all left out
+            return
+        stored = np.concatenate(labels).astype(np.int32)
+        self.digest.update(part.encode() + stored.tobytes())
+        self.labels[f"{self.prefix}/{part}/labels"] = pack(stored)
+        self.manifest[part] = {"examples": len(stored), "pieces": count}
+        if ids:  # not in the digest: the same examples are the same data, whatever they are called
+            self.manifest[part]["ids"] = user_data.write_ids(self.store, self.prefix, part, ids)
+        self.size += len(stored) * self.report.bytes_an_example
+
+    def _pieces(
+        self, part: str, labels: list[NDArray], ids: dict[str, list[str]]
+    ) -> Iterator[bytes]:
+        """Read a part from its beginning and give the examples that are kept, as they are stored;
+        their labels and ids are appended to ``labels`` and ``ids``.
+        """
+        seen, total = 0, sum(self.report.parts.values())
+        for batch in self.source.batches(part):
+            kept = ~self.leave_out[part][seen : seen + len(batch.names)]
+            seen += len(batch.names)
+            self._done += len(batch.names)
+            self.tell(self._done / total, f"storing {self._done:,} of {total:,} examples")
+            if not kept.any():
+                continue
+            chosen = [example for example, keep in zip(batch.inputs, kept, strict=True) if keep]
+            labels.append(batch.labels[kept])
+            for column, of_batch in batch.ids.items():
+                ids.setdefault(column, []).extend(itertools.compress(of_batch, kept))
+            data = np.ascontiguousarray(find(self.report.kind).fit(chosen, self.report))
+            self.digest.update(data.data)
+            yield pack(data)
+
+
+def _digest_of_meaning(report: Report) -> Any:
+    """Return a SHA-256 that has taken in what stored values mean; the values follow."""
+    meaning = [
+        report.class_names,
+        report.shape,
+        report.dtype,
+        report.scale,
+        report.scaling,
+        list(report.feature_names),
+    ]
+    digest = hashlib.sha256(json.dumps(meaning).encode())
     if report.missing != "refuse" or any(column["categories"] for column in report.columns):
         digest.update(json.dumps([report.columns, report.missing]).encode())
     if report.tokens is not None:
         digest.update(json.dumps(report.tokens).encode())
-    done, total = 0, sum(report.parts.values())
-    labels_to_store: dict[str, bytes] = {}
+    return digest
+
+
+def _write(
+    store: Store, name: str, prefix: str, source: Source, checked: Checked, tell: Told
+) -> UserDataset:
+    report = checked.report
+    writing = _Writing(store, prefix, source, checked, tell)
     for part in source.parts:
-        labels: list[NDArray] = []
-        ids: dict[str, list[str]] = {}
-
-        def pieces(
-            part: str = part, labels: list[NDArray] = labels, ids: dict[str, list[str]] = ids
-        ) -> Iterator[bytes]:
-            nonlocal done
-            seen = 0
-            for batch in source.batches(part):
-                kept = ~checked.leave_out[part][seen : seen + len(batch.names)]
-                seen += len(batch.names)
-                done += len(batch.names)
-                tell(done / total, f"storing {done:,} of {total:,} examples")
-                if not kept.any():
-                    continue
-                chosen = [example for example, keep in zip(batch.inputs, kept, strict=True) if keep]
-                labels.append(batch.labels[kept])
-                for column, of_batch in batch.ids.items():
-                    ids.setdefault(column, []).extend(itertools.compress(of_batch, kept))
-                data = np.ascontiguousarray(find(report.kind).fit(chosen, report))
-                digest.update(data.data)
-                yield pack(data)
-
-        count = user_data.write_pieces(store, f"{prefix}/{part}", pieces())
-        if not count:  # unlabelled examples that were all left out
-            continue
-        stored = np.concatenate(labels).astype(np.int32)
-        digest.update(part.encode() + stored.tobytes())
-        labels_to_store[f"{prefix}/{part}/labels"] = pack(stored)
-        manifest[part] = {"examples": len(stored), "pieces": count}
-        if ids:  # not in the digest: the same examples are the same data, whatever they are called
-            manifest[part]["ids"] = user_data.write_ids(store, prefix, part, ids)
-        size += len(stored) * report.bytes_an_example
+        writing.write(part)
     images, shown = checked.preview
-    store.put_artifacts(
-        {
-            **labels_to_store,
-            f"{prefix}/preview": pack_many({"images": images, "labels": shown}, compress=True),
-        }
+    preview = pack_many({"images": images, "labels": shown}, compress=True)
+    store.put_artifacts({**writing.labels, f"{prefix}/preview": preview})
+    digest = writing.digest.hexdigest()
+    key = f"{name}@{digest[:10]}"
+    about = {
+        "prefix": prefix,
+        "parts": writing.manifest,
+        "scale": report.scale,
+        "scaling": report.scaling,
+        "columns": report.columns,
+        "missing": report.missing,
+        "tokens": report.tokens,
+    }
+    row = UserDataset(
+        key=key,
+        name=name,
+        digest=digest,
+        card=user_data.card_to_json(_card(name, key, report)),
+        manifest=about,
+        report=report.to_json(),
+        size=writing.size,
     )
-    key = f"{name}@{digest.hexdigest()[:10]}"
-    card = DatasetCard(
+    return user_data.add(store, row)
+
+
+def _card(name: str, key: str, report: Report) -> DatasetCard:
+    return DatasetCard(
         title=name,
         builder="",
         input_shape=tuple(report.shape),
@@ -151,25 +191,6 @@ def _write(
         value_range=find(report.kind).value_range(report),
         unlabelled_examples=report.unlabelled,
     )
-    about = {
-        "prefix": prefix,
-        "parts": manifest,
-        "scale": report.scale,
-        "scaling": report.scaling,
-        "columns": report.columns,
-        "missing": report.missing,
-        "tokens": report.tokens,
-    }
-    row = UserDataset(
-        key=key,
-        name=name,
-        digest=digest.hexdigest(),
-        card=user_data.card_to_json(card),
-        manifest=about,
-        report=report.to_json(),
-        size=size,
-    )
-    return user_data.add(store, row)
 
 
 # Jobs for workers

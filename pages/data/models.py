@@ -70,45 +70,8 @@ def _upload(store: Store) -> None:
         show_error(error)
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(
-            "Name",
-            user_models.suggest_name(file.name),
-            key="data_model_name",
-            max_chars=40,
-            width=220,
-            help="By which it is chosen: lower-case letters, digits, _ . or -",
-        )
-        inputs = st.selectbox(
-            "Values that it expects",
-            INPUTS,
-            key="data_model_inputs",
-            width=220,
-            help="auto: told by its first layers, else pixels from 0 to 1, and tables as their data scales them.",
-        )
-        dataset = st.selectbox(
-            "Its data",
-            ["", *datasets()],
-            format_func=lambda key: as_text(short_name(key)) if key else "what is at hand and fits",
-            key="data_model_dataset",
-            width=220,
-            help="A worker asks it about labelled validation examples, with its inputs in each range. "
-            "A file of answers belongs to one dataset.",
-        )
-        output = st.text_input(
-            "Output",
-            key="data_model_output",
-            max_chars=80,
-            width=160,
-            placeholder="the only one",
-            help="Which output is meant, of a model with several.",
-        )
-        refused = None
-        if user_models.file_format(file.name) == "answers" and not dataset:
-            refused = "A file of answers belongs to one dataset: choose it."
-        try:
-            user_models.check_name(name)
-        except ConfigError as error:
-            refused = str(error)
+        asked = _fields(file.name)
+        refused = _refusal(file.name, asked)
         pressed = st.button(
             "Take it in",
             type="primary",
@@ -122,20 +85,59 @@ def _upload(store: Store) -> None:
         with st.spinner(f"Handing {in_bytes(file.size)} to a worker"):
             upload = user_data.put_upload(store, new_id(), file)
         st.session_state["data_model_turn"] = turn + 1
-        job_id = store.add_job(
-            "model",
-            {
-                "upload": upload,
-                "file_name": file.name,
-                "name": name,
-                "inputs": inputs,
-                "output": output.strip(),
-                "dataset": dataset,
-            },
-        )
+        job_id = store.add_job("model", {"upload": upload, "file_name": file.name, **asked})
         engine().submit(job_id)
         st.query_params.from_dict({"job": job_id})
         st.rerun()
+
+
+def _fields(file_name: str) -> dict[str, str]:
+    """Draw what is asked about a model's file; returns the answers as a job has them."""
+    return {
+        "name": st.text_input(
+            "Name",
+            user_models.suggest_name(file_name),
+            key="data_model_name",
+            max_chars=40,
+            width=220,
+            help="By which it is chosen: lower-case letters, digits, _ . or -",
+        ),
+        "inputs": st.selectbox(
+            "Values that it expects",
+            INPUTS,
+            key="data_model_inputs",
+            width=220,
+            help="auto: told by its first layers, else pixels from 0 to 1, and tables as their data scales them.",
+        ),
+        "dataset": st.selectbox(
+            "Its data",
+            ["", *datasets()],
+            format_func=lambda key: as_text(short_name(key)) if key else "what is at hand and fits",
+            key="data_model_dataset",
+            width=220,
+            help="A worker asks it about labelled validation examples, with its inputs in each range. "
+            "A file of answers belongs to one dataset.",
+        ),
+        "output": st.text_input(
+            "Output",
+            key="data_model_output",
+            max_chars=80,
+            width=160,
+            placeholder="the only one",
+            help="Which output is meant, of a model with several.",
+        ).strip(),
+    }
+
+
+def _refusal(file_name: str, asked: dict[str, str]) -> str | None:
+    """Return in words why a model cannot be taken in as it is described; None where it can."""
+    try:
+        user_models.check_name(asked["name"])
+    except ConfigError as error:
+        return str(error)
+    if user_models.file_format(file_name) == "answers" and not asked["dataset"]:
+        return "A file of answers belongs to one dataset: choose it."
+    return None
 
 
 def _row(store: Store, row: UserModel) -> None:

@@ -5,44 +5,30 @@ All state is in the address and in the store's jobs.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Literal
 
-import pandas as pd
 import streamlit as st
 
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import starting_config
 from kdcore.data.check import check_name
-from kdcore.data.ingest import data_payload, get_peek, get_report
-from kdcore.data.readers.opening import TABLES, check_file_name
+from kdcore.data.ingest import data_payload, get_report
+from kdcore.data.readers.opening import check_file_name
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data
 from kdcore.storage.schema import Job, JobStatus, UserDataset
 from kdcore.storage.store import Store, new_id
-from kdcore.tasks import TASKS, find
-from kdcore.tasks.columns import MISSING_WAYS, TEXT_WAYS
-from kdcore.tasks.report import COLOURS, SCALING_WORDS, UNLABELLED_WAYS, DataOptions, Report
-from kdcore.tasks.vocabulary import (
-    LARGEST_LENGTH,
-    LARGEST_VOCABULARY,
-    LEAST_LENGTH,
-    LEAST_VOCABULARY,
-    PIECES,
-)
+from kdcore.tasks import TASKS
+from kdcore.tasks.report import DataOptions, Report
 from kdcore.words import ago, in_bytes
 from pages.data.models import after_model_job, draw_models
+from pages.data.options import draw_options, options_now
 from pages.data.report import show_report
 from pages.shared.following import follow
 from pages.shared.forms import prefill
 from pages.shared.session import as_text, engine, show_error
 
 SECONDS_BETWEEN_POLLS = 0.4
-UNLABELLED_NAMES = {
-    "named": "as named",
-    "test": "also a test part without classes",
-    "no": "nothing",
-}
 
 
 def draw(store: Store) -> None:
@@ -258,7 +244,7 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
     """Draw how the data is to be read, and the button that goes on: check again, or store."""
     before = DataOptions(**job.payload["options"])
     with st.container(border=True):
-        options = _options(store, job, before, report)
+        options = draw_options(store, job, before, report)
         if options is None:
             return
         if options != before or report is None:
@@ -311,7 +297,7 @@ def _choices(store: Store, job: Job, report: Report | None) -> None:
 
 def _check_again(store: Store, job: Job, report: Report | None) -> None:
     try:
-        options = _options_now(store, job, report)
+        options = options_now(store, job, report)
     except ConfigError:  # the page says what is wrong with them
         return
     _start_check(store, job.payload["upload"], job.payload["file_name"], options)
@@ -319,7 +305,7 @@ def _check_again(store: Store, job: Job, report: Report | None) -> None:
 
 def _keep(store: Store, job: Job, report: Report) -> None:
     try:
-        options = _options_now(store, job, report)
+        options = options_now(store, job, report)
         name = check_name(st.session_state[f"data_name_{job.id}"])
     except ConfigError:  # the page says what is wrong with them
         return
@@ -328,146 +314,6 @@ def _keep(store: Store, job: Job, report: Report) -> None:
         _start_check(store, upload, file_name, options)
         return
     _submit(store, data_payload(upload, file_name, options, name))
-
-
-def _options_now(store: Store, job: Job, report: Report | None) -> DataOptions:
-    """Return what stands in the fields of :func:`_options`.
-
-    Raises ConfigError where that is refused.
-    """
-    values = asdict(DataOptions(**job.payload["options"]))
-
-    def field(name: str) -> Any:
-        return st.session_state.get(f"data_{name}_{job.id}")
-
-    if f"data_label_{job.id}" in st.session_state:
-        chosen = field("label") or None
-        told = values["label"] is None and chosen == (get_peek(store, job.id) or {}).get("label")
-        values["label"] = None if told else chosen  # what its name tells need not be said
-    for name in ("text", "missing", "text_column", "pieces", "vocabulary", "length", "unlabelled"):
-        if f"data_{name}_{job.id}" in st.session_state:
-            values[name] = field(name)
-    for name in ("keep", "drop"):
-        if f"data_columns_to_{name}_{job.id}" in st.session_state:
-            values[name] = tuple(field(f"columns_to_{name}"))
-    if f"data_height_{job.id}" in st.session_state:
-        high, wide = field("height"), field("width")
-        chosen = (int(high), int(wide)) if high and wide else None
-        as_reported = (
-            report is not None and chosen == tuple(report.shape[:2]) and values["size"] is None
-        )
-        values["size"] = None if as_reported else chosen
-    for name, key in (
-        ("colour", "colour"),
-        ("scaling", "scaling"),
-        ("skip_corrupt", "skip"),
-        ("drop_duplicates", "drop"),
-    ):
-        if f"data_{key}_{job.id}" in st.session_state:
-            values[name] = field(key)
-    return DataOptions(**values)
-
-
-def _options(
-    store: Store, job: Job, before: DataOptions, report: Report | None
-) -> DataOptions | None:
-    """Draw the widgets of :class:`DataOptions` that fit the file.
-
-    None while one of them is refused.
-    """
-    table = job.payload["file_name"].lower().endswith(TABLES) or (
-        report is not None and not find(report.kind).pictures
-    )
-    peek = get_peek(store, job.id)
-    if peek is not None:
-        _show_peek(peek, before)
-    written = report is not None and find(report.kind).written
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        if peek is not None:
-            _table_choices(job, before, peek, written)
-        elif job.payload["file_name"].lower().endswith(TABLES):
-            st.text_input(
-                "Column of classes",
-                before.label or "",
-                key=f"data_label_{job.id}",
-                width=220,
-                placeholder="found by its name",
-            )
-        if not table:
-            height, width = before.size or (report.shape[:2] if report else (None, None))
-            st.number_input(
-                "Height",
-                4,
-                512,
-                height,
-                key=f"data_height_{job.id}",
-                width=150,
-                placeholder="as it is",
-            )
-            st.number_input(
-                "Width",
-                4,
-                512,
-                width,
-                key=f"data_width_{job.id}",
-                width=150,
-                placeholder="as it is",
-            )
-            st.selectbox(
-                "Colour",
-                COLOURS,
-                COLOURS.index(before.colour),
-                key=f"data_colour_{job.id}",
-                width=150,
-                help="grey: one channel; colour: three.",
-            )
-        if written:
-            _token_choices(job, before)
-        scalings = ["auto", *(("unit", "standard", "none") if table else ("unit", "none"))]
-        names = {
-            "auto": f"auto ({SCALING_WORDS['standard' if table else 'unit']})",
-            **SCALING_WORDS,
-        }
-        if not written:
-            st.selectbox(
-                "Scaling",
-                scalings,
-                scalings.index(before.scaling),
-                key=f"data_scaling_{job.id}",
-                width=330,
-                format_func=lambda name: names[name],
-                help="What models see. What it learns, it learns from training data.",
-            )
-        if not table or written:
-            st.toggle(
-                "Skip corrupt files",
-                before.skip_corrupt,
-                key=f"data_skip_{job.id}",
-                help="Leave out what cannot be read.",
-            )
-        st.selectbox(
-            "Without a label",
-            UNLABELLED_WAYS,
-            UNLABELLED_WAYS.index(before.unlabelled),
-            key=f"data_unlabelled_{job.id}",
-            width=230,
-            format_func=UNLABELLED_NAMES.__getitem__,
-            help="Such examples join the training part for teachers to answer. As named: a folder unlabelled, an array "
-            "x_unlabelled, an empty label, and -1 beside 0, 1, ...",
-        )
-        st.toggle(
-            "Drop duplicates",
-            before.drop_duplicates,
-            key=f"data_drop_{job.id}",
-            help="Leave out training examples that are in the test part too, and repeats.",
-        )
-    if table and not written and (report is not None or peek is not None):
-        _column_choices(job, before, report, peek)
-    try:
-        return _options_now(store, job, report)
-    except ConfigError as error:
-        show_error(error)
-        return None
 
 
 def _suggest_name(file_name: str) -> str:
@@ -523,121 +369,3 @@ def _show_dataset(store: Store, key: str) -> None:
         )
     dataset_card(row.key)  # known from here on, whichever process added it
     show_report(store, Report(**row.report), f"{row.manifest['prefix']}/preview")
-
-
-def _show_peek(peek: dict[str, Any], before: DataOptions) -> None:
-    """Draw the first rows of a table, so that its columns can be told."""
-    label = before.label or peek["label"]
-    names = [
-        f"{name} (classes)" if name == label else name if kind == "numbers" else f"{name} (text)"
-        for name, kind in zip(peek["columns"], peek["kinds"], strict=True)
-    ]
-    st.caption("The first rows of the table, as they are read")
-    st.dataframe(pd.DataFrame(peek["rows"], columns=names), hide_index=True, height="content")
-
-
-def _token_choices(job: Job, before: DataOptions) -> None:
-    """Draw how texts become tokens."""
-    names = {"bpe": "parts of words", "characters": "characters"}
-    st.selectbox(
-        "Tokens",
-        PIECES,
-        PIECES.index(before.pieces),
-        key=f"data_pieces_{job.id}",
-        width=170,
-        format_func=names.__getitem__,
-        help="What texts are cut into; which parts of words there are is learnt from training data.",
-    )
-    st.number_input(
-        "Most different tokens",
-        LEAST_VOCABULARY,
-        LARGEST_VOCABULARY,
-        before.vocabulary,
-        key=f"data_vocabulary_{job.id}",
-        width=190,
-    )
-    st.number_input(
-        "Tokens of a text",
-        LEAST_LENGTH,
-        LARGEST_LENGTH,
-        before.length,
-        key=f"data_length_{job.id}",
-        width=170,
-        help="Longer texts lose their end.",
-    )
-
-
-def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any], written: bool) -> None:
-    """Draw which column holds the classes, and what becomes of text and of missing values."""
-    columns = peek["columns"]
-    label = before.label or peek["label"]
-    st.selectbox(
-        "Column of classes",
-        columns,
-        columns.index(label) if label in columns else None,
-        key=f"data_label_{job.id}",
-        width=220,
-        placeholder="Pick it",
-        help="What the models will learn to tell.",
-    )
-    st.selectbox(
-        "Texts to learn",
-        columns,
-        columns.index(before.text_column) if before.text_column in columns else None,
-        key=f"data_text_column_{job.id}",
-        width=220,
-        placeholder="found by what is in it",
-        help="The column that holds texts, where the words themselves are to be learnt.",
-    )
-    if written:
-        return
-    st.selectbox(
-        "Columns of text",
-        TEXT_WAYS,
-        TEXT_WAYS.index(before.text),
-        key=f"data_text_{job.id}",
-        width=210,
-        format_func=lambda way: "not allowed" if way == "refuse" else way,
-        help="encode: a feature for each category. leave out: they are no features. not allowed: the check says where there are any.",
-    )
-    st.selectbox(
-        "Missing values",
-        MISSING_WAYS,
-        MISSING_WAYS.index(before.missing),
-        key=f"data_missing_{job.id}",
-        width=210,
-        format_func=lambda way: "not allowed" if way == "refuse" else way,
-        help="What they are filled with, learnt from training data. own category: a feature says where one is missing, and numbers take the median.",
-    )
-
-
-def _column_choices(
-    job: Job, before: DataOptions, report: Report | None, peek: dict[str, Any] | None
-) -> None:
-    """Draw which columns of a table are features: those left out can be kept, others left out."""
-    if report is not None:
-        known = [column["name"] for column in report.columns] or report.feature_names
-    else:
-        label = before.label or (peek["label"] if peek else None)
-        known = [name for name in peek["columns"] if name != label] if peek else []
-    features = [name for name in known if name not in before.keep]
-    left, right = st.columns(2)
-    with left:
-        st.multiselect(
-            "Leave out columns",
-            [*features, *(name for name in before.drop if name not in features)],
-            list(before.drop),
-            key=f"data_columns_to_drop_{job.id}",
-            help="What is known only once the answer is known must not be a feature.",
-        )
-    ignored = report.ignored if report is not None else []
-    doubtful = [*before.keep, *(name for name in ignored if name not in before.keep)]
-    if doubtful:
-        with right:
-            st.multiselect(
-                "Keep although they look like row numbers or the answer",
-                doubtful,
-                list(before.keep),
-                key=f"data_columns_to_keep_{job.id}",
-                help="They were left out; the report says why.",
-            )

@@ -91,70 +91,19 @@ def number_labels(
     gives them: labels must then be their numbers. What is learnt on the way goes into ``notes``.
     Raises ConfigError.
     """
-    flat: dict[str, NDArray] = {}
-    for part, values in raw.items():
-        field = "labels" if part == "all" else f"{part} labels"
-        if values.ndim == 2 and values.shape[1] > 1:
-            one_hot = values.dtype.kind in "buif" and bool(np.all((values == 0) | (values == 1)))
-            require(
-                one_hot and bool(np.all(values.sum(axis=1) == 1)),
-                field,
-                "one class each, as a number or one-hot",
-                Words(values.shape),
-            )
-            values = values.argmax(axis=1)
-            notes.append("One-hot labels are read as class numbers.")
-        values = values.reshape(len(values), -1)
-        require(values.shape[1] == 1, field, "one class each", values.shape)
-        values = values[:, 0]
-        if values.dtype.kind == "f":
-            require(
-                bool(np.all(np.isfinite(values))),
-                field,
-                "without NaN",
-                Words(f"{int(np.sum(~np.isfinite(values)))} NaN"),
-            )
-            whole = np.all(values == np.rint(values))
-            require(
-                bool(whole),
-                field,
-                "classes, not a quantity (whole numbers or text)",
-                float(values[values != np.rint(values)][0]) if not whole else None,
-            )
-            values = values.astype(np.int64)
-        require(values.dtype.kind in "buiUS", field, "whole numbers or text", Words(values.dtype))
-        if values.dtype.kind in "bui":
-            if values.dtype != np.uint64:  # whose largest are larger than any int64
-                values = values.astype(np.int64)
-            require(
-                names is None or int(values.min(initial=0)) >= 0,
-                field,
-                "class numbers from 0, since there are class_names",
-                int(values.min()),
-            )
-        else:
-            values = np.char.strip(decoded(values))
-            require(
-                not np.any(values == ""),
-                field,
-                "filled in everywhere",
-                Words("an empty label"),
-            )
-        flat[part] = values
+    flat = {
+        part: _flat_labels(
+            values, "labels" if part == "all" else f"{part} labels", names is not None, notes
+        )
+        for part, values in raw.items()
+    }
     first = next(iter(flat))
     as_text = flat[first].dtype.kind == "U"
     alike = all((values.dtype.kind == "U") == as_text for values in flat.values())
     require(alike, "labels", "of one kind in all parts", Words("text and numbers"))
-    known = np.unique(flat[first])
     if names is not None and not as_text:
-        for part, values in flat.items():
-            require(
-                int(values.max()) < len(names),
-                f"{part} labels",
-                f"from 0 to {len(names) - 1}, the numbers of class_names",
-                int(values.max()),
-            )
-        return {part: values.astype(np.int64) for part, values in flat.items()}, tuple(names)
+        return _numbers_of_names(flat, len(names)), tuple(names)
+    known = np.unique(flat[first])
     for part, values in flat.items():
         strange = np.setdiff1d(np.unique(values), known)
         require(
@@ -170,6 +119,74 @@ def number_labels(
     return {part: np.searchsorted(known, values) for part, values in flat.items()}, tuple(
         map(str, known)
     )
+
+
+def _flat_labels(values: NDArray, field: str, named: bool, notes: list[str]) -> NDArray:
+    """Return the labels of a part [n] as whole numbers or texts; ``named`` says whether they must
+    be the numbers of names.
+    """
+    if values.ndim == 2 and values.shape[1] > 1:
+        values = _from_one_hot(values, field)
+        notes.append("One-hot labels are read as class numbers.")
+    values = values.reshape(len(values), -1)
+    require(values.shape[1] == 1, field, "one class each", values.shape)
+    values = values[:, 0]
+    if values.dtype.kind == "f":
+        values = _whole(values, field)
+    require(values.dtype.kind in "buiUS", field, "whole numbers or text", Words(values.dtype))
+    if values.dtype.kind in "US":
+        values = np.char.strip(decoded(values))
+        require(not np.any(values == ""), field, "filled in everywhere", Words("an empty label"))
+        return values
+    if values.dtype != np.uint64:  # whose largest are larger than any int64
+        values = values.astype(np.int64)
+    require(
+        not named or int(values.min(initial=0)) >= 0,
+        field,
+        "class numbers from 0, since there are class_names",
+        int(values.min()),
+    )
+    return values
+
+
+def _from_one_hot(values: NDArray, field: str) -> NDArray[np.int64]:
+    one_hot = values.dtype.kind in "buif" and bool(np.all((values == 0) | (values == 1)))
+    require(
+        one_hot and bool(np.all(values.sum(axis=1) == 1)),
+        field,
+        "one class each, as a number or one-hot",
+        Words(values.shape),
+    )
+    return values.argmax(axis=1)
+
+
+def _whole(values: NDArray, field: str) -> NDArray[np.int64]:
+    require(
+        bool(np.all(np.isfinite(values))),
+        field,
+        "without NaN",
+        Words(f"{int(np.sum(~np.isfinite(values)))} NaN"),
+    )
+    broken = values[values != np.rint(values)]
+    require(
+        not len(broken),
+        field,
+        "classes, not a quantity (whole numbers or text)",
+        float(broken[0]) if len(broken) else None,
+    )
+    return values.astype(np.int64)
+
+
+def _numbers_of_names(flat: dict[str, NDArray], names: int) -> dict[str, NDArray[np.int64]]:
+    """Return labels that are the numbers of so many names; raises ConfigError for others."""
+    for part, values in flat.items():
+        require(
+            int(values.max()) < names,
+            f"{part} labels",
+            f"from 0 to {names - 1}, the numbers of class_names",
+            int(values.max()),
+        )
+    return {part: values.astype(np.int64) for part, values in flat.items()}
 
 
 def are_no_labels(labels: NDArray, names: Sequence[str] | None = None) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from kdcore.data.readers.common import (
     Batch,
 )
 from kdcore.data.readers.label_list import labels_beside
-from kdcore.data.readers.layout import understand
+from kdcore.data.readers.layout import Layout, understand
 from kdcore.errors import Words, require
 from kdcore.tasks.columns import Column, Missing
 from kdcore.tasks.report import DEFAULTS, DataOptions
@@ -167,32 +167,55 @@ class FilesInFolders(ABC):
         self.files = files
         self.notes: list[str] = []
         names = sorted(name for name in files.names() if not _is_clutter(name))
-        images = [name for name in names if name.lower().endswith(self.suffixes)]
+        wanted = [name for name in names if name.lower().endswith(self.suffixes)]
         self.ignored = [name for name in names if not name.lower().endswith(self.suffixes)]
-        kinds = ", ".join(suffix[1:] for suffix in self.suffixes)
+        self._check_number(wanted, others=len(names))
+        layout = self._layout(wanted, options)
+        self.notes += layout.notes
+        self.ignored += layout.left_out
+        found = {place.part for place in layout.places.values()}
+        called = self._parts_called(found) if found - {"all"} else {}
+        self.class_names = tuple(sorted({place.label for place in layout.places.values()}))
         require(
-            bool(images),
+            len(self.class_names) <= MOST_CLASSES,
+            "classes",
+            f"at most {MOST_CLASSES:,}",
+            len(self.class_names),
+        )
+        numbers = {label: number for number, label in enumerate(self.class_names)}
+        self._entries: dict[str, list[tuple[str, int]]] = {}
+        for name, (part, label) in layout.places.items():
+            self._entries.setdefault(called.get(part, part), []).append((name, numbers[label]))
+        self._check_test_classes()
+        if layout.unlabelled:
+            self._entries[UNLABELLED] = [(name, NO_LABEL) for name in layout.unlabelled]
+        order = ("train", "test", "all", UNLABELLED)
+        self.parts: dict[str, int] = {
+            part: len(self._entries[part]) for part in order if part in self._entries
+        }
+
+    def _check_number(self, wanted: list[str], others: int) -> None:
+        endings = ", ".join(suffix[1:] for suffix in self.suffixes)
+        require(
+            bool(wanted),
             f"{self.noun}s",
-            f"files ending in {kinds}, in one folder a class",
-            Words(f"{len(names)} other files"),
+            f"files ending in {endings}, in one folder a class",
+            Words(f"{others} other files"),
         )
         require(
-            len(images) <= MOST_EXAMPLES,
+            len(wanted) <= MOST_EXAMPLES,
             f"{self.noun}s",
             f"at most {MOST_EXAMPLES:,}",
-            Words(f"{len(images):,}"),
+            Words(f"{len(wanted):,}"),
         )
-        layout = understand(images, options.unlabelled)
+
+    def _layout(self, names: list[str], options: DataOptions) -> Layout:
+        """Return what the folders of files mean, or a list of labels beside them where they mean
+        nothing; raises ConfigError where neither says every file's class.
+        """
+        layout = understand(names, options.unlabelled)
         if layout.loose is not None or len({each.label for each in layout.places.values()}) < 2:
-            apart = dict.fromkeys(layout.unlabelled)
-            others = [name for name in images if name not in apart]
-            listed = labels_beside(files.read, self.ignored, others, options.unlabelled)
-            if listed is not None:
-                used, by_list = listed
-                by_list.unlabelled += apart
-                by_list.notes += layout.notes if apart else []
-                layout = by_list
-                self.ignored.remove(used)
+            layout = self._listed(names, layout, options) or layout
         require(
             layout.loose is None,
             self.noun,
@@ -206,62 +229,59 @@ class FilesInFolders(ABC):
             "neither lies elsewhere)",
             Words(layout.unclear),
         )
-        self.notes += layout.notes
-        self.ignored += layout.left_out
-        divided = any(place.part != "all" for place in layout.places.values())
-        entries = [(place.part, place.label, name) for name, place in layout.places.items()]
-        found = {part for part, _, _ in entries}
-        rename = {}
-        if divided:
-            require(
-                "train" in found,
-                "folders",
-                "train and test, or one a class",
-                Words(", ".join(sorted(found))),
-            )
-            if "validation" in found and "test" in found:
-                rename = {"validation": "train"}
-                self.notes.append(
-                    "The validation folder joins the training part: KD Lab draws its own validation part."
-                )
-            elif "validation" in found:
-                rename = {"validation": "test"}
-                self.notes.append(
-                    "There is no test folder: the validation folder is used as test data."
-                )
-            elif "test" not in found:
-                rename = {"train": "all"}
-                self.notes.append("There is only a train folder: a test part is drawn from it.")
-        self.class_names = tuple(sorted({label for _, label, _ in entries}))
+        return layout
+
+    def _listed(self, names: list[str], layout: Layout, options: DataOptions) -> Layout | None:
+        """Return what a list of labels beside the files says; None where there is none."""
+        apart = dict.fromkeys(layout.unlabelled)
+        others = [name for name in names if name not in apart]
+        listed = labels_beside(self.files.read, self.ignored, others, options.unlabelled)
+        if listed is None:
+            return None
+        used, by_list = listed
+        by_list.unlabelled += apart
+        by_list.notes += layout.notes if apart else []
+        self.ignored.remove(used)
+        return by_list
+
+    def _parts_called(self, found: set[str]) -> dict[str, str]:
+        """Return what becomes of the parts in folders of their own that are called otherwise here,
+        and note it.
+        """
         require(
-            len(self.class_names) <= MOST_CLASSES,
-            "classes",
-            f"at most {MOST_CLASSES:,}",
-            len(self.class_names),
+            "train" in found,
+            "folders",
+            "train and test, or one a class",
+            Words(", ".join(sorted(found))),
         )
-        numbers = {label: number for number, label in enumerate(self.class_names)}
-        self._entries: dict[str, list[tuple[str, int]]] = {}
-        for part, label, name in entries:
-            self._entries.setdefault(rename.get(part, part), []).append((name, numbers[label]))
-        if "test" in self._entries:
-            trained = {label for _, label in self._entries["train"]}
-            strange = [
-                self.class_names[label]
-                for _, label in self._entries["test"]
-                if label not in trained
-            ]
-            require(
-                not strange,
-                "test classes",
-                "among the classes of the training part",
-                strange[0] if strange else None,
+        if "validation" in found and "test" in found:
+            self.notes.append(
+                "The validation folder joins the training part: KD Lab draws its own validation part."
             )
-        if layout.unlabelled:
-            self._entries[UNLABELLED] = [(name, NO_LABEL) for name in layout.unlabelled]
-        order = ("train", "test", "all", UNLABELLED)
-        self.parts: dict[str, int] = {
-            part: len(self._entries[part]) for part in order if part in self._entries
-        }
+            return {"validation": "train"}
+        if "validation" in found:
+            self.notes.append(
+                "There is no test folder: the validation folder is used as test data."
+            )
+            return {"validation": "test"}
+        if "test" not in found:
+            self.notes.append("There is only a train folder: a test part is drawn from it.")
+            return {"train": "all"}
+        return {}
+
+    def _check_test_classes(self) -> None:
+        if "test" not in self._entries:
+            return
+        trained = {label for _, label in self._entries["train"]}
+        strange = [
+            self.class_names[label] for _, label in self._entries["test"] if label not in trained
+        ]
+        require(
+            not strange,
+            "test classes",
+            "among the classes of the training part",
+            strange[0] if strange else None,
+        )
 
     @abstractmethod
     def decode(self, data: bytes) -> NDArray[np.uint8]:
