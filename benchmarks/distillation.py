@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import present, student_run
 from kdcore import models
-from kdcore.analysis.statistics import accuracy, paired_gain
+from kdcore.analysis.metrics import accuracy
+from kdcore.analysis.statistics import paired_gain
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset

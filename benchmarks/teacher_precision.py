@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.common import present
 from kdcore import models
-from kdcore.analysis.statistics import accuracy, paired_gain
+from kdcore.analysis.metrics import accuracy
+from kdcore.analysis.statistics import paired_gain
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.fields import Precision
 from kdcore.data import datasets

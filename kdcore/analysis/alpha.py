@@ -19,13 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from kdcore.analysis.statistics import (
-    FloatArray,
-    as_logit_pair,
-    kl_divergence,
-    log_softmax,
-    softmax,
-)
+from kdcore.analysis.logits import FloatArray, as_logit_pair, kl_divergence, log_softmax, softmax
 from kdcore.errors import require
 
 Value = TypeVar("Value", float, FloatArray)

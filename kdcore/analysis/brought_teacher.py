@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kdcore.analysis.statistics import (
-    accuracy,
-    confusion_matrix,
-    log_softmax,
-    negative_log_likelihood,
-)
+from kdcore.analysis.logits import log_softmax
+from kdcore.analysis.metrics import accuracy, confusion_matrix, negative_log_likelihood
 from kdcore.storage.artifacts import ArtifactStore
 
 # What must be gained to call another range of values the better one.

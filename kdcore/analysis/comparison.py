@@ -21,21 +21,16 @@ from numpy.typing import NDArray
 
 from kdcore.analysis import results
 from kdcore.analysis.contenders import Contender, find_contenders, styles
+from kdcore.analysis.logits import BoolArray, FloatArray, IntArray
+from kdcore.analysis.metrics import agreement, confusion_matrix, mean_kl, per_class_accuracy
+from kdcore.analysis.pareto import pareto_front
 from kdcore.analysis.statistics import (
-    BoolArray,
-    FloatArray,
-    IntArray,
     PairedGain,
-    agreement,
-    confusion_matrix,
     finite_or_none,
     format_points,
     interval_of_accuracies,
     mcnemar_exact,
-    mean_kl,
     paired_gain,
-    pareto_front,
-    per_class_accuracy,
 )
 from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings, taught_at

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.analysis.comparison import Comparison
+from kdcore.analysis.logits import IntArray
 from kdcore.analysis.results import logits
-from kdcore.analysis.statistics import IntArray
 from kdcore.methods.distillation_token import TOKEN_HEADS
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Run

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kdcore.analysis.statistics import (
-    BoolArray,
-    FloatArray,
-    PairedGain,
-    interval_of_accuracies,
-    paired_gain,
-    softmax,
-)
+from kdcore.analysis.logits import BoolArray, FloatArray, softmax
+from kdcore.analysis.statistics import PairedGain, interval_of_accuracies, paired_gain
 from kdcore.errors import require
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.analysis.statistics import softmax
+from kdcore.analysis.logits import softmax
 from kdcore.tasks.vocabulary import Vocabulary, middle_masked
 
 HIDDEN = "▢"

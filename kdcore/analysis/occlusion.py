@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.analysis.statistics import softmax
+from kdcore.analysis.logits import softmax
 from kdcore.tasks.vocabulary import Vocabulary
 
 # Of long texts whole words are left out, and of still longer ones only the first.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.analysis.statistics import softmax
+from kdcore.analysis.logits import softmax
 from kdcore.errors import ConfigError, Problem
 from kdcore.plans import Selection
 from kdcore.storage.arrays import unpack_many

@@ -1,9 +1,7 @@
-"""What accuracies prove and what they do not, and a classifier's metrics from its logits.
+"""What accuracies prove and what they do not: gains, their intervals, and both in words.
 
 Everything is NumPy in float64. SciPy is imported where it is used, so that ``import
-kdcore.analysis.statistics`` stays cheap. Softmax and the divergence of two softened distributions
-live here because the metrics need them; :mod:`kdcore.analysis.temperature` builds on them and
-offers them too.
+kdcore.analysis.statistics`` stays cheap.
 """
 
 from __future__ import annotations
@@ -14,13 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from kdcore.analysis.logits import BoolArray, FloatArray
 from kdcore.errors import require
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 Outcome = Literal["helped", "hurt", "no difference"]
 
@@ -319,258 +314,6 @@ def t_half_width(standard_error: ArrayLike, n: ArrayLike, confidence: float = 0.
     return np.asarray(stdtrit(np.asarray(n) - 1, (1 + confidence) / 2) * standard_error)
 
 
-# --- A classifier's metrics, from its logits ---
-
-
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """A reliability diagram: one entry a bin of equal width, from confidence 0 to 1.
-
-    Nan where the bin is empty.
-    """
-
-    confidence: FloatArray
-    accuracy: FloatArray
-    count: IntArray
-
-
-def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
-    """Return log p_T = z/T - log Σ exp(z/T) over the last axis (natural logarithm).
-
-    Args:
-        logits: [..., classes], any finite values: nothing is clipped and nothing overflows.
-        temperature: T, above 0.
-
-    Raises ConfigError for logits that are not finite or have fewer than two classes, and for T not
-    above 0.
-    """
-    values = as_logits(logits)
-    require(0 < temperature < math.inf, "temperature", "above 0", temperature)
-    with np.errstate(over="ignore"):
-        scaled = (values - values.max(axis=-1, keepdims=True)) / temperature
-    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
-
-
-def softmax(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
-    """Return the softened probabilities p_T = softmax(z/T) (Hinton, Vinyals, Dean 2015, equation
-    1).
-
-    Shapes, range of T and errors as for :func:`log_softmax`.
-    """
-    return np.exp(log_softmax(logits, temperature))
-
-
-def kl_divergence(
-    teacher_logits: ArrayLike, student_logits: ArrayLike, temperature: float = 1.0
-) -> FloatArray:
-    """Return KL(teacher ‖ student) = Σ_c p_T^t (log p_T^t - log p_T^s) of each example, in nats,
-    without the factor T².
-
-    Args:
-        teacher_logits: [..., classes].
-        student_logits: the same shape.
-        temperature: T, above 0, for both.
-
-    Returns:
-        [...], never negative. Raises ConfigError for unequal shapes and as :func:`log_softmax`
-        does.
-    """
-    teacher, student = as_logit_pair(teacher_logits, student_logits)
-    teacher_log, student_log = log_softmax(teacher, temperature), log_softmax(student, temperature)
-    probabilities = np.exp(teacher_log)
-    with np.errstate(invalid="ignore"):
-        terms = np.where(probabilities > 0, probabilities * (teacher_log - student_log), 0.0)
-    return np.asarray(np.maximum(terms.sum(axis=-1), 0.0))
-
-
-def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Return the fraction of examples whose largest logit is the label's.
-
-    Logits [n, classes], labels [n].
-    """
-    values, truth = as_examples(logits, labels)
-    return float(np.mean(values.argmax(axis=1) == truth))
-
-
-def negative_log_likelihood(
-    logits: ArrayLike, labels: ArrayLike, temperature: float = 1.0
-) -> float:
-    """Return the mean of -log p_T(label) in nats; logits [n, classes], labels [n]."""
-    values, truth = as_examples(logits, labels)
-    return -float(np.mean(log_softmax(values, temperature)[np.arange(len(truth)), truth]))
-
-
-def reliability(
-    logits: ArrayLike, labels: ArrayLike, temperature: float = 1.0, bins: int = 15
-) -> Reliability:
-    """Return mean confidence, accuracy and count of the examples in each of ``bins`` bins of top
-    probability.
-
-    Logits [n, classes], labels [n]. A bin is open below and closed above, as in Guo et al. 2017.
-    """
-    values, truth = as_examples(logits, labels)
-    require(bins >= 1, "bins", "at least 1", bins)
-    confidence = softmax(values, temperature).max(axis=1)
-    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    count = np.bincount(bin_of, minlength=bins)
-    correct = np.bincount(bin_of, weights=values.argmax(axis=1) == truth, minlength=bins)
-    total = np.bincount(bin_of, weights=confidence, minlength=bins)
-    return Reliability(_divide(total, count), _divide(correct, count), count)
-
-
-def expected_calibration_error(
-    logits: ArrayLike, labels: ArrayLike, temperature: float = 1.0, bins: int = 15
-) -> float:
-    """Return ECE = Σ_b n_b/n |accuracy_b - confidence_b| (Guo et al.
-
-    2017, equation 3), a fraction from 0 to 1.
-    """
-    diagram = reliability(logits, labels, temperature, bins)
-    gaps = np.nan_to_num(np.abs(diagram.accuracy - diagram.confidence))
-    return float(np.average(gaps, weights=diagram.count))
-
-
-def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) -> IntArray:
-    """Return counts [classes, classes]: row = true class, column = predicted class.
-
-    Labels and predictions [n].
-    """
-    truth, predicted = as_labels(labels, classes), as_labels(predictions, classes, "predictions")
-    require(
-        len(truth) == len(predicted),
-        "predictions",
-        f"{len(truth)} values, one a label",
-        len(predicted),
-    )
-    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(
-        classes, classes
-    )
-
-
-def per_class_accuracy(labels: ArrayLike, predictions: ArrayLike, classes: int) -> FloatArray:
-    """Return for each class the fraction of its examples predicted right, [classes].
-
-    Nan for a class without any.
-    """
-    matrix = confusion_matrix(labels, predictions, classes)
-    return _divide(matrix.diagonal(), matrix.sum(axis=1))
-
-
-def agreement(teacher_logits: ArrayLike, student_logits: ArrayLike) -> float:
-    """Return the fraction of examples on which both name the same top class; both [n, classes]."""
-    teacher, student = as_logit_pair(teacher_logits, student_logits)
-    return float(np.mean(teacher.argmax(axis=-1) == student.argmax(axis=-1)))
-
-
-def mean_kl(
-    teacher_logits: ArrayLike, student_logits: ArrayLike, temperature: float = 1.0
-) -> float:
-    """Return the mean of :func:`kl_divergence` over the examples, in nats, without the
-    factor T².
-    """
-    return float(kl_divergence(teacher_logits, student_logits, temperature).mean())
-
-
-def pareto_front(costs: ArrayLike, values: ArrayLike) -> BoolArray:
-    """Return which points no other point beats: none costs as little and is worth as much, one of
-    them strictly better.
-
-    Args:
-        costs: [n], lower is better.
-        values: [n], higher is better.
-
-    Returns:
-        bool [n]. Equal points stand or fall together; a point with a nan is not on the front.
-    """
-    cost, value = np.asarray(costs, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    require(
-        cost.ndim == 1 and cost.shape == value.shape,
-        "values",
-        f"of the costs' shape {cost.shape}",
-        value.shape,
-    )
-    known = ~(np.isnan(cost) | np.isnan(value))
-    front = np.zeros(len(cost), dtype=bool)
-    if known.any():
-        prices, price_of = np.unique(cost[known], return_inverse=True)
-        best = np.full(len(prices), -np.inf)
-        np.maximum.at(best, price_of, value[known])
-        best_so_far = np.maximum.accumulate(best)
-        worth_it = np.concatenate([[True], best_so_far[1:] > best_so_far[:-1]])
-        front[known] = (value[known] == best[price_of]) & worth_it[price_of]
-    return front
-
-
-# --- Checks that the metrics share ---
-
-
-def as_logits(logits: ArrayLike, field: str = "logits") -> FloatArray:
-    """Return logits [..., classes] as float64.
-
-    Raises ConfigError unless all are finite, of two or more classes.
-    """
-    values = np.asarray(logits, dtype=np.float64)
-    require(
-        values.ndim >= 1 and values.shape[-1] >= 2,
-        field,
-        "an array [..., classes] of 2 or more",
-        values.shape,
-    )
-    require(values.size > 0, field, "of at least one example", values.shape)
-    require(bool(np.isfinite(values).all()), field, "finite", "nan or infinity")
-    return values
-
-
-def as_logit_pair(
-    teacher_logits: ArrayLike, student_logits: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Return both as float64.
-
-    Raises ConfigError as :func:`as_logits` does, and for unequal shapes.
-    """
-    teacher, student = (
-        as_logits(teacher_logits, "teacher_logits"),
-        as_logits(student_logits, "student_logits"),
-    )
-    require(
-        student.shape == teacher.shape,
-        "student_logits",
-        f"of the teacher's shape {teacher.shape}",
-        student.shape,
-    )
-    return teacher, student
-
-
-def as_labels(labels: ArrayLike, classes: int, field: str = "labels") -> IntArray:
-    """Return class indices [n] as int64.
-
-    Raises ConfigError unless they are whole numbers from 0 to classes - 1.
-    """
-    raw = np.asarray(labels)
-    whole = raw.ndim == 1 and raw.dtype.kind in "iu"
-    require(whole, field, "a list of whole numbers, one an example", f"{raw.dtype} {raw.shape}")
-    values = raw.astype(np.int64)
-    for extreme in (values.min(initial=0), values.max(initial=0)):
-        require(0 <= extreme < classes, field, f"between 0 and {classes - 1}", int(extreme))
-    return values
-
-
-def as_examples(
-    logits: ArrayLike, labels: ArrayLike, fields: tuple[str, str] = ("logits", "labels")
-) -> tuple[FloatArray, IntArray]:
-    """Return logits [n, classes] and labels [n], checked.
-
-    Raises ConfigError if they do not belong together.
-    """
-    values = as_logits(logits, fields[0])
-    require(values.ndim == 2, fields[0], "an array [examples, classes]", values.shape)
-    truth = as_labels(labels, values.shape[1], fields[1])
-    require(
-        len(truth) == len(values), fields[1], f"{len(values)} values, one an example", len(truth)
-    )
-    return values, truth
-
-
 def finite_or_none(value: Any) -> Any:
     """Return None for nan and infinities, which JSON does not have, and anything else unchanged."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -616,8 +359,3 @@ def _answers(
         len(checked[1]),
     )
     return checked[0], checked[1]
-
-
-def _divide(totals: ArrayLike, counts: IntArray) -> FloatArray:
-    """Divide, with nan where the count is zero."""
-    return np.asarray(np.divide(totals, counts, out=np.full(len(counts), np.nan), where=counts > 0))

@@ -18,22 +18,24 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kdcore.analysis.statistics import (
+from kdcore.analysis.logits import (
     FloatArray,
     IntArray,
-    accuracy,
-    agreement,
     as_examples,
     as_logit_pair,
     as_logits,
-    expected_calibration_error,
-    finite_or_none,
     kl_divergence,
     log_softmax,
-    mean_kl,
-    negative_log_likelihood,
     softmax,
 )
+from kdcore.analysis.metrics import (
+    accuracy,
+    agreement,
+    expected_calibration_error,
+    mean_kl,
+    negative_log_likelihood,
+)
+from kdcore.analysis.statistics import finite_or_none
 from kdcore.errors import require
 
 __all__ = [

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from kdcore.analysis.alpha import Landscape, Parts
 from kdcore.analysis.alpha_series import Outcome
-from kdcore.analysis.statistics import FloatArray
+from kdcore.analysis.logits import FloatArray
 from kdcore.charts.figures import (
     LOG_FLOOR,
     Distribution,

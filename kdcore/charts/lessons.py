@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from kdcore.analysis.layer_starts import LayerStarts
-from kdcore.analysis.statistics import softmax, t_half_width
+from kdcore.analysis.logits import softmax
+from kdcore.analysis.statistics import t_half_width
 from kdcore.analysis.temperature import gradient_norms
 from kdcore.charts.figures import as_label, base_axis, base_layout, style
 from kdcore.charts.layer_starts import draw_layer_starts

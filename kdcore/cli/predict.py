@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from kdcore.analysis.attention import AttentionMaps, most_looked_at, over_parts
+from kdcore.analysis.logits import softmax
 from kdcore.analysis.occlusion import Part, drops, parts_of, questions
-from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import dataset_card
 from kdcore.engine.choice import make_engine
 from kdcore.engine.predictions import (

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kdcore.analysis.logits import IntArray
 from kdcore.analysis.omitted_classes import Errors, errors
 from kdcore.analysis.results import (
     Results,
@@ -21,7 +22,7 @@ from kdcore.analysis.results import (
     lineage,
     logits,
 )
-from kdcore.analysis.statistics import IntArray, mean_interval, paired_gain
+from kdcore.analysis.statistics import mean_interval, paired_gain
 from kdcore.analysis.temperature import (
     calibrate,
     gradient_norms,

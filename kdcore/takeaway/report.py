@@ -33,6 +33,7 @@ from kdcore import charts
 from kdcore.analysis.comparison import settings_in_words
 from kdcore.analysis.ensembles import Ensemble
 from kdcore.analysis.library import tags_of
+from kdcore.analysis.logits import softmax
 from kdcore.analysis.results import (
     Curves,
     Results,
@@ -44,7 +45,7 @@ from kdcore.analysis.results import (
     logits,
     who_saw_what,
 )
-from kdcore.analysis.statistics import PairedGain, softmax
+from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.temperature import order
 from kdcore.config.catalog import DatasetCard, dataset_card, short_name
 from kdcore.config.experiment import ExperimentConfig, all_settings

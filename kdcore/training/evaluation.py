@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.analysis import statistics
+from kdcore.analysis import metrics
 from kdcore.config.catalog import dataset_card
 from kdcore.data.datasets import Dataset, Split
 from kdcore.errors import ModelError
@@ -57,8 +57,8 @@ def measures(network: Network, split: Split) -> dict[str, float]:
     split.
     """
     logits = network.logits(split.inputs)
-    loss = statistics.negative_log_likelihood(logits, split.labels)
-    return {"loss": loss, "hard_loss": loss, "accuracy": statistics.accuracy(logits, split.labels)}
+    loss = metrics.negative_log_likelihood(logits, split.labels)
+    return {"loss": loss, "hard_loss": loss, "accuracy": metrics.accuracy(logits, split.labels)}
 
 
 def store_examples(store: Store, dataset: Dataset) -> str:
@@ -151,12 +151,12 @@ def evaluate(store: Store, run_id: str, network: Network, dataset: Dataset) -> d
     return {
         **({"heads": heads} if heads else {}),
         "dataset": dataset.fingerprint,
-        "validation_accuracy": statistics.accuracy(logits["validation"], dataset.validation.labels),
-        "test_accuracy": statistics.accuracy(test, labels),
+        "validation_accuracy": metrics.accuracy(logits["validation"], dataset.validation.labels),
+        "test_accuracy": metrics.accuracy(test, labels),
         "test_correct": int(np.sum(test.argmax(axis=1) == labels)),
         "test_examples": len(labels),
-        "test_loss": statistics.negative_log_likelihood(test, labels),
-        "test_calibration_error": statistics.expected_calibration_error(test, labels),
+        "test_loss": metrics.negative_log_likelihood(test, labels),
+        "test_calibration_error": metrics.expected_calibration_error(test, labels),
         # Of what runs in a file of another kind, nothing is known.
         "multiply_accumulates": multiply_accumulates(network.model, dataset.input_shape[0]) or None,
     }
@@ -175,7 +175,7 @@ def _heads_apart(
         answers = apart.logits(data.inputs)
         for at, name in enumerate(TOKEN_HEADS):
             of_head = np.ascontiguousarray(answers[:, at])
-            found[name][f"{split}_accuracy"] = statistics.accuracy(of_head, data.labels)
+            found[name][f"{split}_accuracy"] = metrics.accuracy(of_head, data.labels)
             if split == "test":
                 store.put_artifact(f"logits/{run_id}/test/{name}", pack(of_head))
     return found

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from kdcore.analysis.metrics import accuracy
 from kdcore.analysis.robustness import Measured, keep
-from kdcore.analysis.statistics import accuracy
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets

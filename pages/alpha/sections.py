@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdcore.analysis import alpha as weighing
 from kdcore.analysis.alpha import Landscape, Parts
-from kdcore.analysis.statistics import FloatArray, softmax
+from kdcore.analysis.logits import FloatArray, softmax
 from kdcore.analysis.temperature import format_percent
 from kdcore.charts import alpha as alpha_charts
 from pages.alpha.state import PageState

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kdcore.analysis.comparison import COSTS, Comparison, trace_name
-from kdcore.analysis.statistics import FloatArray, IntArray
+from kdcore.analysis.logits import FloatArray, IntArray
 from kdcore.charts.figures import as_label, base_axis, base_layout, notice
 from kdcore.palette import GRID, INK, MUTED, Style, colour
 

@@ -11,7 +11,7 @@ import streamlit as st
 from kdcore import charts
 from kdcore.analysis.comparison import Comparison
 from kdcore.analysis.disagreement import Disagreement, disagreement
-from kdcore.analysis.statistics import IntArray, softmax
+from kdcore.analysis.logits import IntArray, softmax
 from kdcore.analysis.temperature import format_percent
 from kdcore.config.catalog import dataset_card
 from kdcore.palette import Style

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from kdcore.analysis.statistics import IntArray
+from kdcore.analysis.logits import IntArray
 from kdcore.analysis.temperature import Order
 from pages.shared import examples
 from pages.shared.gallery import Mark, gallery

@@ -11,8 +11,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore.analysis import temperature as soft
+from kdcore.analysis.logits import IntArray
 from kdcore.analysis.results import example_in_words, examples, logits
-from kdcore.analysis.statistics import IntArray
 from kdcore.storage.store import Store
 
 remember = st.cache_data(show_spinner=False, max_entries=256)

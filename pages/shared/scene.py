@@ -11,9 +11,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kdcore.analysis.logits import IntArray
 from kdcore.analysis.naming import run_titles
 from kdcore.analysis.results import Taught, load_results, taught_by
-from kdcore.analysis.statistics import IntArray
 from kdcore.analysis.temperature import ORDERS, Order
 from kdcore.analysis.unsettled import unsettled_students
 from kdcore.config.catalog import dataset_card

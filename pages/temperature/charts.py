@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from kdcore.analysis.statistics import FloatArray, Reliability
+from kdcore.analysis.logits import FloatArray
+from kdcore.analysis.metrics import Reliability
 from kdcore.analysis.temperature import format_percent, softmax
 from kdcore.charts.figures import LOG_FLOOR, base_axis, base_layout
 from kdcore.errors import require

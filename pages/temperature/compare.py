@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kdcore import charts
+from kdcore.analysis.logits import softmax
+from kdcore.analysis.metrics import agreement
 from kdcore.analysis.results import Taught, taught_by
-from kdcore.analysis.statistics import agreement, paired_gain, softmax
+from kdcore.analysis.statistics import paired_gain
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.glossary import find
 from kdcore.storage.schema import JobStatus

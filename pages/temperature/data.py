@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore.analysis import temperature as soft
-from kdcore.analysis.statistics import FloatArray, IntArray, Reliability, mean_kl, reliability
+from kdcore.analysis.logits import FloatArray, IntArray
+from kdcore.analysis.metrics import Reliability, mean_kl, reliability
 from kdcore.storage.store import Store
 from pages.shared.examples import images, labels, remember, remember_few, run_logits
 

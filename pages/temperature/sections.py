@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore import charts
-from kdcore.analysis.statistics import FloatArray, kl_divergence, softmax
+from kdcore.analysis.logits import FloatArray, kl_divergence, softmax
 from kdcore.analysis.temperature import describe_soft_label, format_percent, most_confused
 from kdcore.config.catalog import dataset_card
 from kdcore.palette import ROLE_NAMES, colour

@@ -11,9 +11,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore import charts
+from kdcore.analysis.logits import softmax
 from kdcore.analysis.occlusion import Part, parts_of, questions
 from kdcore.analysis.results import Results, examples, load_results
-from kdcore.analysis.statistics import softmax
 from kdcore.config.catalog import DatasetCard, dataset_card
 from kdcore.engine.predictions import (
     Answer,

@@ -12,22 +12,24 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdcore.analysis.statistics import (
-    PairedGain,
+from kdcore.analysis.logits import kl_divergence
+from kdcore.analysis.metrics import (
     accuracy,
-    accuracy_interval,
     agreement,
     confusion_matrix,
     expected_calibration_error,
-    kl_divergence,
-    mcnemar_exact,
-    mean_interval,
     mean_kl,
     negative_log_likelihood,
-    paired_gain,
-    pareto_front,
     per_class_accuracy,
     reliability,
+)
+from kdcore.analysis.pareto import pareto_front
+from kdcore.analysis.statistics import (
+    PairedGain,
+    accuracy_interval,
+    mcnemar_exact,
+    mean_interval,
+    paired_gain,
 )
 from kdcore.errors import ConfigError
 

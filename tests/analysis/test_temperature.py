@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdcore.analysis import statistics
+from kdcore.analysis import metrics
 from kdcore.analysis.temperature import (
     ORDERS,
     calibrate,
@@ -136,7 +136,7 @@ def test_the_order_of_classes_never_changes(logits: np.ndarray, temperature: flo
 def test_temperature_leaves_accuracy_untouched(logits: np.ndarray, temperature: float) -> None:
     labels = np.array([0, 1, 2, 3])
     softened = log_softmax(logits, temperature)
-    assert statistics.accuracy(softened, labels) == statistics.accuracy(logits, labels)
+    assert metrics.accuracy(softened, labels) == metrics.accuracy(logits, labels)
 
 
 @properties
@@ -338,7 +338,7 @@ def test_curves_equal_a_loop_over_scipy() -> None:
             "effective_classes": np.exp(entropies).mean(),
             "share_under_half": (probabilities.max(axis=1) < 0.5).mean(),
             "negative_log_likelihood": -np.log(probabilities[np.arange(200), labels]).mean(),
-            "expected_calibration_error": statistics.expected_calibration_error(
+            "expected_calibration_error": metrics.expected_calibration_error(
                 logits / temperature, labels
             ),
         }
@@ -422,7 +422,7 @@ def test_calibration_recovers_a_known_temperature(sharpness: float) -> None:
     assert found.at_bound is None
     assert found.loss_after <= found.loss_before
     for near in (0.99, 1.01):
-        worse = statistics.negative_log_likelihood(logits, labels, near * found.temperature)
+        worse = metrics.negative_log_likelihood(logits, labels, near * found.temperature)
         assert worse > found.loss_after
     words = {0.3: "under-confident", 1.0: "well calibrated", 3.0: "over-confident"}
     assert words[sharpness] in found.sentence
@@ -581,8 +581,8 @@ def test_report_holds_the_page_figures() -> None:
     assert report["student"]["mean_kl"] < report["baseline"]["mean_kl"]
     calibration = report["calibration"]
     assert calibration["temperature"] == calibrate(held_out, held_out_labels).temperature
-    assert calibration["error_before"] == statistics.expected_calibration_error(teacher, labels)
-    after = statistics.expected_calibration_error(teacher, labels, calibration["temperature"])
+    assert calibration["error_before"] == metrics.expected_calibration_error(teacher, labels)
+    after = metrics.expected_calibration_error(teacher, labels, calibration["temperature"])
     assert calibration["error_after"] == after < calibration["error_before"]
     matrix = class_similarity(teacher, labels, 5, 4)
     true, other, probability = most_confused(matrix, NAMES, 1)[0]

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import pytest
 from scipy.special import softmax
 
-from kdcore.analysis.statistics import FloatArray, reliability
+from kdcore.analysis.logits import FloatArray
+from kdcore.analysis.metrics import reliability
 from kdcore.analysis.temperature import gradient_norms, temperature_grid
 from kdcore.errors import ConfigError
 from pages.temperature.charts import (

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from kdcore.analysis.comparison import Comparison, compare
 from kdcore.analysis.contenders import run_table
-from kdcore.analysis.statistics import softmax
+from kdcore.analysis.logits import softmax
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store

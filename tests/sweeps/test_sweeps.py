@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kdcore import sweeps
+from kdcore.analysis.metrics import accuracy
 from kdcore.analysis.results import correct, load_results
-from kdcore.analysis.statistics import accuracy
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.jobs import Pulse, run_claimed, run_job, this_worker
