@@ -23,12 +23,24 @@ from kdcore.losses import (
     soften,
 )
 from kdcore.models.outputs import LogitsReader
+from kdcore.training.batches import (
+    FEATURES,
+    labelled_rows,
+    labels_of,
+    number_of_rows,
+    per_row,
+    unpack,
+    unpack_targets,
+    weighted_mean,
+    with_mask,
+)
 from kdcore.training.first_examples import (
     check_class_numbers,
     check_no_probabilities,
     check_one_class_each,
     first_examples,
 )
+from kdcore.training.fitting import refuse_other_inputs, refuse_shared_layers
 from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
@@ -37,9 +49,6 @@ if keras.config.backend() != "tensorflow":
         "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
-TARGET_KEYS = {"labels", "teacher_logits"}
-# May come with them: for each loss that taps a layer of the teacher what it compares of it.
-FEATURES = "teacher_features"
 # Beside the logits in what a student answers: its output as it is, and which positions count.
 OUTPUT, MASK = "output", "mask"
 # Here the total is one of the two losses alone.
@@ -135,8 +144,8 @@ class Distiller(keras.Model):
                 "teacher and student are the same model object: give the student a copy of its own"
             )
         if teacher is not None:
-            _refuse_shared_layers(student, teacher)
-            _refuse_other_inputs(student, teacher)
+            refuse_shared_layers(student, teacher)
+            refuse_other_inputs(student, teacher)
         self.student = student
         self.teacher = teacher
         self.output_name = output
@@ -365,9 +374,9 @@ class Distiller(keras.Model):
             answers = getattr(self, role)(examples, training=False)
             reader.learn_from(answers)
             outputs = reader.choose(answers)
-            check_one_class_each(_labels_of(targets), outputs)
+            check_one_class_each(labels_of(targets), outputs)
             # All of them where they are at hand, otherwise those of the first batch.
-            check_class_numbers(_labels_of(targets if y is None else y), outputs)
+            check_class_numbers(labels_of(targets if y is None else y), outputs)
         if before != {role: reader.kind for role, reader in self._readers.items()}:
             # What was traced before knew the answers as something else.
             self.train_function = self.test_function = self.predict_function = None
@@ -385,7 +394,7 @@ class Distiller(keras.Model):
         function may create no variables: build the optimizer and call ``test_step`` on a batch
         beforehand, then ``reset_metrics``.
         """
-        x, y, sample_weight = _unpack(data)
+        x, y, sample_weight = unpack(data)
         labels, taught = self._targets(x, y)
         with tf.GradientTape() as tape:
             learnt = self._learnt(x, training=True)
@@ -398,7 +407,7 @@ class Distiller(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate the student on one batch; return the logs so far."""
-        x, y, sample_weight = _unpack(data)
+        x, y, sample_weight = unpack(data)
         labels, taught = self._targets(x, y)
         learnt = self._learnt(x, training=False)
         losses = self._batch_losses(labels, taught, learnt, sample_weight)
@@ -408,12 +417,12 @@ class Distiller(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Update the compiled metrics over the labelled rows; return all logs."""
-        labels = _unpack_targets(y)[0]
-        mask = _labelled_rows(labels, y_pred)
+        labels = unpack_targets(y)[0]
+        mask = labelled_rows(labels, y_pred)
         if mask is not None:
             labels = ops.maximum(labels, 0)
             mask = ops.cast(mask, keras.config.floatx())
-            sample_weight = mask if sample_weight is None else mask * _per_row(sample_weight, mask)
+            sample_weight = mask if sample_weight is None else mask * per_row(sample_weight, mask)
         return super().compute_metrics(x, labels, y_pred, sample_weight)
 
     def _learnt(self, x: Any, training: bool) -> dict[str, Any]:
@@ -434,7 +443,7 @@ class Distiller(keras.Model):
 
         Call it outside of any gradient tape.
         """
-        labels, teacher_logits = _unpack_targets(y)
+        labels, teacher_logits = unpack_targets(y)
         if not self._needs_teacher:
             return labels, {LOGITS: None}
         if isinstance(y, Mapping) and FEATURES in y:
@@ -454,7 +463,7 @@ class Distiller(keras.Model):
         self, labels: Any, taught: Mapping[str, Any], learnt: Mapping[str, Any], sample_weight: Any
     ) -> _Losses:
         hard, labelled = self._hard_loss(labels, learnt, sample_weight)
-        sample_weight = _with_mask(sample_weight, learnt[MASK])
+        sample_weight = with_mask(sample_weight, learnt[MASK])
         curves: dict[str, Any] = {}
         if self.distillation_losses:
             soft, curves = self._sum_of_losses(labels, taught, learnt, sample_weight)
@@ -474,8 +483,8 @@ class Distiller(keras.Model):
     ) -> tuple[Any, Any]:
         """Return the mean loss over the labelled rows or positions, and their number."""
         student_logits = learnt[LOGITS]
-        rows = ops.cast(_count(student_logits), keras.config.floatx())
-        mask = _labelled_rows(labels, student_logits)
+        rows = ops.cast(number_of_rows(student_logits), keras.config.floatx())
+        mask = labelled_rows(labels, student_logits)
         weights, labelled = sample_weight, rows
         if mask is not None:
             mask = ops.cast(mask, keras.config.floatx())
@@ -487,7 +496,7 @@ class Distiller(keras.Model):
             # plain training's to the bit.
             weights = mask * ops.divide_no_nan(rows, labelled)
             if sample_weight is not None:
-                weights = weights * _per_row(sample_weight, mask)
+                weights = weights * per_row(sample_weight, mask)
             labels = ops.maximum(labels, 0)
         loss_fn = self.student_loss_fn
         if self._own_hard_loss:
@@ -499,7 +508,7 @@ class Distiller(keras.Model):
             outputs = learnt[OUTPUT]  # the loss knows what the model gives
         elif self._own_hard_loss and learnt[OUTPUT].shape[-1] == 1:
             outputs = student_logits[..., 1:]  # one logit, where the loss is one of two classes
-        hard = _reduce(loss_fn, self._hard_loss_field, labels, outputs, weights)
+        hard = weighted_mean(loss_fn, self._hard_loss_field, labels, outputs, weights)
         return ops.cast(hard, keras.config.floatx()), labelled
 
     def _sum_of_losses(
@@ -542,12 +551,12 @@ class Distiller(keras.Model):
         if _is_plain_divergence(self.distillation_loss_fn):
             rows = kd_loss_per_example(teacher_logits, student_logits, temperature)
             if sample_weight is not None:
-                rows = rows * _per_row(sample_weight, rows)
+                rows = rows * per_row(sample_weight, rows)
             return ops.cast(ops.mean(rows), keras.config.floatx())
         # The teacher's distribution is a constant: nothing in it depends on the student's
         # variables.
         teacher, student = soften(teacher_logits, temperature), soften(student_logits, temperature)
-        soft = _reduce(
+        soft = weighted_mean(
             self.distillation_loss_fn, "distillation_loss_fn", teacher, student, sample_weight
         )
         return ops.cast(soft, keras.config.floatx()) * ops.cast(
@@ -566,7 +575,7 @@ class Distiller(keras.Model):
         answers = learnt[LOGITS]
         if learnt[OUTPUT].shape[-1] == 1:  # as metrics of two classes know answers
             answers = ops.softmax(answers, axis=-1)[..., 1:]
-        sample_weight = _with_mask(sample_weight, learnt[MASK])
+        sample_weight = with_mask(sample_weight, learnt[MASK])
         return self.compute_metrics(x, labels, answers, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
@@ -627,132 +636,8 @@ def compiled_form(alpha: float) -> float | None:
     return alpha if alpha in ONE_LOSS_ALPHAS else None
 
 
-def _unpack(data: Any) -> tuple[Any, Any, Any]:
-    """Split a batch into inputs, targets and sample weights of shape [batch]."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if isinstance(
-        sample_weight, Mapping
-    ):  # fit and evaluate repeat the weights for each entry of the targets
-        sample_weight = sample_weight["labels"]
-    return x, y, sample_weight
-
-
-def _unpack_targets(y: Any) -> tuple[Any, Any]:
-    """Split targets into labels and cached teacher logits.
-
-    The latter are None where they are not given.
-    """
-    if isinstance(y, Mapping):
-        if set(y) - {FEATURES} != TARGET_KEYS:
-            raise ModelError(
-                f'targets as a dict must have the keys "labels" and "teacher_logits", got {sorted(y)}'
-            )
-        return _numbers(y["labels"]), y["teacher_logits"]
-    if y is None:
-        raise ModelError("distillation needs labels: give -1 for each row that has no true label")
-    return _numbers(y), None
-
-
 def _taps_teacher(loss: Any) -> bool:
     return getattr(loss, "teacher_layer_name", None) is not None
-
-
-def _labels_of(targets: Any) -> Any:
-    return targets.get("labels") if isinstance(targets, Mapping) else targets
-
-
-def _numbers(labels: Any) -> Any:
-    """Return labels as they are, truth values as the numbers 0 and 1."""
-    is_truth = keras.backend.standardize_dtype(labels.dtype) == "bool"
-    return ops.cast(labels, "int32") if is_truth else labels
-
-
-def _count(logits: Any) -> Any:
-    """Return how many rows of logits [..., classes] there are, positions of an example included."""
-    return ops.prod(ops.shape(logits)[:-1]) if len(logits.shape) > 2 else ops.shape(logits)[0]
-
-
-def _with_mask(sample_weight: Any, mask: Any) -> Any:
-    """Return weights that leave masked positions out of the mean, [batch, ...]."""
-    if mask is None:
-        return sample_weight
-    mask = ops.cast(mask, keras.config.floatx())
-    weights = mask * ops.divide_no_nan(ops.cast(ops.size(mask), mask.dtype), ops.sum(mask))
-    return weights if sample_weight is None else weights * _per_row(sample_weight, weights)
-
-
-def _refuse_shared_layers(student: keras.Model, teacher: keras.Model) -> None:
-    """Raise ModelError where the student would not train what it shares with the teacher.
-
-    A part that was frozen by itself, in a teacher that is not, is meant to be: a backbone under two
-    heads. In a teacher that is frozen as a whole nothing tells that it is.
-    """
-    frozen_as_a_whole = not teacher.trainable_variables
-    mine = student.variables if frozen_as_a_whole else student.trainable_variables
-    known = {id(variable) for variable in mine}
-    shared = [v.path for v in teacher.variables if id(v) in known]
-    if not shared:
-        return
-    names = ", ".join(dict.fromkeys(path.split("/")[0] for path in shared))
-    way_out = "give the student copies"
-    if frozen_as_a_whole:
-        way_out += (
-            ", or freeze these layers alone and not the whole teacher, if they are not to train"
-        )
-    raise ModelError(
-        "teacher and student must not share layers, since the teacher's are frozen, got "
-        f"{names} in both: {way_out}"
-    )
-
-
-def _refuse_other_inputs(student: keras.Model, teacher: keras.Model) -> None:
-    """Raise ModelError where both models say what they take, and it is not the same."""
-    shapes: list[Any] = [getattr(model, "input_shape", None) for model in (teacher, student)]
-    if not all(isinstance(shape, tuple) and None not in shape[1:] for shape in shapes):
-        return
-    if shapes[0][1:] != shapes[1][1:]:
-        of_teacher, of_student = (" × ".join(map(str, shape[1:])) for shape in shapes)
-        raise ModelError(
-            f"teacher and student must take the same inputs, got {of_teacher} for the teacher and "
-            f"{of_student} for the student"
-        )
-
-
-def _labelled_rows(labels: Any, logits: Any) -> Any:
-    """Return which rows have a true label, in the labels' shape.
-
-    None where they are one-hot, so that all have.
-    """
-    one_hot = len(labels.shape) == len(logits.shape) and (
-        labels.shape[-1] != 1 or logits.shape[-1] == 1
-    )
-    return None if one_hot else labels >= 0
-
-
-def _per_row(sample_weight: Any, rows: Any) -> Any:
-    """Return weights in the shape of ``rows``, [batch] or [batch, ...]."""
-    weights = ops.cast(sample_weight, rows.dtype)
-    if len(rows.shape) > 1 and len(weights.shape) == 1:
-        weights = ops.reshape(weights, (-1, *[1] * (len(rows.shape) - 1)))
-        return ops.broadcast_to(weights, ops.shape(rows))
-    return ops.reshape(weights, ops.shape(rows))
-
-
-def _reduce(loss_fn: Any, field: str, targets: Any, outputs: Any, weights: Any) -> Any:
-    """Return the weighted mean over the rows of a Keras loss or of a function that gives one value
-    a row.
-    """
-    if isinstance(loss_fn, keras.losses.Loss):
-        return ops.mean(loss_fn(targets, outputs, sample_weight=weights))
-    values = loss_fn(targets, outputs)
-    if weights is not None:
-        if len(values.shape) == 0:
-            raise ModelError(
-                f"{field} must return one value a row, so that rows can be weighted or left out, "
-                "but it returned a single number"
-            )
-        values = values * _per_row(weights, values)
-    return ops.mean(values)
 
 
 def _is_plain_divergence(loss_fn: Callable[..., Any] | None) -> bool:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.methods import Method
 from kdcore.methods.logits import Logits
-from kdcore.training.distiller import FEATURES, Distiller
+from kdcore.training.batches import FEATURES
+from kdcore.training.distiller import Distiller
 from kdcore.training.method_loss import MethodLoss, method_losses
 from kdcore.training.optimizers import (
     WarmUpThenSchedule,
