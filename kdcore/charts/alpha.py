@@ -15,14 +15,8 @@ import plotly.graph_objects as go
 from kdcore.analysis.alpha import Landscape, Parts
 from kdcore.analysis.alpha_series import Outcome
 from kdcore.analysis.logits import FloatArray
-from kdcore.charts.figures import (
-    LOG_FLOOR,
-    Distribution,
-    as_label,
-    base_axis,
-    base_layout,
-    distributions,
-)
+from kdcore.charts.layout import as_label, base_axis, base_layout
+from kdcore.charts.softened import LOG_FLOOR, Distribution, distributions
 from kdcore.errors import require
 from kdcore.palette import GRID, INK, MUTED, ROLE_NAMES, SURFACE, colour
 

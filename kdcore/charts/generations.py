@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kdcore.analysis.statistics import mean_interval
-from kdcore.charts.figures import base_axis, base_layout
+from kdcore.charts.layout import base_axis, base_layout
 from kdcore.palette import MUTED, colour
 
 

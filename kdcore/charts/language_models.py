@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from kdcore.charts.figures import base_axis, base_layout
+from kdcore.charts.layout import base_axis, base_layout
 from kdcore.palette import colour
 
 # Of each language model: the role whose colour it has.

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from kdcore.analysis.layer_pairs import LayerPairs, TappedLayer
-from kdcore.charts.figures import as_label, base_layout
+from kdcore.charts.layout import as_label, base_layout
 from kdcore.palette import MUTED, colour
 
 PIXELS_A_LAYER = 38

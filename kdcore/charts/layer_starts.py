@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kdcore.analysis.layer_starts import LayerStarts
-from kdcore.charts.figures import style
+from kdcore.charts.layout import style
 from kdcore.palette import MUTED, colour
 
 PIXELS_A_LAYER = 34

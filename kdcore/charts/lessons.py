@@ -19,8 +19,8 @@ from kdcore.analysis.layer_starts import LayerStarts
 from kdcore.analysis.logits import softmax
 from kdcore.analysis.statistics import t_half_width
 from kdcore.analysis.temperature import gradient_norms
-from kdcore.charts.figures import as_label, base_axis, base_layout, style
 from kdcore.charts.layer_starts import draw_layer_starts
+from kdcore.charts.layout import as_label, base_axis, base_layout, style
 from kdcore.lessons import Measured
 from kdcore.palette import GRID, MUTED, colour
 

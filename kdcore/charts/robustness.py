@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kdcore.analysis.robustness import Robustness
-from kdcore.charts.figures import as_label, base_axis, base_layout
+from kdcore.charts.layout import as_label, base_axis, base_layout
 from kdcore.data.corruptions import CORRUPTIONS, SEVERITIES
 from kdcore.palette import Style, colour
 

@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kdcore.analysis.statistics import mean_interval
-from kdcore.charts.figures import base_axis, base_layout
+from kdcore.charts.layout import base_axis, base_layout
 from kdcore.config.sweep import is_log, is_number, short_title_of, title_of, value_text
 from kdcore.errors import require
 from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, colour, style

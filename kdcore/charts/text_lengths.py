@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from kdcore.charts.figures import style
+from kdcore.charts.layout import style
 from kdcore.palette import colour
 from kdcore.tasks.report import Lengths
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from kdcore.analysis.comparison import COSTS, Comparison, trace_name
 from kdcore.analysis.logits import FloatArray, IntArray
-from kdcore.charts.figures import as_label, base_axis, base_layout, notice
+from kdcore.charts.layout import as_label, base_axis, base_layout, notice
 from kdcore.palette import GRID, INK, MUTED, Style, colour
 
 MOST_WRITTEN = 20  # more classes than this would be a wall of numbers

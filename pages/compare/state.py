@@ -9,7 +9,7 @@ from typing import Any, cast
 import streamlit as st
 
 from kdcore.analysis.comparison import COSTS
-from kdcore.charts.figures import X_TITLES
+from kdcore.charts.curves import X_TITLES
 from pages.shared.address import AddressState, Readers, read_choice, read_index, read_number
 
 CURVES, COST, CLASSES, DIFFER, WORSE, SETTINGS = (

@@ -17,7 +17,8 @@ import plotly.graph_objects as go
 from kdcore.analysis.logits import FloatArray
 from kdcore.analysis.metrics import Reliability
 from kdcore.analysis.temperature import format_percent, softmax
-from kdcore.charts.figures import LOG_FLOOR, base_axis, base_layout
+from kdcore.charts.layout import base_axis, base_layout
+from kdcore.charts.softened import LOG_FLOOR
 from kdcore.errors import require
 from kdcore.palette import GRID, INK, MUTED, colour
 

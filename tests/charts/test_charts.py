@@ -11,18 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kdcore.charts.figures import (
-    LOG_FLOOR,
+from kdcore.charts.curves import (
     MEASURES,
     POINTS_PER_CURVE,
-    Distribution,
-    distributions,
     downsample,
     learning_curves,
     mean_and_band,
     smooth,
-    style,
 )
+from kdcore.charts.layout import style
+from kdcore.charts.softened import LOG_FLOOR, Distribution, distributions
 from kdcore.errors import ConfigError
 from kdcore.palette import CLEAR, NEUTRALS, TONES, colour, dark_variants
 

@@ -7,7 +7,7 @@ import time
 import streamlit as st
 from made_up import metrics
 
-from kdcore.charts.figures import learning_curves
+from kdcore.charts.curves import learning_curves
 from pages.shared.live_chart import live_chart
 
 EPOCHS = 40

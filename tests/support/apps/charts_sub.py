@@ -6,7 +6,8 @@ import numpy as np
 import streamlit as st
 from made_up import metrics
 
-from kdcore.charts.figures import distributions, learning_curves
+from kdcore.charts.curves import learning_curves
+from kdcore.charts.softened import distributions
 from kdcore.config.catalog import DATASETS
 from pages.shared.live_chart import live_chart
 
