@@ -17,7 +17,8 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.common import present, student_run
-from kdcore.analysis.results import Curves, load_results
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import load_results
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import JobStatus

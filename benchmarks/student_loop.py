@@ -42,7 +42,8 @@ from kdcore.training.trainer import make_trainer
 ALPHA, TEMPERATURE, LEARNING_RATE = 0.1, 10.0, 1e-3
 POLL = """
 import sys, time
-from kdcore.analysis.results import Curves, load_results
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import load_results
 from kdcore.storage.store import Store
 store, curves = Store(sys.argv[1]), Curves()
 while True:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from kdcore.analysis import results
@@ -36,9 +35,8 @@ from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import all_settings, taught_at
 from kdcore.errors import ConfigError, Problem, StoreError, require
 from kdcore.palette import Style
-from kdcore.storage.cursors import next_cursor
 from kdcore.storage.schema import Run
-from kdcore.storage.store import Store, current_points
+from kdcore.storage.store import Store
 
 # What accuracy is weighed against: the number's key, its title with unit.
 COSTS = {
@@ -565,48 +563,3 @@ def settings_in_words(found: Sequence[tuple[str, list[Any]]]) -> list[tuple[str,
         )
         for name, values in found
     ]
-
-
-# --- Curves ---
-
-
-@dataclass
-class RunCurves:
-    """The measurements of runs, read from where the last poll ended.
-
-    Finished ones are read once.
-    """
-
-    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
-    _run_ids: tuple[str, ...] = ()
-    _cursor: dict[str, int] = field(default_factory=dict)
-
-    def read_on(self, store: Store, contenders: Sequence[Contender]) -> bool:
-        """Fetch what is new; returns whether there was anything. With other runs it begins anew."""
-        run_ids = tuple(dict.fromkeys(run.id for each in contenders for run in each.runs))
-        if run_ids != self._run_ids:
-            self.metrics, self._run_ids, self._cursor = pd.DataFrame(), run_ids, {}
-        new = store.metrics(run_ids, after=self._cursor)
-        if len(new):
-            self._cursor = next_cursor(new, self._cursor)
-            known = [self.metrics, new] if len(self.metrics) else [new]
-            self.metrics = current_points(pd.concat(known, ignore_index=True))
-        return bool(len(new))
-
-    def table(self, contenders: Sequence[Contender]) -> pd.DataFrame:
-        """Return the measurements with the columns role (the contender's trace name) and seed, for
-        drawing.
-        """
-        if self.metrics.empty:
-            return pd.DataFrame(columns=["role", "seed"])
-        parts = []
-        for contender in contenders:
-            seeds = {run.id: run.seed for run in contender.runs}
-            rows = self.metrics[self.metrics["run_id"].isin(list(seeds))]
-            parts.append(rows.assign(role=trace_name(contender), seed=rows["run_id"].map(seeds)))
-        return pd.concat(parts, ignore_index=True)
-
-
-def trace_name(contender: Contender) -> str:
-    """Return a contender's id as a trace's identity: letters, digits and dashes."""
-    return contender.id.replace(":", "-")

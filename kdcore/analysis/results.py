@@ -5,13 +5,11 @@ library.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from kdcore import plans
 from kdcore.analysis.ensembles import Ensemble, ensemble, mean_probabilities
@@ -19,13 +17,12 @@ from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
 from kdcore.config.catalog import dataset_card, own_model
-from kdcore.config.experiment import ExperimentConfig, role_settings, stored_setting, taught_at
+from kdcore.config.experiment import ExperimentConfig, taught_at
 from kdcore.errors import StoreError, require
 from kdcore.plans.base import of_which_unlabelled
 from kdcore.storage.arrays import unpack, unpack_many
-from kdcore.storage.cursors import next_cursor
-from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run, is_deleted
-from kdcore.storage.store import Store, current_points
+from kdcore.storage.schema import ROLES, Experiment, ExperimentRun, Job, JobStatus, Run
+from kdcore.storage.store import Store
 from kdcore.tasks.glyphs import features_in_words
 
 PRETRAINED = "pretrained"  # the role of a language model, which learns no labels
@@ -416,65 +413,6 @@ def language_losses(results: Results) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Taught:
-    """A trained student, the experiment that trained it, and its trained baseline from the same
-    start, if there is one.
-    """
-
-    experiment_id: str
-    student: Run
-    baseline: Run | None
-
-    @property
-    def temperature(self) -> float:
-        """The temperature at which the student was taught."""
-        return taught_at(self.student.config)
-
-    @property
-    def seed(self) -> int:
-        """The seed of student and baseline."""
-        return self.student.seed
-
-    def recipe(self, *, with_seed: bool = True) -> tuple[Any, ...]:
-        """Return all that the student's training depends on but the temperature: equal recipes
-        differ in T alone.
-        """
-        left_out = {"temperature"} if with_seed else {"temperature", "seed"}
-        return tuple(
-            stored_setting(self.student.config, name)
-            for name in role_settings("student", self.student.config)
-            if name not in left_out
-        )
-
-
-def taught_by(store: Store, teacher_id: str) -> list[Taught]:
-    """Return the trained students of a teacher (by run id), the latest first.
-
-    Each once, however often it was reused.
-    """
-    use = ExperimentRun
-    experiments = select(use.experiment_id).where(
-        use.run_id == teacher_id, ~is_deleted(use.experiment_id)
-    )
-    query = select(ExperimentRun, Run).join(Run, Run.id == ExperimentRun.run_id)
-    query = query.where(ExperimentRun.experiment_id.in_(experiments), Run.finished_at.is_not(None))
-    with store.reading() as session:
-        rows = session.execute(query.order_by(Run.finished_at.desc(), Run.id)).all()
-    baselines = {
-        (link.experiment_id, run.seed): run for link, run in rows if run.role == "baseline"
-    }
-    taught = [
-        Taught(link.experiment_id, run, baselines.get((link.experiment_id, run.seed)))
-        for link, run in rows
-        if run.role == "student"
-    ]
-    first: dict[str, Taught] = {}
-    for each in sorted(taught, key=lambda each: each.experiment_id != each.student.experiment_id):
-        first.setdefault(each.student.id, each)
-    return [first[run_id] for run_id in dict.fromkeys(each.student.id for each in taught)]
-
-
 def soften(
     store: Store, experiment_id: str, temperature: float, seed: int | None = None
 ) -> dict[str, Any]:
@@ -526,86 +464,3 @@ def soften(
         validation_labels=labels["validation"],
     )
     return {"experiment": experiment_id, "teacher_run": teacher.id, "seed": seed, **report}
-
-
-# Of each run's points on one split, and of its snapshots, Curves holds at most twice as many: a
-# poll costs the same, and the dashboard's memory stays the same, after hours of training.
-POINTS_KEPT = 2_000
-SNAPSHOTS_KEPT = 250
-
-
-@dataclass
-class Curves:
-    """The curves of an experiment's runs, read from where the last poll ended.
-
-    ``metrics`` holds what a screen can show; long curves are thinned (see :func:`thin`), and the
-    store has every point. ``probes`` holds logits [examples, classes] by role and seed, and then by
-    epoch; of many epochs some. ``pretraining`` has the same of language models by their step:
-    ``loss`` and ``accuracy`` are of masked tokens, probes the guesses of one token of each text.
-    """
-
-    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
-    probes: dict[tuple[str, int], dict[int, NDArray]] = field(default_factory=dict)
-    pretraining: Curves | None = None
-    _cursor: dict[str, int] = field(default_factory=dict)
-    _probe_cursor: dict[str, int] = field(default_factory=dict)
-
-    def read_on(self, store: Store, results: Results) -> bool:
-        """Fetch what is new; returns whether there was anything.
-
-        New runs are read from their beginning.
-        """
-        before = {
-            run.id: (link.step, link.seed) for link, run in results.links if link.role == PRETRAINED
-        }
-        changed = False
-        if before:
-            self.pretraining = self.pretraining or Curves()
-            changed = self.pretraining._read(store, before)
-        places = {run.id: (link.role, link.seed) for link, run in results.stand_ins()}
-        return self._read(store, places) or changed
-
-    def copy(self) -> Curves:
-        """Return the same curves, which are not read on."""
-        probes = {place: dict(taken) for place, taken in self.probes.items()}
-        return Curves(self.metrics, probes, self.pretraining and self.pretraining.copy())
-
-    def _read(self, store: Store, places: dict[str, tuple[str, int]]) -> bool:
-        new = store.metrics(places, after=self._cursor)
-        snapshots, self._probe_cursor = store.probes(places, after=self._probe_cursor)
-        if len(new):
-            self._cursor = next_cursor(new, self._cursor)
-            new["role"] = [places[run_id][0] for run_id in new["run_id"]]
-            new["seed"] = [places[run_id][1] for run_id in new["run_id"]]
-            self.metrics = thin(
-                current_points(
-                    pd.concat([self.metrics, new], ignore_index=True) if len(self.metrics) else new
-                )
-            )
-        for run_id, epoch, snapshot in snapshots:
-            self.probes.setdefault(places[run_id], {})[epoch] = snapshot
-        for place, taken in self.probes.items():
-            if len(taken) > 2 * SNAPSHOTS_KEPT:
-                epochs = sorted(taken)
-                chosen = np.unique(np.linspace(0, len(epochs) - 1, SNAPSHOTS_KEPT).astype(int))
-                self.probes[place] = {epochs[number]: taken[epochs[number]] for number in chosen}
-        return bool(len(new) or snapshots)
-
-
-def thin(metrics: pd.DataFrame, limit: int = POINTS_KEPT) -> pd.DataFrame:
-    """Cut runs of more than twice ``limit`` points on a split down to ``limit``; shorter ones come
-    back as they are.
-
-    Of each stretch of a curve the points of lowest and highest loss stay, so that spikes do, and
-    the first and last.
-    """
-    sizes = metrics.groupby(["run_id", "split"])["step"].transform("size")
-    if sizes.max() <= 2 * limit:
-        return metrics
-    kept = [metrics.index[sizes <= 2 * limit]]
-    for _, rows in metrics[sizes > 2 * limit].groupby(["run_id", "split"]):
-        stretches = (
-            rows["loss"].fillna(0.0).groupby(np.arange(len(rows)) * (limit // 2 - 1) // len(rows))
-        )
-        kept += [stretches.idxmin(), stretches.idxmax(), rows.index[[0, -1]]]
-    return metrics.loc[np.unique(np.concatenate(kept))].reset_index(drop=True)

@@ -13,7 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from kdcore import charts
-from kdcore.analysis.results import Curves, Results, load_results
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import Results, load_results
 from kdcore.charts import sweep as sweep_charts
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import KDLabError, require

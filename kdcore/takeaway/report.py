@@ -31,11 +31,11 @@ from plotly.offline import get_plotlyjs
 
 from kdcore import charts
 from kdcore.analysis.comparison import settings_in_words
+from kdcore.analysis.curves import Curves
 from kdcore.analysis.ensembles import Ensemble
 from kdcore.analysis.library import tags_of
 from kdcore.analysis.logits import softmax
 from kdcore.analysis.results import (
-    Curves,
     Results,
     ensembles,
     example_in_words,

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kdcore.analysis import results
-from kdcore.analysis.results import Curves, Results
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import Results
 from kdcore.analysis.statistics import PairedGain
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import run_job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdcore.analysis.results import Taught
+from kdcore.analysis.students import Taught
 from kdcore.config.experiment import stored_setting
 from kdcore.methods.logits import Logits
 from kdcore.storage.store import Store

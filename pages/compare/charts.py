@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from kdcore.analysis.comparison import COSTS, Comparison, trace_name
+from kdcore.analysis.comparison import COSTS, Comparison
+from kdcore.analysis.curves import trace_name
 from kdcore.analysis.logits import FloatArray, IntArray
 from kdcore.charts.layout import as_label, base_axis, base_layout, notice
 from kdcore.palette import GRID, INK, MUTED, Style, colour

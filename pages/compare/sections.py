@@ -7,7 +7,8 @@ import html
 import streamlit as st
 
 from kdcore import charts
-from kdcore.analysis.comparison import COSTS, Comparison, RunCurves, settings_in_words, trace_name
+from kdcore.analysis.comparison import COSTS, Comparison, settings_in_words
+from kdcore.analysis.curves import RunCurves, trace_name
 from kdcore.storage.store import Store
 from pages.compare import charts as compare_charts
 from pages.compare.state import CURVE_MEASURES, PageState

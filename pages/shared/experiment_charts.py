@@ -15,8 +15,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kdcore import charts
+from kdcore.analysis.curves import Curves
 from kdcore.analysis.logits import softmax
-from kdcore.analysis.results import Curves, example_in_words, examples
+from kdcore.analysis.results import example_in_words, examples
 from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.storage.schema import JobStatus

@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from kdcore.analysis.results import Curves, Results, load_results
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import Results, load_results
 from kdcore.storage.store import Store
 from pages.shared.live_chart import Drawing, drawing
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kdcore.analysis.logits import IntArray
 from kdcore.analysis.naming import run_titles
-from kdcore.analysis.results import Taught, load_results, taught_by
+from kdcore.analysis.results import load_results
+from kdcore.analysis.students import Taught, taught_by
 from kdcore.analysis.temperature import ORDERS, Order
 from kdcore.analysis.unsettled import unsettled_students
 from kdcore.config.catalog import dataset_card

@@ -12,8 +12,8 @@ import streamlit as st
 from kdcore import charts
 from kdcore.analysis.logits import softmax
 from kdcore.analysis.metrics import agreement
-from kdcore.analysis.results import Taught, taught_by
 from kdcore.analysis.statistics import paired_gain
+from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.glossary import find
 from kdcore.storage.schema import JobStatus

@@ -10,12 +10,7 @@ from kdcore.analysis import library
 from kdcore.analysis.brought_teacher import Examination
 from kdcore.analysis.guessing import guessing_teachers
 from kdcore.analysis.omitted_classes import errors
-from kdcore.analysis.results import (
-    Results,
-    gain,
-    load_results,
-    who_saw_what,
-)
+from kdcore.analysis.results import Results, gain, load_results, who_saw_what
 from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.config import pretrained

@@ -7,8 +7,9 @@ import html
 import streamlit as st
 
 from kdcore import plans
+from kdcore.analysis.curves import Curves
 from kdcore.analysis.masked_words import HIDDEN, guesses, riddle
-from kdcore.analysis.results import Curves, Results, examples, guessed
+from kdcore.analysis.results import Results, examples, guessed
 from kdcore.charts.language_models import COLOURS, masked_loss
 from kdcore.config import pretrained
 from kdcore.config.catalog import short_name

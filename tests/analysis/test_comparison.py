@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from benchmarks.compare import fill
-from kdcore.analysis.comparison import COSTS, Comparison, RunCurves, compare, trace_name
+from kdcore.analysis.comparison import COSTS, Comparison, compare
 from kdcore.analysis.contenders import differing_settings, find_contenders, names, run_table, styles
+from kdcore.analysis.curves import RunCurves, trace_name
 from kdcore.analysis.disagreement import disagreement
 from kdcore.analysis.library import delete_experiments
 from kdcore.analysis.results import examples, logits, summary

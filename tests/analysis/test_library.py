@@ -22,7 +22,8 @@ from sqlalchemy import func, select, update
 from kdcore import sweeps
 from kdcore.analysis import library
 from kdcore.analysis.contenders import contenders_named, run_table
-from kdcore.analysis.results import gain, load_results, logits, summary, taught_by
+from kdcore.analysis.results import gain, load_results, logits, summary
+from kdcore.analysis.students import taught_by
 from kdcore.analysis.unsettled import unsettled_students
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig

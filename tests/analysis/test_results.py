@@ -5,16 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from kdcore.analysis.results import (
-    POINTS_KEPT,
-    SNAPSHOTS_KEPT,
-    Curves,
-    Taught,
-    load_results,
-    soften,
-    taught_by,
-    thin,
-)
+from kdcore.analysis.curves import POINTS_KEPT, SNAPSHOTS_KEPT, Curves, thin
+from kdcore.analysis.results import load_results, soften
+from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
 from kdcore.storage.arrays import pack

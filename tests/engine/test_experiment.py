@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
-from kdcore.analysis.results import Curves, correct, gain, load_results, logits, summary
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import correct, gain, load_results, logits, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import Pulse, run_claimed, run_job, terminate_group, this_worker
 from kdcore.engine.local import LocalEngine

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from kdcore.analysis.comparison import compare, settings_in_words
-from kdcore.analysis.results import Curves, load_results, logits
+from kdcore.analysis.curves import Curves
+from kdcore.analysis.results import load_results, logits
 from kdcore.cli.program import main
 from kdcore.config.catalog import load_plugins
 from kdcore.config.experiment import ExperimentConfig

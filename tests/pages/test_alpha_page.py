@@ -16,7 +16,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from scipy.special import softmax
 
-from kdcore.analysis.results import Taught, examples, logits, taught_by
+from kdcore.analysis.results import examples, logits
+from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Job, Run, SweepCell

@@ -19,7 +19,8 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from kdcore.analysis.results import Taught, examples, logits, soften, taught_by
+from kdcore.analysis.results import examples, logits, soften
+from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Run

@@ -13,14 +13,7 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser
 
 from kdcore.analysis import library
-from kdcore.analysis.results import (
-    examples,
-    gain,
-    load_results,
-    logits,
-    summary,
-    who_saw_what,
-)
+from kdcore.analysis.results import examples, gain, load_results, logits, summary, who_saw_what
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import ConfigError, StoreError

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from kdcore import plans
 from kdcore.analysis import library
+from kdcore.analysis.curves import Curves
 from kdcore.analysis.masked_words import guesses, riddle
-from kdcore.analysis.results import Curves, gain_between, lineage, load_results, logits, summary
+from kdcore.analysis.results import gain_between, lineage, load_results, logits, summary
 from kdcore.cli.program import main, without_test_data
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
