@@ -1,6 +1,7 @@
 """A classifier's logits and labels, checked, and what they are as probabilities.
 
-Everything is NumPy in float64.
+Everything is NumPy in float64. :mod:`kdcore.analysis.temperature` builds on it, and offers softmax
+and divergence too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which of several things none is both cheaper and better than."""
+"""Which of several things no other is both cheaper and better than."""
 
 from __future__ import annotations
 

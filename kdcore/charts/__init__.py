@@ -1,4 +1,9 @@
-"""Tables and arrays in, Plotly figures out."""
+"""Tables and arrays in, Plotly figures out: pure functions, with no Streamlit and no state.
+
+Colours are the light theme's; the browser swaps them (see :mod:`kdcore.palette`). Every trace has a
+``uid``, so that a trace hidden by the visitor stays hidden when others come and go; Plotly makes
+selectors of it, so it has letters, digits and dashes only.
+"""
 
 from kdcore.charts.curves import (
     MEASURES,

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
+from kdcore.analysis.logits import FloatArray
 from kdcore.analysis.statistics import t_half_width
 from kdcore.charts.layout import SPIKE, as_label, base_axis, base_layout, notice
 from kdcore.errors import require
 from kdcore.methods import METHODS
 from kdcore.palette import MUTED, ROLE_STYLES, Style, colour
-
-Array = NDArray[np.float64]
 
 POINTS_PER_CURVE = 1000  # two a pixel on a wide screen
 
@@ -53,7 +51,9 @@ X_TITLES = {"epoch": "epoch", "step": "training step", "seconds": "time (s)"}
 X_HOVER = {"epoch": "epoch %{x:.2~f}", "step": "step %{x:,.0f}", "seconds": "%{x:.1f} s"}
 
 
-def downsample(x: Array, y: Array, limit: int = POINTS_PER_CURVE) -> tuple[Array, Array]:
+def downsample(
+    x: FloatArray, y: FloatArray, limit: int = POINTS_PER_CURVE
+) -> tuple[FloatArray, FloatArray]:
     """Thin a curve to at most ``limit`` points: the first, the last, and the lowest and highest of
     each bin between.
 
@@ -71,7 +71,7 @@ def downsample(x: Array, y: Array, limit: int = POINTS_PER_CURVE) -> tuple[Array
     return x[keep], y[keep]
 
 
-def smooth(values: Array, weight: float) -> Array:
+def smooth(values: FloatArray, weight: float) -> FloatArray:
     """Return the running mean with exponential weights: 0 leaves ``values``, towards 1 only the
     trend stays.
 
@@ -83,7 +83,9 @@ def smooth(values: Array, weight: float) -> Array:
     return pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean().to_numpy(dtype=np.float64)
 
 
-def mean_and_band(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array, Array]:
+def mean_and_band(
+    curves: Sequence[tuple[FloatArray, FloatArray]],
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Average curves (x, y) that may differ in length; returns x, mean, lower, upper.
 
     At each x the mean is over the curves that have got there. The band is the 95 % t interval of
@@ -228,9 +230,9 @@ def _about_seeds(counts: set[int]) -> str | None:
 
 def _curves(
     metrics: pd.DataFrame, measure: str, x: str, smoothing: float
-) -> dict[tuple[str, str], dict[int, tuple[Array, Array]]]:
+) -> dict[tuple[str, str], dict[int, tuple[FloatArray, FloatArray]]]:
     """Sort the table into (role, split) -> seed -> (x, y), by rising x and without gaps."""
-    curves: dict[tuple[str, str], dict[int, tuple[Array, Array]]] = {}
+    curves: dict[tuple[str, str], dict[int, tuple[FloatArray, FloatArray]]] = {}
     if metrics.empty or measure not in metrics.columns:
         return curves
     table = metrics.loc[
@@ -248,7 +250,7 @@ def _curves(
 
 
 def _extent(
-    curves: dict[tuple[str, str], dict[int, tuple[Array, Array]]], end: float | None
+    curves: dict[tuple[str, str], dict[int, tuple[FloatArray, FloatArray]]], end: float | None
 ) -> tuple[float, float]:
     every = [x for seeds in curves.values() for x, _ in seeds.values()]
     start = min((float(x[0]) for x in every), default=0.0)
@@ -256,7 +258,9 @@ def _extent(
     return (start, stop) if end is None else (0.0, end)
 
 
-def _line(uid: str, x: Array, y: Array, group: str, tone: str, **extra: Any) -> dict[str, Any]:
+def _line(
+    uid: str, x: FloatArray, y: FloatArray, group: str, tone: str, **extra: Any
+) -> dict[str, Any]:
     x, y = downsample(x, y)
     # Half the bytes of float64, and more digits than a screen has pixels; x may be a large step
     # number.
@@ -276,7 +280,7 @@ def _bold_lines(
     role: str,
     style: Style,
     rank: int,
-    seeds: dict[int, tuple[Array, Array]],
+    seeds: dict[int, tuple[FloatArray, FloatArray]],
     card: Measure,
     show_seeds: bool,
 ) -> list[dict[str, Any]]:
@@ -309,7 +313,9 @@ def _bold_lines(
     return [*traces, main]
 
 
-def _band(role: str, style: Style, x: Array, lower: Array, upper: Array) -> dict[str, Any]:
+def _band(
+    role: str, style: Style, x: FloatArray, lower: FloatArray, upper: FloatArray
+) -> dict[str, Any]:
     if len(x) > POINTS_PER_CURVE // 2:
         keep = np.linspace(0, len(x) - 1, POINTS_PER_CURVE // 2).astype(int)
         x, lower, upper = x[keep], lower[keep], upper[keep]
@@ -330,7 +336,7 @@ def _band(role: str, style: Style, x: Array, lower: Array, upper: Array) -> dict
 
 
 def _training_line(
-    role: str, style: Style, seeds: dict[int, tuple[Array, Array]], card: Measure
+    role: str, style: Style, seeds: dict[int, tuple[FloatArray, FloatArray]], card: Measure
 ) -> dict[str, Any]:
     x, y = (
         next(iter(seeds.values())) if len(seeds) == 1 else mean_and_band(list(seeds.values()))[:2]

@@ -1,9 +1,4 @@
-"""What all charts have in common: layout, axes, and texts of users in them.
-
-Colours are the light theme's; the browser swaps them (see :mod:`kdcore.palette`). Every trace has a
-``uid``, so that a trace hidden by the visitor stays hidden when others come and go; Plotly makes
-selectors of it, so it has letters, digits and dashes only.
-"""
+"""What all charts have in common: layout, axes, and texts of users in them."""
 
 from __future__ import annotations
 

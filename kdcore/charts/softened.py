@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
+from kdcore.analysis.logits import FloatArray
 from kdcore.charts.layout import base_axis, base_layout
 from kdcore.errors import require
 from kdcore.palette import CLEAR, GRID, INK, colour
 
-Array = NDArray[np.float64]
 # One row of `distributions`: title, role, probabilities [classes], and the probabilities to outline
 # behind them.
-Distribution = tuple[str, str, Sequence[float] | Array, Sequence[float] | Array | None]
+Distribution = tuple[str, str, Sequence[float] | FloatArray, Sequence[float] | FloatArray | None]
 LOG_FLOOR = 1e-6
 
 
@@ -118,7 +117,9 @@ def _bars(index: int, axis: str, row: Distribution, log: bool) -> list[dict[str,
     return [*bars, common | _numbers(index, role, shown, highest, log)]
 
 
-def _numbers(index: int, role: str, shown: Array, highest: Array, log: bool) -> dict[str, Any]:
+def _numbers(
+    index: int, role: str, shown: FloatArray, highest: FloatArray, log: bool
+) -> dict[str, Any]:
     """Percentages from 1 % up, clear of both bar and outline."""
     return dict(
         type="scatter",

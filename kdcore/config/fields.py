@@ -85,7 +85,7 @@ class ExperimentFields(BaseModel):
     dataset: DatasetName = setting(
         "digits",
         "Dataset",
-        "The images to learn. Digits are built in; others are fetched once.",
+        "What is to be learnt. Digits and languages are built in; others are fetched once.",
         "data",
     )
     labels: int | None = setting(

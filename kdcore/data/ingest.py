@@ -74,7 +74,7 @@ def add(
 
 
 class _Writing:
-    """One second reading: what it has stored of a source, and the digest of all of it."""
+    """The second reading of a source: what is stored by now, and the digest of all of it."""
 
     def __init__(
         self, store: Store, prefix: str, source: Source, checked: Checked, tell: Told
@@ -126,7 +126,7 @@ class _Writing:
 
 
 def _digest_of_meaning(report: Report) -> Any:
-    """Return a SHA-256 that has taken in what stored values mean; the values follow."""
+    """Return a SHA-256 begun with what the stored values mean; the values follow."""
     meaning = [
         report.class_names,
         report.shape,

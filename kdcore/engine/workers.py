@@ -35,8 +35,9 @@ def is_alive(worker: Worker, reachable_since: float = 0.0) -> bool:
         return False
 
 
-def mark_interrupted(store: Store) -> list[str]:
-    """Find running jobs whose worker is gone and make them resumable; returns their ids.
+def mark_interrupted(store: Store, job_id: str | None = None) -> list[str]:
+    """Find running jobs whose worker is gone, or the one that is named where it is such a job, and
+    make them resumable; returns their ids.
 
     On this machine a worker is gone when its process is: one that is merely silent, because the
     disk is full, the database locked or the clock was set, goes on later, or is ended by Stop. One
@@ -50,6 +51,8 @@ def mark_interrupted(store: Store) -> list[str]:
     # at once.
     alive = {worker.id for worker in workers.values() if is_alive(worker, reachable_since)}
     for job in store.jobs(JobStatus.RUNNING):
+        if job_id not in (None, job.id):
+            continue
         worker = workers.get(job.worker_id or "")
         silent = time.time() - max(job.heartbeat_at or 0.0, reachable_since) > SECONDS_UNTIL_STALE
         if worker is not None and worker.id in alive:
@@ -78,7 +81,7 @@ def mark_interrupted(store: Store) -> list[str]:
         except ClaimLost:
             continue
     for worker in workers.values():
-        if worker.id not in alive:
+        if worker.id not in alive and job_id is None:  # else others' jobs were not looked at
             store.remove_worker(worker.id)
     return found
 

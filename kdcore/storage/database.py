@@ -141,8 +141,8 @@ def database_words(error: BaseException) -> str:
     )[0]
 
 
-# The log of a file beside a copy of another age damages that, too.
-BACKUP = "Put a backup in its place, without the -wal and -shm files beside the damaged one"
+# A backup is damaged, too, by the log of another file of its name.
+RESTORE = "Delete the -wal and -shm files beside it, and put a backup in its place"
 # What SQLite's primary result codes mean to somebody who can mend them; all may pass by themselves.
 SQLITE_TROUBLES = {
     sqlite3.SQLITE_FULL: "its disk is full. Free some space; nothing stored is lost, and training waits",
@@ -150,10 +150,12 @@ SQLITE_TROUBLES = {
     sqlite3.SQLITE_BUSY: "another program has locked it. Close that program; nothing stored is lost",
     sqlite3.SQLITE_CANTOPEN: "its file cannot be opened. See to the folder and its permissions",
     sqlite3.SQLITE_READONLY: "its file may not be written. See to its permissions",
-    sqlite3.SQLITE_NOTADB: f"its file is damaged, or no database. {BACKUP}",
-    sqlite3.SQLITE_CORRUPT: f"its file is damaged. {BACKUP}",
+    sqlite3.SQLITE_NOTADB: f"its file is damaged, or no database. {RESTORE}",
+    sqlite3.SQLITE_CORRUPT: f"its file is damaged. {RESTORE}",
 }
-FILE_IS_EMPTY = "its file was replaced by an empty one. Put a backup in its place, or start KD Lab again to go on with it"
+FILE_IS_EMPTY = (
+    f"its file was replaced by an empty one. {RESTORE}, or start KD Lab again to go on with it"
+)
 FILE_IS_GONE = "its file is gone. Put it back, or start KD Lab again for an empty one"
 
 

@@ -15,7 +15,7 @@ TARGET_KEYS = {"labels", "teacher_logits"}
 FEATURES = "teacher_features"
 
 
-def unpack(data: Any) -> tuple[Any, Any, Any]:
+def unpack_batch(data: Any) -> tuple[Any, Any, Any]:
     """Split a batch into inputs, targets and sample weights of shape [batch]."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if isinstance(

@@ -29,7 +29,7 @@ from kdcore.training.batches import (
     labels_of,
     number_of_rows,
     per_row,
-    unpack,
+    unpack_batch,
     unpack_targets,
     weighted_mean,
     with_mask,
@@ -40,7 +40,7 @@ from kdcore.training.first_examples import (
     check_one_class_each,
     first_examples,
 )
-from kdcore.training.fitting import refuse_other_inputs, refuse_shared_layers
+from kdcore.training.pairing import refuse_other_inputs, refuse_shared_layers
 from kdcore.training.taps import LOGITS, tap
 
 if keras.config.backend() != "tensorflow":
@@ -394,7 +394,7 @@ class Distiller(keras.Model):
         function may create no variables: build the optimizer and call ``test_step`` on a batch
         beforehand, then ``reset_metrics``.
         """
-        x, y, sample_weight = unpack(data)
+        x, y, sample_weight = unpack_batch(data)
         labels, taught = self._targets(x, y)
         with tf.GradientTape() as tape:
             learnt = self._learnt(x, training=True)
@@ -407,7 +407,7 @@ class Distiller(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate the student on one batch; return the logs so far."""
-        x, y, sample_weight = unpack(data)
+        x, y, sample_weight = unpack_batch(data)
         labels, taught = self._targets(x, y)
         learnt = self._learnt(x, training=False)
         losses = self._batch_losses(labels, taught, learnt, sample_weight)

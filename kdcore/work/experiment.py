@@ -81,6 +81,8 @@ from kdcore.work.pretraining import (
 )
 from kdcore.work.progress import Progress
 
+SECONDS_BETWEEN_POLLS = 0.5  # of who waits for what another experiment trains
+
 
 def experiment_job(store: Store, job: Job, check: Callable[[], None]) -> None:
     """Train the experiment of the job's id."""
@@ -215,7 +217,8 @@ class _Job:
         """Find or create the run of a step; returns it and whether it is trained already.
 
         While another live experiment trains the very same model, this one waits for it rather than
-        doing it twice; None where it is told not to ``wait``.
+        doing it twice, and takes it over where its worker is gone; None where it is told not to
+        ``wait``.
         """
         run = Run(
             id=new_id(),
@@ -241,8 +244,9 @@ class _Job:
             self.progress.update(
                 0.0, f": experiment {owner} is training the same one, waiting for it"
             )
-            mark_interrupted(self.store)  # whoever tends the other may be gone with its worker
-            time.sleep(0.2)
+            # Whoever tends the other may be gone with its worker.
+            mark_interrupted(self.store, owner)
+            time.sleep(SECONDS_BETWEEN_POLLS)
 
     def check_networks(self) -> None:
         """Raise ModelError for a pretrained network of the plan that cannot be had or does not read

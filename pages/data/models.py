@@ -70,7 +70,7 @@ def _upload(store: Store) -> None:
         show_error(error)
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        asked = _fields(file.name)
+        asked = _ask_about(file.name)
         refused = _refusal(file.name, asked)
         pressed = st.button(
             "Take it in",
@@ -91,7 +91,7 @@ def _upload(store: Store) -> None:
         st.rerun()
 
 
-def _fields(file_name: str) -> dict[str, str]:
+def _ask_about(file_name: str) -> dict[str, str]:
     """Draw what is asked about a model's file; returns the answers as a job has them."""
     return {
         "name": st.text_input(

@@ -100,7 +100,7 @@ def draw_options(
             _token_choices(job, before)
         else:
             _scaling_choice(job, before, table)
-        _choices_of_examples(job, before, of_files=not table or written)
+        _choices_of_examples(job, before, may_be_corrupt=not table or written)
     if table and not written and (report is not None or peek is not None):
         _column_choices(job, before, report, peek)
     try:
@@ -228,9 +228,9 @@ def _scaling_choice(job: Job, before: DataOptions, table: bool) -> None:
     )
 
 
-def _choices_of_examples(job: Job, before: DataOptions, of_files: bool) -> None:
+def _choices_of_examples(job: Job, before: DataOptions, may_be_corrupt: bool) -> None:
     """Draw which examples are left out, and which have no label."""
-    if of_files:
+    if may_be_corrupt:
         st.toggle(
             "Skip corrupt files",
             before.skip_corrupt,

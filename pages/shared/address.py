@@ -45,7 +45,7 @@ function sectionOf(title) {
   return Object.entries(back.sections[openPage()] ?? {}).find((section) => section[1] === title)?.[0];
 }
 
-function isStill() {
+function isThrough() {
   return document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning';
 }
 
@@ -66,7 +66,7 @@ function follow(name, patience) {
   };
   back.waiting = setInterval(() => {
     if (--left < 0 || !isOn(page)) stopFollowing();
-    else if (isStill()) {
+    else if (isThrough()) {
       const tabs = [...document.querySelectorAll('[role="tab"]')];
       const tab = tabs.find((each) => each.textContent.trim() === title);
       if (!tab) return;
@@ -99,7 +99,7 @@ function followTab(tab, patience) {
 
 // A section may have been opened before there was anybody here to see it.
 function look() {
-  if (back.waiting === undefined && isStill()) followTab(document.querySelector('[role="tab"][aria-selected="true"]'), SOON);
+  if (back.waiting === undefined && isThrough()) followTab(document.querySelector('[role="tab"][aria-selected="true"]'), SOON);
 }
 
 if (!back.listening) {

@@ -10,15 +10,16 @@ a { position: fixed; left: 1rem; top: 0.5rem; z-index: 1000000; padding: 0.5rem 
 a:not(:focus) { width: 1px; height: 1px; padding: 0; border: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 """
 
-# Hidden until there is somebody to follow it: pressed before, it would lead nowhere.
+# Hidden until its script is there: pressed before, it would lead nowhere.
 _HTML = '<a href="#main" hidden>Skip to the main control</a>'
 
 # The first button of the kind that a page is there for, else the first thing that can be set. Who
 # is faster than the page waits for it: the focus goes there once the page is drawn. Where it is
 # drawn anew just then, another button may take its place ("Stop" becomes "Resume"): the focus would
-# be lost with the old one, so for half a minute it goes to what took its place.
+# be lost with the old one, so for some seconds it goes to what took its place.
 _JS = """
-const TENTHS_OF_PATIENCE = 300;
+const TENTHS_FOR_THE_PAGE = 300;
+const TENTHS_FOR_ANOTHER = 100;
 const TENTHS_UNTIL_SHOWN = 3;  // what a script has drawn is on the screen a moment after it is through
 
 const usable = ':not([disabled]):not([tabindex="-1"])';
@@ -29,29 +30,37 @@ const find = () => {
     ?? main?.querySelector(`input${usable}, button${usable}, [role="slider"], [role="combobox"]`);
 };
 
-function focus(target) {
-  target?.focus();
-  target?.scrollIntoView({ block: 'center' });
-  return target;
+function follow(link) {
+  const from = document.activeElement;
+  let target;
+  let left = TENTHS_FOR_THE_PAGE;
+  let through = 0;
+  const look = () => {
+    const active = document.activeElement;
+    if (--left < 0 || ![target ?? from, document.body].includes(active)) return rest(link);
+    if (target?.isConnected) return;
+    through += isThrough() ? 1 : 0;
+    const found = find();
+    if (!found || (through <= TENTHS_UNTIL_SHOWN && found.getAttribute('kind') !== 'primary')) return;
+    target = found;
+    through = 0;
+    left = Math.min(left, TENTHS_FOR_ANOTHER);
+    target.focus();
+    target.scrollIntoView({ block: 'center' });
+  };
+  link.waiting = setInterval(look, 100);
+  look();
 }
+
+const rest = (link) => clearInterval(link.waiting);
 
 export default function ({ parentElement }) {
   const link = parentElement.querySelector('a');
-  const rest = () => clearInterval(link.waiting);
   link.onclick = (event) => {
     event.preventDefault();
-    rest();
-    const from = document.activeElement;
-    let target;
-    let left = TENTHS_OF_PATIENCE;
-    let through = 0;
-    link.waiting = setInterval(() => {
-      const elsewhere = ![from, target, document.body].includes(document.activeElement);
-      if (isThrough()) ++through;
-      if (--left < 0 || elsewhere) rest();
-      else if (!target?.isConnected && (through > TENTHS_UNTIL_SHOWN || find()?.getAttribute('kind') === 'primary')) target = focus(find());
-    }, 100);
-    document.addEventListener('pointerdown', rest, { once: true, capture: true });
+    rest(link);
+    follow(link);
+    for (const hand of ['pointerdown', 'wheel']) document.addEventListener(hand, () => rest(link), { once: true, capture: true });
   };
   link.hidden = false;
 }

@@ -373,9 +373,12 @@ def test_one_whose_worker_is_gone_is_not_waited_for_but_taken_over(store: Store)
     )
     store.claim_run(begun, gone, share=True)
     patience = threading.Timer(60, store.request_stop, [waiting])
+    patience.daemon = True
     patience.start()
-    assert run_job(store.url, waiting) == "finished"
-    patience.cancel()
+    try:
+        assert run_job(store.url, waiting) == "finished"
+    finally:
+        patience.cancel()
     assert store.job(gone).status == "interrupted"
     teacher = next(run for link, run in store.runs_of(waiting) if link.step == "teacher")
     assert teacher.id == "begun"

@@ -177,13 +177,13 @@ def _whole(values: NDArray, field: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _numbers_of_names(flat: dict[str, NDArray], names: int) -> dict[str, NDArray[np.int64]]:
-    """Return labels that are the numbers of so many names; raises ConfigError for others."""
+def _numbers_of_names(flat: dict[str, NDArray], classes: int) -> dict[str, NDArray[np.int64]]:
+    """Return labels that are the numbers of so many classes; raises ConfigError for others."""
     for part, values in flat.items():
         require(
-            int(values.max()) < names,
+            int(values.max()) < classes,
             f"{part} labels",
-            f"from 0 to {names - 1}, the numbers of class_names",
+            f"from 0 to {classes - 1}, the numbers of class_names",
             int(values.max()),
         )
     return {part: values.astype(np.int64) for part, values in flat.items()}

@@ -169,7 +169,7 @@ class FilesInFolders(ABC):
         names = sorted(name for name in files.names() if not _is_clutter(name))
         wanted = [name for name in names if name.lower().endswith(self.suffixes)]
         self.ignored = [name for name in names if not name.lower().endswith(self.suffixes)]
-        self._check_number(wanted, others=len(names))
+        self._check_count(wanted, others=len(self.ignored))
         layout = self._layout(wanted, options)
         self.notes += layout.notes
         self.ignored += layout.left_out
@@ -194,7 +194,7 @@ class FilesInFolders(ABC):
             part: len(self._entries[part]) for part in order if part in self._entries
         }
 
-    def _check_number(self, wanted: list[str], others: int) -> None:
+    def _check_count(self, wanted: list[str], others: int) -> None:
         endings = ", ".join(suffix[1:] for suffix in self.suffixes)
         require(
             bool(wanted),
@@ -232,7 +232,9 @@ class FilesInFolders(ABC):
         return layout
 
     def _listed(self, names: list[str], layout: Layout, options: DataOptions) -> Layout | None:
-        """Return what a list of labels beside the files says; None where there is none."""
+        """Return what a list of labels beside the files says, and count it among the files that
+        are used; None where there is none.
+        """
         apart = dict.fromkeys(layout.unlabelled)
         others = [name for name in names if name not in apart]
         listed = labels_beside(self.files.read, self.ignored, others, options.unlabelled)
@@ -245,8 +247,9 @@ class FilesInFolders(ABC):
         return by_list
 
     def _parts_called(self, found: set[str]) -> dict[str, str]:
-        """Return what becomes of the parts in folders of their own that are called otherwise here,
-        and note it.
+        """Return what the folders of parts stand for where their name says another, and note it.
+
+        Raises ConfigError where there is no train folder.
         """
         require(
             "train" in found,

@@ -1,4 +1,4 @@
-"""Which student and teacher cannot go together."""
+"""Which student and teacher cannot be trained together."""
 
 from __future__ import annotations
 
