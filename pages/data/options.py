@@ -151,7 +151,7 @@ def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any], written:
         TEXT_WAYS.index(before.text),
         key=f"data_text_{job.id}",
         width=210,
-        format_func=lambda way: "not allowed" if way == "refuse" else way,
+        format_func=_way_in_words,
         help="encode: a feature for each category. leave out: they are no features. not allowed: the check says where there are any.",
     )
     st.selectbox(
@@ -160,9 +160,13 @@ def _table_choices(job: Job, before: DataOptions, peek: dict[str, Any], written:
         MISSING_WAYS.index(before.missing),
         key=f"data_missing_{job.id}",
         width=210,
-        format_func=lambda way: "not allowed" if way == "refuse" else way,
+        format_func=_way_in_words,
         help="What they are filled with, learnt from training data. own category: a feature says where one is missing, and numbers take the median.",
     )
+
+
+def _way_in_words(way: str) -> str:
+    return "not allowed" if way == "refuse" else way
 
 
 def _column_choices(
