@@ -8,13 +8,15 @@ PORT ?= 8501
 run: .venv/installed
 	$(BIN)/streamlit run dashboard.py --server.port $(PORT)
 
-# Two at a time, each file by one process: what a file trains or serves is made once.
+# Each file by one process: what a file trains or serves is made once. In the order of tests/conftest.py.
+TWO_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder --instafail
+
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME)
 
 # No browser, no worker process, no cluster, no database server: for while one works.
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m fast
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME) -m fast
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

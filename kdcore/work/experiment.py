@@ -156,7 +156,10 @@ def _in_words(steps: Sequence[Step]) -> str:
     """Say which learners a round trains: "student and baseline conv-8-16"."""
     later = f" of generation {steps[0].generation}" if steps[0].generation > 1 else ""
     networks = dict.fromkeys(short_name(step.network) for step in steps)
-    return f"{' and '.join(step.role for step in steps)}{later} {', '.join(networks)}"
+    names = [step.role for step in steps]
+    if len(set(names)) < len(names):  # two baselines, which differ in their start
+        names = [step.name for step in steps]
+    return f"{' and '.join(names)}{later} {', '.join(networks)}"
 
 
 def _asked_in(rounds: Sequence[Sequence[Step]]) -> int:

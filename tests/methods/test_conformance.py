@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 FROM_CROSS_ENTROPY = ("distillation_token", "hard_labels", "label_smoothing", "pseudo_labels")
 SHAPE, CLASSES = (8, 8, 1), 10
+# SGD, whose step is traced in half the time of Adam's.
 TINY = {
     "teacher": "conv-8-8",
     "teacher_epochs": 1,
@@ -35,6 +36,7 @@ TINY = {
     "batch_size": 32,
     "epochs": 2,
     "seeds": 1,
+    "optimizer": "sgd",
 }
 
 
@@ -73,7 +75,7 @@ def compiled(method: str, teacher: keras.Model | None, student: keras.Model) -> 
     made = METHODS[method]()
     distiller = Distiller(student=student, teacher=teacher)
     distiller.compile(
-        optimizer=keras.optimizers.Adam(1e-2),
+        optimizer=keras.optimizers.SGD(1e-2, momentum=0.9),
         alpha=getattr(made, "alpha", 0.0),
         distillation_loss=method_losses(made, teacher, student),
     )

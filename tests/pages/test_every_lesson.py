@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -21,13 +21,11 @@ from kdcore.storage.store import Store
 from pages.lessons.state import STEPS
 from tests.support.browser import Complaints, wait_for_app
 
-Scheme = Literal["light", "dark"]
-LOOKS: tuple[tuple[int, Scheme], ...] = (
-    (1440, "light"),
-    (390, "dark"),
-    (390, "light"),
-    (1440, "dark"),
-)
+IS_DARK = r"""(() => {
+    const app = document.querySelector(".stApp");
+    const [red, green, blue] = getComputedStyle(app).backgroundColor.match(/\d+/g).map(Number);
+    return red + green + blue < 3 * 128;
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +41,17 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
     return serve("dashboard.py", {"KD_STORE": store.url})
 
 
+@pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("name", LESSONS)
-def test_a_lesson_from_start_to_end_in_every_look(
-    chromium: Browser, complaints: Complaints, url: str, store: Store, name: str
+def test_a_lesson_from_start_to_end_in_light_and_dark(
+    chromium: Browser, complaints: Complaints, url: str, store: Store, name: str, width: int
 ) -> None:
-    for width, scheme in LOOKS:
-        size = ViewportSize(width=width, height=900)
-        context = chromium.new_context(viewport=size, color_scheme=scheme)
-        page = context.new_page()
-        complaints.listen(page)
-        lesson_progress.forget(store, name)
-        _walk(page, url, store, LESSONS[name])
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert _is_dark(page) == (scheme == "dark")
-        context.close()
+    context = chromium.new_context(viewport=ViewportSize(width=width, height=900))
+    page = context.new_page()
+    complaints.listen(page)
+    lesson_progress.forget(store, name)
+    _walk(page, url, store, LESSONS[name])
+    context.close()
     assert complaints.messages == []
 
 
@@ -64,6 +59,7 @@ def _walk(page: Page, url: str, store: Store, lesson: Lesson) -> None:
     page.goto(f"{url}/lessons?lesson={lesson.name}")
     wait_for_app(page)
     expect(page.get_by_role("heading", name=lesson.title)).to_be_visible()
+    _looks_right(page)
     _next(page, "predict")
     _answer(page, lesson.predict, len(lesson.points))
     page.get_by_role("button", name="This is my prediction").click()
@@ -84,6 +80,7 @@ def _walk(page: Page, url: str, store: Store, lesson: Lesson) -> None:
     expect(page.get_by_role("button", name="Answer anew")).to_be_visible()
     answer = lesson_progress.progress_in(store, lesson.name).answer
     assert answer is not None
+    _looks_right(page)
 
 
 def _next(page: Page, step: str) -> None:
@@ -92,6 +89,24 @@ def _next(page: Page, step: str) -> None:
     expect(page).to_have_url(re.compile(f"step={step}"))
     wait_for_app(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
+    _looks_right(page)
+
+
+def _looks_right(page: Page) -> None:
+    """The page is no wider than its window, in the colours that the visitor asks for and in those
+    that he changes to.
+    """
+    assert page.viewport_size is not None
+    assert _width(page) <= page.viewport_size["width"]
+    was_dark = page.evaluate(IS_DARK)
+    page.emulate_media(color_scheme="light" if was_dark else "dark")
+    page.wait_for_function(f"{IS_DARK} !== {str(was_dark).lower()}")
+    wait_for_app(page)
+    assert _width(page) <= page.viewport_size["width"]
+
+
+def _width(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth"))
 
 
 def _answer(page: Page, asked: Asked, points: int) -> None:
@@ -129,9 +144,3 @@ def _by_command(store: Store, *arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(main, ["--store", store.url, "lesson", "run", *arguments, "--json"])
     assert done.exit_code == 0, done.output[-2000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _is_dark(page: Page) -> bool:
-    colour = page.locator(".stApp").evaluate("each => getComputedStyle(each).backgroundColor")
-    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
-    return red + green + blue < 3 * 128

@@ -22,7 +22,7 @@ from kdcore.errors import ConfigError, StopRequested
 from kdcore.storage.store import Store
 from kdcore.takeaway.report import html_report
 from kdcore.training.evaluation import model_from_bytes
-from kdcore.work.experiment import run_experiment
+from kdcore.work.experiment import _in_words, run_experiment
 from kdcore.work.outcome import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -79,6 +79,9 @@ def test_the_plan_is_two_language_models_and_what_starts_from_them() -> None:
     assert plan.needed(["baseline"]) == tuple(
         steps[name] for name in ("own language model", "pre-trained alone", "baseline")
     )
+    (together,) = plan.rounds(plan.steps)
+    said = _in_words(together)
+    assert said == "pre-trained alone and student and baseline transformer-2-32"
 
 
 def test_a_language_model_depends_on_its_own_settings_alone() -> None:

@@ -37,7 +37,7 @@ from kdcore.tasks.text import texts_of
 from kdcore.tasks.vocabulary import TokenNumbers
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.language_model import LanguageModel
-from kdcore.work.outcome import run
+from kdcore.work.outcome import Outcome, run
 from kdcore.work.pretraining import guessed_words, language_model_of
 from tests.support import pretrained as small
 from tests.support.stops import assert_goes_on_to_the_bit
@@ -77,6 +77,7 @@ def of_texts(**changed: Any) -> ExperimentConfig:
         "epochs": 2,
         "seeds": 1,
         "batch_size": 50,
+        "optimizer": "sgd",  # traced in half the time of Adam
     }
     return ExperimentConfig(**{**settings, **changed})
 
@@ -91,15 +92,34 @@ def of_images(**changed: Any) -> ExperimentConfig:
         "teacher_epochs": 1,
         "epochs": 2,
         "seeds": 1,
+        "optimizer": "sgd",
     }
     return ExperimentConfig(**{**settings, **changed})
 
 
-@pytest.mark.parametrize("settings", [of_texts, of_images])
-def test_a_stopped_training_goes_on_to_the_bit(store: Store, tmp_path: Path, settings: Any) -> None:
-    whole = run(settings(), store=store, progress=False)
+@pytest.fixture(scope="module")
+def trained_on_images(
+    saved: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, Outcome]:
+    """An experiment on images, trained once; to be read only."""
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('images')}/store.db")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("KD_DATA_DIR", str(saved))
+        return store, run(of_images(), store=store, progress=False)
+
+
+def test_a_stopped_training_on_texts_goes_on_to_the_bit(store: Store, tmp_path: Path) -> None:
+    whole = run(of_texts(), store=store, progress=False)
     other = Store(f"sqlite:///{tmp_path}/other.db")
     assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("teacher", "student", "baseline"))
+
+
+def test_a_stopped_training_on_images_goes_on_to_the_bit(
+    trained_on_images: tuple[Store, Outcome], store: Store
+) -> None:
+    trained, whole = trained_on_images
+    roles = ("teacher", "student", "baseline")
+    assert_goes_on_to_the_bit(trained, whole.experiment_id, store, roles)
 
 
 def distilled(**changed: Any) -> ExperimentConfig:
@@ -169,7 +189,8 @@ def test_a_pretrained_teacher_is_distilled_into_half_its_layers(store: Store) ->
 def test_a_distillation_from_a_pretrained_teacher_goes_on_to_the_bit(
     store: Store, tmp_path: Path
 ) -> None:
-    whole = run(distilled(), store=store, progress=False)
+    small_one = distilled(teacher=f"{DEEPER}-2", student=f"{DEEPER}-1")
+    whole = run(small_one, store=store, progress=False)
     other = Store(f"sqlite:///{tmp_path}/other.db")
     assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("teacher", "student", "baseline"))
 
@@ -338,8 +359,10 @@ def test_features_of_a_pretrained_convolutional_network_teach(store: Store) -> N
     assert np.isfinite(curves[curves["role"] == "student"]["loss"]).any()
 
 
-def test_where_a_pretrained_student_looks_is_kept_with_both_of_its_heads(store: Store) -> None:
-    outcome = run(of_images(), store=store, progress=False)
+def test_where_a_pretrained_student_looks_is_kept_with_both_of_its_heads(
+    trained_on_images: tuple[Store, Outcome],
+) -> None:
+    store, outcome = trained_on_images
     (student,) = outcome.results.runs("student")
     assert set(student.summary["heads"]) == {"class token", "distillation token"}
     maps = attention_of(store, student.id, 2)
