@@ -12,7 +12,8 @@ import click
 from kdcore.analysis.brought_teacher import Examination, looks
 from kdcore.cli.common import carry_out
 from kdcore.config import pretrained
-from kdcore.config.catalog import APPLICATIONS, dataset_key, short_name
+from kdcore.config.catalog import dataset_key, short_name
+from kdcore.config.families import APPLICATIONS
 from kdcore.errors import StoreError, Words, require
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import UserModel

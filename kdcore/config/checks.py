@@ -7,17 +7,9 @@ from collections.abc import Sequence
 
 from kdcore import plans
 from kdcore.config import pretrained
-from kdcore.config.catalog import (
-    OWN,
-    DatasetCard,
-    ModelCard,
-    brings_vocabulary,
-    dataset_card,
-    model_key,
-    own_model,
-    parse_model_name,
-    short_name,
-)
+from kdcore.config.cards import DatasetCard, ModelCard
+from kdcore.config.catalog import dataset_card, model_key, own_model, parse_model_name, short_name
+from kdcore.config.families import OWN, brings_vocabulary
 from kdcore.config.fields import ExperimentFields, class_number
 from kdcore.errors import ConfigError, Problem, Words
 from kdcore.settings import listed

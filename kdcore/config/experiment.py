@@ -25,8 +25,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from kdcore import plans
-from kdcore.config.catalog import dataset_card, revision_of
+from kdcore.config.catalog import dataset_card
 from kdcore.config.checks import problems_of
+from kdcore.config.families import revision_of
 from kdcore.config.fields import ExperimentFields
 from kdcore.config.filling import FILLED, filled, label_budget
 from kdcore.config.parts import FIRST_THE_PLAN, PARTS, kind_name, make_part

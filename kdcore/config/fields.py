@@ -11,14 +11,8 @@ from pydantic import AfterValidator, BaseModel
 from pydantic_core import PydanticCustomError
 
 from kdcore.config import pretrained
-from kdcore.config.catalog import (
-    brings_vocabulary,
-    dataset_card,
-    dataset_key,
-    model_key,
-    parse_model_name,
-    short_name,
-)
+from kdcore.config.catalog import dataset_card, dataset_key, model_key, parse_model_name, short_name
+from kdcore.config.families import brings_vocabulary
 from kdcore.config.parts import PARTS
 from kdcore.errors import ConfigError, require
 from kdcore.methods import Method

@@ -8,7 +8,9 @@ import re
 from typing import Any
 
 from kdcore.config import pretrained
-from kdcore.config.catalog import DatasetCard, brings_vocabulary, dataset_card
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card
+from kdcore.config.families import brings_vocabulary
 from kdcore.config.fields import ExperimentFields
 from kdcore.errors import ConfigError
 from kdcore.plans import PlanKind

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import DATASETS, USER_NAME
+from kdcore.config.catalog import DATASETS
+from kdcore.config.sources import USER_NAME
 from kdcore.data.readers.common import (
     MOST_CLASSES,
     NO_LABEL,

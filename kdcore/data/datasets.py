@@ -20,15 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import (
-    DATASETS,
-    DatasetCard,
-    dataset_card,
-    resolve,
-    short_name,
-    sources,
-)
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import DATASETS, dataset_card, resolve, short_name
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sources import sources
 from kdcore.data import reviews
 from kdcore.data.downloads import Arrays, fetch
 from kdcore.data.raw import RawData

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import DatasetCard
+from kdcore.config.cards import DatasetCard
 from kdcore.data.check import Checked, Told, check, check_name
 from kdcore.data.readers.common import Source
 from kdcore.data.readers.opening import TABLES, open_source

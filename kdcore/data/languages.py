@@ -19,7 +19,7 @@ import babel
 import numpy as np
 from numpy.typing import NDArray
 
-from kdcore.config.catalog import DatasetCard
+from kdcore.config.cards import DatasetCard
 from kdcore.data.raw import RawData
 from kdcore.tasks.text import as_bytes, padded
 from kdcore.tasks.vocabulary import Tokens

@@ -18,7 +18,8 @@ from sqlalchemy import delete, select, update
 
 from kdcore.analysis.attention import AttentionMaps
 from kdcore.analysis.results import load_results
-from kdcore.config.catalog import DatasetCard, dataset_card, own_model
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card, own_model
 from kdcore.data.readers.pixels import in_bytes_for_show, read_pixels
 from kdcore.engine.base import Engine
 from kdcore.errors import ConfigError, Problem, StoreError, Words, require

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from kdcore.config.catalog import parse_model_name, residual_depth, resolve
+from kdcore.config.catalog import parse_model_name, resolve
+from kdcore.config.families import residual_depth
 from kdcore.errors import ModelError, require
 from kdcore.models.layers_within import layers_within
 from kdcore.tasks.values import InputValues

@@ -18,14 +18,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kdcore.config.catalog import (
-    APPLICATIONS,
-    ModelCard,
-    own_model,
-    registered_function,
-    short_name,
-    sources,
-)
+from kdcore.config.cards import ModelCard
+from kdcore.config.catalog import own_model, registered_function, short_name
+from kdcore.config.families import APPLICATIONS
+from kdcore.config.sources import sources
 from kdcore.errors import ModelError
 from kdcore.models.onnx_model import OnnxNetwork, load_onnx
 from kdcore.models.outputs import LogitsReader

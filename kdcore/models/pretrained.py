@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kdcore.config.catalog import brings_vocabulary
+from kdcore.config.families import brings_vocabulary
 from kdcore.config.pretrained import (
     FOLDER,
     HEAD,

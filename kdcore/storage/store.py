@@ -18,7 +18,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from kdcore import plans
-from kdcore.config import catalog
+from kdcore.config import catalog, sources
+from kdcore.config.cards import DatasetCard, ModelCard
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.errors import StoreError
 from kdcore.installation import data_folder
@@ -101,36 +102,36 @@ class Store(JobStore):
 
     def __init__(self, url: str | None = None, *, patience: float = 0.0) -> None:
         super().__init__(url or default_url(), patience=patience)
-        catalog.add_source(self)
+        sources.add_source(self)
 
     def close(self) -> None:
         """Release the connections.
 
         The store can be used again afterwards, its users' datasets are no longer known.
         """
-        catalog.remove_source(self)
+        sources.remove_source(self)
         super().close()
 
     # Users' own data and models, for the catalog
 
-    def user_dataset(self, name: str) -> catalog.DatasetCard | None:
+    def user_dataset(self, name: str) -> DatasetCard | None:
         """Return the card of a user's dataset, by key or by name.
 
-        See :class:`kdcore.config.catalog.Source`.
+        See :class:`kdcore.config.sources.Source`.
         """
         row = user_data.find(self, name)
         return None if row is None else user_data.to_card(row)
 
-    def user_datasets(self) -> dict[str, catalog.DatasetCard]:
+    def user_datasets(self) -> dict[str, DatasetCard]:
         """Return the cards of the latest versions of the users' datasets, by key."""
         return {row.key: user_data.to_card(row) for row in user_data.latest(self)}
 
-    def user_model(self, name: str) -> catalog.ModelCard | None:
+    def user_model(self, name: str) -> ModelCard | None:
         """Return the card of a user's model, by key or by name."""
         row = user_models.find(self, name)
         return None if row is None else user_models.to_card(row)
 
-    def user_models(self) -> dict[str, catalog.ModelCard]:
+    def user_models(self) -> dict[str, ModelCard]:
         """Return the cards of the latest versions of the users' models, by key."""
         return {row.key: user_models.to_card(row) for row in user_models.latest(self)}
 

@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from sqlalchemy import ColumnElement, select, update
 
-from kdcore.config.catalog import DatasetCard
+from kdcore.config.cards import DatasetCard
 from kdcore.errors import StoreError
 from kdcore.storage.artifacts import ArtifactStore
 from kdcore.storage.schema import Artifact, UserDataset, UserModel

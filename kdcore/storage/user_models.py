@@ -18,7 +18,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from kdcore.config.catalog import USER_NAME, DatasetCard, ModelCard, is_built_in, own_model
+from kdcore.config.cards import DatasetCard, ModelCard
+from kdcore.config.catalog import own_model
+from kdcore.config.families import is_built_in
+from kdcore.config.sources import USER_NAME
 from kdcore.errors import StoreError, Words, require, with_mend
 from kdcore.storage import user_data
 from kdcore.storage.artifacts import ArtifactStore

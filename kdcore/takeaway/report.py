@@ -47,7 +47,8 @@ from kdcore.analysis.results import (
 )
 from kdcore.analysis.statistics import PairedGain
 from kdcore.analysis.temperature import order
-from kdcore.config.catalog import DatasetCard, dataset_card, short_name
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card, short_name
 from kdcore.config.experiment import ExperimentConfig, all_settings
 from kdcore.errors import ConfigError, require
 from kdcore.palette import NEUTRALS, ROLE_NAMES, TONES, Style, dark_variants, style

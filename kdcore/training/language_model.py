@@ -4,6 +4,7 @@ losses of DistilBERT (Sanh 2019, arXiv:1910.01108).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -154,6 +155,23 @@ class LanguageModel(keras.Model):
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return self._tell(loss, found)
 
+    @functools.cached_property
+    def compiled_measure(self) -> Any:
+        """A compiled function of the tokens that are seen and those that are guessed, both [n, t]:
+        the sum of the cross-entropies of the guessed ones, how many were guessed right, and how
+        many there are. Traced once for all that is measured.
+        """
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], "int32")] * 2, autograph=False)
+        def measure(seen: Any, labels: Any) -> Any:
+            _, logits = hidden_and_logits(self.network, self.head, seen)
+            guessed = tf.cast(labels >= 0, tf.float32)
+            right = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
+            count = tf.reduce_sum(guessed)
+            return masked_language_model_loss(labels, logits) * count, tf.reduce_sum(right), count
+
+        return measure
+
     def test_step(self, data: Any) -> dict[str, Any]:
         """Return the losses of a batch with fresh masks."""
         found = self.losses_of(data[0])
@@ -204,45 +222,24 @@ class GuessedWords:
     """Measures a language model on fixed masks of texts, the same for every model of a vocabulary.
 
     Args:
-        network: of texts.
-        head: of its language model.
+        model: what is measured.
         texts: tokens [n, length].
         game: tokens of those texts whose middle one is guessed for people to see, [m, length].
-        tokens: the numbers of the vocabulary's.
-        mask: the share of tokens that are guessed.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        head: keras.Layer,
-        texts: NDArray,
-        game: NDArray,
-        tokens: TokenNumbers,
-        mask: float,
-    ) -> None:
-        self._network, self._head = network, head
+    def __init__(self, model: LanguageModel, texts: NDArray, game: NDArray) -> None:
+        self._model, tokens = model, model.tokens
         self._game, self._places = middle_masked(game, tokens.mask)
         generator = np.random.default_rng(0)
         whole = texts.astype(np.int32)
         draws = generator.random((2, *whole.shape), np.float32)
         others = generator.integers(tokens.first, tokens.count, whole.shape).astype(np.int32)
-        seen, labels = mask_tokens(whole, draws, others, mask, tokens)
+        seen, labels = mask_tokens(whole, draws, others, model.how.mask, tokens)
         self.seen, self.labels = np.asarray(seen), np.asarray(labels)
-
-        @tf.function(input_signature=[tf.TensorSpec([None, None], "int32")] * 2, autograph=False)
-        def measure(seen: Any, labels: Any) -> Any:
-            _, logits = hidden_and_logits(network, head, seen)
-            guessed = tf.cast(labels >= 0, tf.float32)
-            right = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
-            count = tf.reduce_sum(guessed)
-            return masked_language_model_loss(labels, logits) * count, tf.reduce_sum(right), count
-
-        self._measure = measure
 
     def probe_logits(self) -> NDArray[np.float32]:
         """Return the logits [m, vocabulary] of the middle token of each text of the game."""
-        _, logits = hidden_and_logits(self._network, self._head, self._game)
+        _, logits = hidden_and_logits(self._model.network, self._model.head, self._game)
         found = np.asarray(logits)[np.arange(len(self._places)), self._places]
         return np.asarray(found, np.float32)
 
@@ -258,6 +255,8 @@ class GuessedWords:
             most = max(int(longest[rows].max()), 1)
             sums += [
                 float(each)
-                for each in self._measure(self.seen[rows, :most], self.labels[rows, :most])
+                for each in self._model.compiled_measure(
+                    self.seen[rows, :most], self.labels[rows, :most]
+                )
             ]
         return {"loss": sums[0] / max(sums[2], 1), "accuracy": sums[1] / max(sums[2], 1)}

@@ -10,7 +10,8 @@ import numpy as np
 
 from kdcore import models
 from kdcore.analysis.candidates import Candidate, candidate_names, candidates_key, choose_three
-from kdcore.config.catalog import DatasetCard, dataset_card, own_model
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card, own_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.errors import ModelError

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from kdcore import models
 from kdcore.analysis.attention import epochs_of
 from kdcore.analysis.pseudo_labels import select_examples
-from kdcore.config.catalog import DatasetCard, dataset_card, parse_model_name
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card, parse_model_name
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset

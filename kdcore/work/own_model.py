@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kdcore.analysis.brought_teacher import Examination, examine, keep_look
-from kdcore.config.catalog import ModelCard, dataset_card, dataset_key, own_model, short_name
+from kdcore.config.cards import ModelCard
+from kdcore.config.catalog import dataset_card, dataset_key, own_model, short_name
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.data.readers.answers import Answers, read_answers

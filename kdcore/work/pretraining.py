@@ -58,9 +58,7 @@ def guessed_words(
     model: LanguageModel, dataset: Dataset, split: str = "validation"
 ) -> GuessedWords:
     """Return what measures a language model on the texts of a part."""
-    texts = getattr(dataset, split).inputs
-    game = dataset.probe.inputs
-    return GuessedWords(model.network, model.head, texts, game, model.tokens, model.how.mask)
+    return GuessedWords(model, getattr(dataset, split).inputs, dataset.probe.inputs)
 
 
 def finish_language_model(store: Store, run: Run, model: LanguageModel, dataset: Dataset) -> None:

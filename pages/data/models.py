@@ -9,7 +9,8 @@ import streamlit as st
 
 from kdcore.analysis.brought_teacher import looks
 from kdcore.config import pretrained
-from kdcore.config.catalog import APPLICATIONS, datasets, short_name
+from kdcore.config.catalog import datasets, short_name
+from kdcore.config.families import APPLICATIONS
 from kdcore.errors import ConfigError, StoreError
 from kdcore.storage import user_data, user_models
 from kdcore.storage.schema import Job, JobStatus, UserModel

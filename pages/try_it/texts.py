@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kdcore.analysis.attention import ALL_TOKENS
 from kdcore.analysis.occlusion import Part
-from kdcore.config.catalog import DatasetCard
+from kdcore.config.cards import DatasetCard
 from kdcore.engine.predictions import Answer
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Run

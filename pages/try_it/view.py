@@ -14,7 +14,8 @@ from kdcore import charts
 from kdcore.analysis.logits import softmax
 from kdcore.analysis.occlusion import Part, parts_of, questions
 from kdcore.analysis.results import Results, examples, load_results
-from kdcore.config.catalog import DatasetCard, dataset_card
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card
 from kdcore.engine.predictions import (
     Answer,
     draws_digits,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdcore.config.catalog import DATASETS, MODEL_FAMILIES, models_of
+from kdcore.config.catalog import DATASETS, models_of
 from kdcore.config.experiment import ExperimentConfig, all_settings, older_value
+from kdcore.config.families import MODEL_FAMILIES
 from kdcore.config.presets import PRESETS
 from kdcore.errors import ConfigError
 from kdcore.plans.several_teachers import SeveralTeachers

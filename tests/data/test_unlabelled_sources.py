@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from kdcore.cli.program import main
-from kdcore.config.catalog import DatasetCard, dataset_card
+from kdcore.config.cards import DatasetCard
+from kdcore.config.catalog import dataset_card
 from kdcore.config.experiment import ExperimentConfig, starting_config
 from kdcore.data import datasets
 from kdcore.data.check import check

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 import keras
 import pytest
 
-from kdcore.config.catalog import (
-    MODEL_FAMILIES,
-    ModelFamily,
-    dataset_card,
-    models_of,
-    register_family,
-)
+from kdcore.config.catalog import dataset_card, models_of
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.families import MODEL_FAMILIES, ModelFamily, register_family
 from kdcore.errors import ConfigError
 from kdcore.models import build
 

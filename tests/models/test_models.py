@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kdcore.config.catalog import MODEL_SUGGESTIONS, parse_model_name
+from kdcore.config.catalog import parse_model_name
+from kdcore.config.families import MODEL_SUGGESTIONS
 from kdcore.errors import ConfigError, ModelError
 from kdcore.models.families import build, build_conv, build_mlp, build_resnet, multiply_accumulates
 from kdcore.models.precision import policy_scope

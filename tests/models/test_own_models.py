@@ -15,6 +15,7 @@ from keras import layers
 from kdcore import models
 from kdcore.analysis.results import load_results, logits
 from kdcore.config import catalog
+from kdcore.config.cards import ModelCard
 from kdcore.config.catalog import dataset_card, model_key, own_model, register_model
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
@@ -504,7 +505,7 @@ def test_a_network_of_keras_applications_is_built_for_any_images() -> None:
     assert model.output_shape == (None, 7)
     assert model(images((28, 28, 1), 2)).shape == (2, 7)
     assert "resized from 28" not in user_models.fit_in_words(
-        catalog.ModelCard("x", "x", (28, 28, 1), 10, 1, "it gives logits"), dataset_card("mnist")
+        ModelCard("x", "x", (28, 28, 1), 10, 1, "it gives logits"), dataset_card("mnist")
     )
     with pytest.raises(ConfigError, match="teacher must be a name such as"):
         ExperimentConfig(teacher="app-hal9000")

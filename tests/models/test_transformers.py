@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from kdcore import Distiller, ExperimentConfig, models
-from kdcore.config.catalog import parse_model_name, patch_fits
+from kdcore.config.catalog import parse_model_name
+from kdcore.config.families import patch_fits
 from kdcore.errors import ConfigError
 from kdcore.methods.distillation_token import DistillationToken
 from kdcore.models.families import multiply_accumulates

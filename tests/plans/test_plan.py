@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kdcore import plans
-from kdcore.config.catalog import MODEL_FAMILIES
 from kdcore.config.experiment import (
     BASELINE_FIELDS,
     STUDENT_FIELDS,
     TEACHER_FIELDS,
     ExperimentConfig,
 )
+from kdcore.config.families import MODEL_FAMILIES
 from kdcore.config.presets import PRESETS
 from kdcore.errors import ConfigError
 from kdcore.plans import Plan, Step, plan_of

@@ -203,9 +203,9 @@ def test_a_start_from_layers_begins_nearer_than_a_fresh_one() -> None:
 
 def test_guesses_are_measured_on_masks_that_are_the_same_for_all() -> None:
     model, other, tokens = pair(1, 1), pair(2, 2), texts(40)
-    first, again, second = (
-        GuessedWords(*each, tokens, tokens[:4], NUMBERS, 0.3) for each in (model, model, other)
-    )
+    how = Pretraining(mask=0.3)
+    one, two = (LanguageModel(*each, how, NUMBERS, 0) for each in (model, other))
+    first, again, second = (GuessedWords(each, tokens, tokens[:4]) for each in (one, one, two))
     np.testing.assert_array_equal(first.seen, second.seen)
     assert first.validation() == again.validation()
     assert first.validation() != second.validation()
@@ -213,6 +213,7 @@ def test_guesses_are_measured_on_masks_that_are_the_same_for_all() -> None:
     guessed = first.labels >= 0
     plain = -log_softmax(np.asarray(logits, np.float64))[guessed, first.labels[guessed]].mean()
     assert first.validation()["loss"] == pytest.approx(plain, rel=1e-4)
+    assert one.compiled_measure.experimental_get_tracing_count() == 1, "of many sizes, by two"
     game, places = middle_masked(tokens[:4], MASK_ID)
     assert (game[np.arange(4), places] == MASK_ID).all()
     _, asked = hidden_and_logits(*model, game)
