@@ -31,7 +31,7 @@ from tests.support.browser import (
 from tests.support.postgres import PostgresServer, find_program
 from tests.support.training import train_elsewhere
 
-expect.set_options(timeout=15_000)  # the machine may be busy
+expect.set_options(timeout=45_000)  # the machine may be busy
 
 
 # What makes a test slow: these fixtures start a browser, a server or a worker, or train a store.
@@ -175,6 +175,7 @@ def page(chromium: Browser, complaints: Complaints) -> Iterator[Page]:
     """A fresh page of 1440 by 900 in light colours; ``complaints`` listens to it."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
     page = context.new_page()
+    page.set_default_timeout(60_000)  # the machine may be busy
     complaints.listen(page)
     yield page
     context.close()

@@ -109,7 +109,7 @@ def drawn(page: Page, key: str, uid: str) -> np.ndarray:
 
 
 def wait_for_chart(page: Page, key: str) -> None:
-    page.wait_for_function(f"{node(key)}?.data?.length > 0", timeout=20_000)
+    page.wait_for_function(f"{node(key)}?.data?.length > 0", timeout=60_000)
 
 
 def slider(page: Page) -> Locator:
@@ -285,7 +285,7 @@ def test_from_an_empty_store_to_accuracy_over_alpha(
         page.get_by_role("tab", name="Accuracy over alpha").click()
         assert len(store.experiments()) == 1, "nothing is trained silently"
         page.get_by_role("button", name="Train five small experiments").click()
-        expect(page.get_by_text("are trained ·")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("are trained ·")).to_be_visible(timeout=60_000)
         wait_for(page, lambda: len(drawn(page, "alpha_accuracy", "student")) == 6, seconds=240)
         expect(page.get_by_text("are trained ·")).to_have_count(0)
         shown = drawn(page, "alpha_accuracy", "student")

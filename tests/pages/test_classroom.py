@@ -59,10 +59,10 @@ def test_a_visitor_sees_and_changes_only_what_is_theirs(page: Page, url: str, st
     page.goto(f"{url}/?experiment={own}")  # the browser remembers the name
     expect(page.get_by_role("button", name="Ada")).to_be_visible()
     expect(page.get_by_role("heading", name="Take the model with you")).to_be_visible(
-        timeout=30_000
+        timeout=60_000
     )
     page.goto(f"{url}/?experiment={other}")
-    expect(page.get_by_role("button", name="Copy link")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("heading", name="Take the model with you")).to_have_count(0)
     for name in ("Name", "Report"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
@@ -82,7 +82,7 @@ def test_a_sweep_is_stopped_and_extended_by_its_owner_alone(
     for name in ("Pause", "Stop", "Add"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()
     page.goto(f"{url}/sweep?sweep={other}")
-    expect(page.get_by_role("button", name="Copy as command")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Copy as command")).to_be_visible(timeout=60_000)
     for name in ("Pause", "Stop", "Add"):
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
 

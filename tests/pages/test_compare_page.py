@@ -112,7 +112,7 @@ def chart(key: str) -> str:
 
 
 def wait_for_chart(page: Page, key: str) -> None:
-    page.wait_for_function(f"{chart(key)}?.data?.length > 0", timeout=20_000)
+    page.wait_for_function(f"{chart(key)}?.data?.length > 0", timeout=60_000)
 
 
 def tiles(page: Page) -> Locator:

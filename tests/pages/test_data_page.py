@@ -84,7 +84,7 @@ def test_a_file_is_checked_stored_and_trained_on(
     page.get_by_role("button", name="Train on it").click()
     expect(page.get_by_text("squares · conv-64-128 → conv-8-16 · 20 labels")).to_be_visible()
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_text("squares · 20 true labels")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("squares · 20 true labels")).to_be_visible(timeout=60_000)
     experiment = page.url.split("experiment=")[1]
     assert store.experiment(experiment).config["dataset"] == dataset_key("squares")
     for _ in range(600):

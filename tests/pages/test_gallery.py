@@ -78,7 +78,7 @@ def address(serve: Callable[..., str]) -> str:
 def digits(page: Page, address: str) -> Locator:
     page.goto(f"{address}/gallery")
     box = page.get_by_role("listbox", name="Digits")
-    box.get_by_role("option").first.wait_for(timeout=20_000)
+    box.get_by_role("option").first.wait_for(timeout=60_000)
     return box
 
 

@@ -71,7 +71,7 @@ def test_what_the_noise_is_worth_stands_beside_the_generations(
     first = trained(store, config)
     page.goto(f"{url}/?experiment={first}")
     button = page.get_by_role("button", name="Train the same with the noise off")
-    expect(button).to_be_visible(timeout=30_000)
+    expect(button).to_be_visible(timeout=60_000)
     wanted = twin_config(config)
     assert wanted == config.replace(noise="off")
     assert twin_config(wanted) == config
@@ -82,7 +82,7 @@ def test_what_the_noise_is_worth_stands_beside_the_generations(
         page.get_by_text(
             re.compile("^The noise's gain in teacher: .*; the noise's gain in student:")
         )
-    ).to_be_visible(timeout=30_000)
+    ).to_be_visible(timeout=60_000)
     expect(page.get_by_role("img", name=re.compile("without noise dotted"))).to_be_visible()
     expect(button).to_have_count(0)
     loud, quiet = summary(store, first), summary(store, second)

@@ -29,7 +29,7 @@ def address(serve: Callable[..., str]) -> str:
 def plot(page: Page, description: str) -> Locator:
     """Return the chart with this description for screen readers, drawn."""
     found = page.get_by_role("img", name=description)
-    found.locator(".main-svg").first.wait_for(timeout=20_000)
+    found.locator(".main-svg").first.wait_for(timeout=60_000)
     return found
 
 
@@ -41,7 +41,7 @@ def drawn(page: Page, node: Locator, times: int) -> None:
     page.wait_for_function(
         "([node, times]) => node.kdDrawn >= times",
         arg=[node.element_handle(), times],
-        timeout=30_000,
+        timeout=60_000,
     )
 
 

@@ -101,11 +101,11 @@ def test_a_click_on_a_row_opens_the_experiment_and_temperature_begins_with_it(
     box = page.get_by_test_id("stDataFrame").first.locator("canvas").first.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 150, box["y"] + ROW * 2 + ROW // 2)
-    page.wait_for_url(f"**/?experiment={older}", timeout=30_000)
+    page.wait_for_url(f"**/?experiment={older}", timeout=60_000)
     wait_for_app(page)
     page.get_by_role("link", name="Temperature").click()
     student = load_results(store, older).runs("student")[0].id
-    page.wait_for_url(f"**/temperature?*student={student}*", timeout=30_000)
+    page.wait_for_url(f"**/temperature?*student={student}*", timeout=60_000)
 
 
 def wait_until_listed(page: Page, store: Store, count: int) -> None:
@@ -130,9 +130,9 @@ def test_delete_and_undo(page: Page, url: str, store: Store, complaints: Complai
     expect(page.get_by_text("Nothing here yet")).to_be_visible()
     assert both(store) == []
     page.goto(url)
-    expect(page.get_by_text("Nothing trained yet")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Nothing trained yet")).to_be_visible(timeout=60_000)
     page.get_by_role("link", name="Runs").click()
-    expect(page.get_by_text("Trash: 2 deleted")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Trash: 2 deleted")).to_be_visible(timeout=60_000)
     page.get_by_text("Trash: 2 deleted").click()
     button(page, "Restore all").click()
     wait_until_listed(page, store, 2)
@@ -182,7 +182,7 @@ def test_the_train_page_offers_the_report_too(page: Page, url: str, store: Store
     experiment_id = both(store)[0]
     page.goto(f"{url}/?experiment={experiment_id}")
     with page.expect_download(timeout=180_000) as coming:
-        button(page, "Report").click(timeout=30_000)
+        button(page, "Report").click(timeout=60_000)
     assert coming.value.suggested_filename == f"report-{experiment_id}.html"
 
 
@@ -193,7 +193,7 @@ def test_train_again_with_changes_brings_the_settings_along(
     tick(page, 1)
     config = load_results(store, both(store)[0]).config
     button(page, "Train again with changes").click()
-    expect(page.get_by_text(config.describe()).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(config.describe()).first).to_be_visible(timeout=60_000)
     expect(page.get_by_role("spinbutton", name="Temperature T")).to_have_value("2")
     expect(button(page, "Train")).to_be_enabled()
 

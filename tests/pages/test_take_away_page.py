@@ -58,7 +58,7 @@ def test_make_downloads_measures_and_offers_them(
     expect(page.get_by_text("baseline (from scratch) conv-4-8")).to_be_visible()
     button(page, "Make downloads").click()
     expect(button(page, "Download LiteRT int8")).to_be_visible(timeout=300_000)
-    expect(page.get_by_text("Which one ships?")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Which one ships?")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("The smallest that fits:")).to_be_visible()
     page.get_by_role("spinbutton", name="File, at most kB").fill("0.5")
     page.get_by_role("spinbutton", name="File, at most kB").press("Enter")

@@ -108,7 +108,7 @@ def drawn(page: Page, key: str, uid: str) -> list[float]:
 
 
 def wait_for_chart(page: Page, key: str) -> None:
-    page.wait_for_function(f"{node(key)}?.data?.length > 0", timeout=20_000)
+    page.wait_for_function(f"{node(key)}?.data?.length > 0", timeout=60_000)
 
 
 def slider(page: Page) -> Locator:
@@ -201,7 +201,7 @@ def test_what_an_address_cannot_mean_is_answered_in_words(page: Page, url: str, 
     wait_for_chart(page, DISTRIBUTIONS)
     wait_for(page, lambda: address(page)["teacher"] == lab.teacher.id)  # and the page is there
     move_to(page, 1)
-    expect(page.get_by_text("got '9000'")).to_have_count(0, timeout=10_000)
+    expect(page.get_by_text("got '9000'")).to_have_count(0, timeout=60_000)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "", "4; drop table"])
@@ -379,7 +379,7 @@ def test_the_choices_outlive_a_visit_to_another_page(page: Page, url: str, lab: 
     visit(page, url, teacher=lab.teacher.id, T=9, section="all")
     wait_for_chart(page, "temperature_entropy")
     page.get_by_role("link", name="Train").click()
-    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible(timeout=60_000)
     page.get_by_role("link", name="Temperature").click()
     wait_for_chart(page, "temperature_entropy")
     expect(slider(page)).to_have_attribute("aria-valuetext", "T = 9")
@@ -426,7 +426,7 @@ def test_without_a_teacher_a_button_trains_one_and_the_page_fills_by_itself(
         expect(page.get_by_text("This page needs a trained teacher")).to_be_visible()
         assert store.experiments() == [], "nothing is trained silently"
         page.get_by_role("button", name="Train a small teacher").click()
-        expect(page.get_by_text("A teacher is being trained")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("A teacher is being trained")).to_be_visible(timeout=60_000)
         page.wait_for_selector(f".st-key-{DISTRIBUTIONS} .js-plotly-plot", timeout=300_000)
         (run,) = store.finished_runs("teacher")
         assert page.url.startswith(f"{address}?teacher={run.id}")
@@ -449,7 +449,7 @@ def expect_section(page: Page, title: str, name: str | None, chart: str) -> None
             break
         page.wait_for_timeout(100)
     assert (open_tab(page), address(page).get("section")) == (title, name)
-    expect(page.locator(f".st-key-{chart} .js-plotly-plot")).to_be_visible(timeout=20_000)
+    expect(page.locator(f".st-key-{chart} .js-plotly-plot")).to_be_visible(timeout=60_000)
 
 
 def test_back_and_forward_step_through_the_sections_and_not_along_the_slider(

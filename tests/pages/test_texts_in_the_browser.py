@@ -77,7 +77,7 @@ def test_phrases_in_three_languages_are_answered_while_one_types(
     for text, language in PHRASES.items():
         field.press("Control+A")
         field.press_sequentially(text, delay=20)
-        expect(values.first).to_have_text(language, timeout=30_000)
+        expect(values.first).to_have_text(language, timeout=60_000)
         lines = page.locator(".kd-parts")
         expect(lines).to_have_count(3)
         expect(lines.first).to_contain_text(text)
@@ -120,7 +120,7 @@ def test_phrases_stand_where_pictures_do(
         expect(page.locator('[data-testid="stException"]')).to_have_count(0)
         if name:
             options = page.get_by_role("option").filter(has_text="German")
-            expect(options.first).to_be_visible(timeout=20_000)
+            expect(options.first).to_be_visible(timeout=60_000)
             options.first.click()
             expect(options.first).to_have_attribute("aria-selected", "true")
     assert complaints.messages == []

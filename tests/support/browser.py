@@ -120,6 +120,11 @@ class Server:
         """The server's process."""
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was neither killed nor stopped."""
+        return self._process.poll() is None
+
     def stop(self) -> str:
         """End the server and return its log."""
         self._process.terminate()
@@ -164,7 +169,7 @@ def _probe(url: str) -> bool:
 def wait_for_app(page: Page) -> None:
     """Wait until the first run of the script is through."""
     page.wait_for_selector(
-        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=30_000
+        "[data-testid='stApp'][data-test-script-state='notRunning']", timeout=60_000
     )
 
 
