@@ -4,7 +4,6 @@ bit; and that nobody's pre-training sees a label.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,11 @@ from kdcore.cli.program import main, without_test_data
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.errors import ConfigError, StopRequested
-from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from kdcore.takeaway.report import html_report
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.work.experiment import _in_words, run_experiment
 from kdcore.work.outcome import run
-from tests.conftest import copy_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -136,7 +133,7 @@ def test_what_does_not_fit_is_refused_where_it_stands(
 def test_each_step_starts_where_the_plan_says_and_no_label_reaches_a_language_model(
     store: Store,
 ) -> None:
-    settings = config(seeds=1, learning_rate=1e-9, teacher_learning_rate=1e-9)
+    settings = config(epochs=1, teacher_epochs=1, learning_rate=1e-9, teacher_learning_rate=1e-9)
     dataset = datasets.load(settings)
     outcome = run(settings, store=store, progress=False)
     runs = {link.step: one for link, one in outcome.results.links if link.seed == 0}
@@ -162,22 +159,12 @@ def test_each_step_starts_where_the_plan_says_and_no_label_reaches_a_language_mo
         np.testing.assert_allclose(one, two, atol=1e-5)
     original = dataset.train.labels.copy()
     dataset.train.labels[:] = (original + 1) % 15
-    again = Store(f"{store.url.removesuffix('.db')}-2.db")
-    twisted = again.create(settings)
-
-    def pretrained() -> dict[str, Run]:
-        return {link.step: one for link, one in again.runs_of(twisted) if one.finished_at}
-
-    def stop_when_pretrained() -> None:
-        if set(MODELS) <= set(pretrained()):
-            raise StopRequested
-
     try:
-        with pytest.raises(StopRequested):
-            run_experiment(again, twisted, check=stop_when_pretrained)
+        again = Store(f"{store.url.removesuffix('.db')}-2.db")
+        twisted = run(settings, store=again, progress=False)
     finally:
         dataset.train.labels[:] = original
-    others = pretrained()
+    others = {link.step: one for link, one in twisted.results.links if link.seed == 0}
     for name in MODELS:
         for one, two in zip(
             weights(store, runs[name].id), weights(again, others[name].id), strict=True
@@ -249,52 +236,32 @@ def test_it_is_trained_measured_shown_stopped_and_resumed_to_the_bit(
                 )
 
 
-@pytest.fixture(scope="module")
-def trained_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store's file with one finished experiment, and its id; to be read only."""
-    file = tmp_path_factory.mktemp("distilbert") / "store.db"
-    store = Store(f"sqlite:///{file}")
-    outcome = run(config(seeds=1), store=store, progress=False)
-    store.close()
-    return file, outcome.experiment_id
-
-
-@pytest.fixture
-def trained(trained_file: tuple[Path, str], tmp_path: Path) -> tuple[Store, str]:
-    """A copy of the trained store, of the test's own, and its experiment."""
-    file, experiment = trained_file
-    return Store(f"sqlite:///{copy_of(file, tmp_path)}"), experiment
-
-
-def test_language_models_serve_again_and_go_with_their_experiment(
-    trained: tuple[Store, str],
-) -> None:
-    store, first = trained
+def test_language_models_serve_again_and_go_with_their_experiment(store: Store) -> None:
+    first = run(config(seeds=1), store=store, progress=False)
     second = run(config(seeds=1, alpha=0.5), store=store, progress=False, reuse="teacher")
     assert all(second.results.reused(name) for name in (*MODELS, "teacher"))
     assert not second.results.reused("student")
     heads = [
         f"language_model_head/{one.id}"
         for name in MODELS
-        for one in load_results(store, first).runs_of_step(name)
+        for one in first.results.runs_of_step(name)
     ]
     assert all(store.has_artifact(key) for key in heads)
-    both = [first, second.experiment_id]
-    for experiment in both:
-        library.delete_experiments(store, [experiment])
-    library.purge(store, both)
+    for outcome in (first, second):
+        library.delete_experiments(store, [outcome.experiment_id])
+    library.purge(store, [first.experiment_id, second.experiment_id])
     assert not any(store.has_artifact(key) for key in heads)
 
 
-def test_the_command_line_says_how_well_words_are_guessed(trained: tuple[Store, str]) -> None:
-    store, experiment = trained
-    shown = CliRunner().invoke(main, ["--store", store.url, "show", experiment])
+def test_the_command_line_says_how_well_words_are_guessed(store: Store) -> None:
+    outcome = run(config(seeds=1), store=store, progress=False)
+    shown = CliRunner().invoke(main, ["--store", store.url, "show", outcome.experiment_id])
     assert shown.exit_code == 0, shown.output
     for name in MODELS:
         assert any(
             line.strip().startswith(name) and "nats a masked token" in line
             for line in shown.output.splitlines()
         )
-    hidden = without_test_data(summary(store, experiment))
+    hidden = without_test_data(outcome.summary)
     assert all(hidden[name]["test_masked_loss"] is None for name in MODELS)
     assert all(hidden[name]["validation_masked_loss"] is not None for name in MODELS)
