@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.takeaway.metrics_table import metrics_table
 from kdcore.takeaway.report import html_report
-from tests.support.browser import REPOSITORY, Complaints, wait_for_app
+from tests.support.browser import REPOSITORY, Complaints, open_popover, wait_for_app
 
 HOSTILE = "<img src=x onerror=window.stolen=1> *bold* :material/home:"
 ROW = 35
 
 
 @pytest.fixture(scope="module")
-def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def whole_store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     file = tmp_path_factory.mktemp("runs") / "store.db"
     with (
         closing(sqlite3.connect(trained_store_file)) as source,
@@ -35,9 +35,16 @@ def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return Store(f"sqlite:///{file}")
 
 
+@pytest.fixture
+def store(whole_store: Store) -> Iterator[Store]:
+    """The store of all tests here, its trash emptied after each: also after one that failed."""
+    yield whole_store
+    library.restore_experiments(whole_store, library.trash(whole_store))
+
+
 @pytest.fixture(scope="module")
-def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
-    return serve("dashboard.py", {"KD_STORE": store.url})
+def url(whole_store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
+    return serve("dashboard.py", {"KD_STORE": whole_store.url})
 
 
 def both(store: Store) -> list[str]:
@@ -110,7 +117,7 @@ def test_a_click_on_a_row_opens_the_experiment_and_temperature_begins_with_it(
 
 def wait_until_listed(page: Page, store: Store, count: int) -> None:
     """Wait until a click has reached the store."""
-    for _ in range(150):
+    for _ in range(600):
         if len(library.listing(store)) == count:
             return
         page.wait_for_timeout(100)
@@ -205,8 +212,9 @@ def test_destroying_what_is_in_the_trash_frees_its_space(
     library.delete_experiments(store, [older])
     opened(page, url)
     page.get_by_text("Trash: 1 deleted").click()
-    button(page, "Delete all for good").click()
-    button(page, "Destroy them").click()
+    destroy = button(page, "Destroy them")
+    open_popover(page, "Delete all for good", destroy)
+    destroy.click()
     expect(
         page.get_by_text(re.compile(r"1 experiment and 4 models destroyed, \d+\.\d kB freed"))
     ).to_be_visible()

@@ -16,7 +16,7 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import FORMATS, exports, find_run
-from tests.support.browser import Complaints, wait_for_app
+from tests.support.browser import Complaints, open_popover, wait_for_app
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_make_downloads_measures_and_offers_them(
     page.get_by_role("radio", name="Baseline", exact=True).click()
     expect(page.get_by_text("baseline (from scratch) conv-4-8")).to_be_visible()
     button(page, "Make downloads").click()
-    expect(button(page, "Download LiteRT int8")).to_be_visible(timeout=300_000)
+    expect(button(page, "Download LiteRT int8")).to_be_visible(timeout=600_000)
     expect(page.get_by_text("Which one ships?")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("The smallest that fits:")).to_be_visible()
     page.get_by_role("spinbutton", name="File, at most kB").fill("0.5")
@@ -86,15 +86,14 @@ def test_code_comes_out_and_settings_go_back_in(
     page.goto(f"{url}/?experiment={experiment}")
     wait_for_app(page)
     nbformat.validate(json.loads(download(page, "Download notebook")))
-    button(page, "Copy as Python").click()
-    expect(page.get_by_text("outcome = kdcore.run(config)")).to_be_visible()
+    open_popover(page, "Copy as Python", page.get_by_text("outcome = kdcore.run(config)"))
     settings = download(page, "Settings as JSON")
     config = ExperimentConfig(**store.experiment(experiment).config)
     assert ExperimentConfig.from_json(settings).replace(precision="auto") == config
 
     page.goto(url)
     wait_for_app(page)
-    button(page, "Settings from a file").click()
+    open_popover(page, "Settings from a file", page.get_by_test_id("stFileUploader"))
     chooser = page.locator("input[type=file]")
     chooser.set_input_files(
         {"name": "bad.json", "mimeType": "application/json", "buffer": b'{"temperature": -1}'}

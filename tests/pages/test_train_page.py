@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine.jobs import run_job, terminate_group
 from kdcore.storage.store import Store
-from tests.support.browser import Complaints, Server
+from tests.support.browser import Complaints, Server, open_popover
 
 LONG = ExperimentConfig(
     training_examples=300,
@@ -322,9 +322,10 @@ def test_the_experiment_before_stays_in_sight_and_is_named_where_one_sees_it(
     page.goto(f"{url}/?experiment={before}")
     settle(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("mlp-32 teaches conv-4-8")
-    button(page, "Name").click()
-    page.get_by_role("textbox", name="Name").fill("The *first* one")
-    page.get_by_role("textbox", name="Name").press("Enter")
+    name = page.get_by_role("textbox", name="Name")
+    open_popover(page, "Name", name)
+    name.fill("The *first* one")
+    name.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("The *first* one")
     assert store.experiment(before).name == "The *first* one"
     page.keyboard.press("Escape")

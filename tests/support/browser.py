@@ -17,7 +17,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Locator, Page
 from playwright.sync_api import TimeoutError as PatienceLost
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -190,3 +190,19 @@ def choose(page: Page, label: str, option: str, *, exact: bool = False) -> None:
         else:
             return
     raise AssertionError(f"{label} offered no {option!r}")
+
+
+def open_popover(page: Page, name: str, inside: Locator) -> None:
+    """Open the popover of the button with this name, and wait until ``inside`` is seen in it.
+
+    Like a list, it closes where the page moves under it.
+    """
+    for _ in range(5):
+        page.get_by_role("button", name=name, exact=True).click()
+        try:
+            inside.wait_for(timeout=10_000)
+        except PatienceLost:
+            page.keyboard.press("Escape")
+        else:
+            return
+    raise AssertionError(f"{name} opened and did not show {inside}")
