@@ -71,10 +71,10 @@ def data() -> None:
 )
 @click.option(
     "--pieces",
-    type=click.Choice(PIECES),
+    type=click.Choice(list(PIECES)),
     default="bpe",
     show_default=True,
-    help="What texts are cut into; bpe: parts of words that the training part shows.",
+    help="What texts are cut into; bpe: parts of words that the training part shows; wordpiece: the same as BERT's are.",
 )
 @click.option(
     "--vocabulary", type=int, default=4000, show_default=True, help="The most different pieces."

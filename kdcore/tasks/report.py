@@ -46,8 +46,8 @@ class DataOptions:
             asked about. What fills them is learnt from the training part.
         text_column: the column of a table that holds texts to learn; found by what is in it if left
             out.
-        pieces: what texts are cut into: "bpe", parts of words that the training part shows, or
-            "characters".
+        pieces: what texts are cut into: "bpe" or "wordpiece", parts of words that the training
+            part shows, or "characters".
         vocabulary: the most different pieces.
         length: tokens of a text; longer ones lose their end.
         unlabelled: what has no label: "named": folders and arrays that are called so, rows whose

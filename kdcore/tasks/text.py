@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kdcore.errors import require
 from kdcore.tasks.base import Task
 from kdcore.tasks.report import DataOptions, Lengths, Report, Survey
-from kdcore.tasks.vocabulary import Tokens, learn_vocabulary
+from kdcore.tasks.vocabulary import PIECES, Tokens, learn_vocabulary
 
 # As UTF-8; what is longer is cut when it is stored.
 MOST_BYTES_OF_A_TEXT = 4_000
@@ -92,8 +92,7 @@ class Text(Task):
     def about(self, report: Report) -> list[tuple[str, str]]:
         """Say how texts become tokens."""
         found = report.tokens or {}
-        names = {"bpe": "parts of words", "characters": "characters"}
-        pieces = names.get(str(found.get("pieces")), "")
+        pieces = PIECES.get(found["pieces"], "") if "pieces" in found else ""
         lines = [
             (
                 "tokens",

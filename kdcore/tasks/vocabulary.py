@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,9 +21,12 @@ from tokenizers.models import BPE, WordLevel, WordPiece
 
 from kdcore.errors import require
 
-# Not WordPiece: its trainer breaks ties by chance, so that no two runs had the same tokens.
-Pieces = Literal["characters", "bpe"]
-PIECES = ("characters", "bpe")
+Pieces = Literal["characters", "bpe", "wordpiece"]
+PIECES: dict[Pieces, str] = {
+    "characters": "characters",
+    "bpe": "parts of words",
+    "wordpiece": "word pieces",
+}
 PADDING, UNKNOWN, BEGINNING, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PADDING, UNKNOWN, BEGINNING, END, MASK)
 PADDING_ID, UNKNOWN_ID, MASK_ID = (
@@ -30,6 +34,7 @@ PADDING_ID, UNKNOWN_ID, MASK_ID = (
     SPECIAL.index(UNKNOWN),
     SPECIAL.index(MASK),
 )
+METASPACE = "\u2581"  # what stands for a blank among byte pairs
 LEAST_LENGTH, LARGEST_LENGTH = 8, 1024
 TEXTS_AT_ONCE = 2_000
 LONGEST_WORD = 100  # of word pieces, in characters; a longer one is unknown
@@ -41,8 +46,8 @@ class Tokens:
     """How texts are made into tokens.
 
     Args:
-        pieces: "characters", or "bpe" for parts of words by byte pair encoding (Sennrich 2016,
-            arXiv:1508.07909).
+        pieces: "characters"; "bpe" for parts of words by byte pair encoding (Sennrich 2016,
+            arXiv:1508.07909); or "wordpiece" for word pieces as BERT's (Wu 2016, arXiv:1609.08144).
         size: the most different tokens that there may be; of characters, all that occur twice.
         length: tokens of each text; longer ones are cut at their end.
 
@@ -156,18 +161,8 @@ class Vocabulary:
 
 def learn_vocabulary(texts: Sequence[str], tokens: Tokens) -> Vocabulary:
     """Return the vocabulary of the texts of a training part, in lower case."""
-    tokenizer, trainer = _untrained(tokens)
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFC(),
-            normalizers.Lowercase(),
-            # Control characters, line ends among them, are blanks; several blanks are one.
-            normalizers.Replace(Regex(r"[\s\p{C}]+"), " "),
-            normalizers.Strip(),
-        ]
-    )
-    tokenizer.train_from_iterator(texts, trainer=trainer)
-    return _of_length(tokenizer, tokens.length)
+    learn = {"characters": _characters, "bpe": _byte_pairs, "wordpiece": _word_pieces}
+    return _of_length(learn[tokens.pieces](texts, tokens.size), tokens.length)
 
 
 def wordpiece_vocabulary(
@@ -188,19 +183,14 @@ def wordpiece_vocabulary(
         strip_accents: whether it knows none.
         split_on_cjk: whether each Chinese character is a word.
     """
-    numbers = {piece: number for number, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(
-        WordPiece(numbers, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
-    )
-    tokenizer.normalizer = normalizers.BertNormalizer(
+    normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=split_on_cjk,
         strip_accents=strip_accents,
         lowercase=lowercase,
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    return _of_length(tokenizer, length)
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    return _of_length(_of_word_pieces(numbers, normalizer), length)
 
 
 def _of_length(tokenizer: Tokenizer, length: int) -> Vocabulary:
@@ -214,22 +204,93 @@ def _of_length(tokenizer: Tokenizer, length: int) -> Vocabulary:
     return Vocabulary(tokenizer.to_str())
 
 
-def _untrained(tokens: Tokens) -> tuple[Tokenizer, trainers.Trainer]:
-    """Return a tokenizer of a kind that knows nothing yet, and what teaches it."""
-    special = list(SPECIAL)
-    if tokens.pieces == "characters":
-        tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
-        tokenizer.decoder = decoders.Fuse()
-        return tokenizer, trainers.WordLevelTrainer(
-            vocab_size=tokens.size, min_frequency=2, special_tokens=special, show_progress=False
-        )
+def _in_lower_case() -> normalizers.Normalizer:
+    return normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+            # Control characters, line ends among them, are blanks; several blanks are one.
+            normalizers.Replace(Regex(r"[\s\p{C}]+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+
+
+def _characters(texts: Sequence[str], size: int) -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = _in_lower_case()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=size, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    return tokenizer
+
+
+def _byte_pairs(texts: Sequence[str], size: int) -> Tokenizer:
     tokenizer = Tokenizer(BPE(unk_token=UNKNOWN))
+    tokenizer.normalizer = _in_lower_case()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    return tokenizer, trainers.BpeTrainer(
-        vocab_size=tokens.size, special_tokens=special, show_progress=False
+    alphabet = [METASPACE, *_alphabet(tokenizer, texts, size - len(SPECIAL) - 1)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    return tokenizer
+
+
+def _word_pieces(texts: Sequence[str], size: int) -> Tokenizer:
+    # Each Chinese character is a word.
+    chinese = normalizers.BertNormalizer(
+        clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
+    )
+    normalizer = normalizers.Sequence([_in_lower_case(), chinese])
+    tokenizer = _of_word_pieces({}, normalizer)
+    alphabet = _alphabet(tokenizer, texts, (size - len(SPECIAL)) // 2)
+    # The trainer numbers what continues a word as it meets it, in the order of a hash map, and
+    # breaks ties by these numbers: no two runs had the same pieces. Here they are numbered before.
+    continuing = [f"##{each}" for each in alphabet if _continues_a_word(tokenizer, each)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIAL, *continuing],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    # A new one: in this one, what continues words became signs that no text may hold.
+    return _of_word_pieces(tokenizer.get_vocab(), normalizer)
+
+
+def _of_word_pieces(numbers: Mapping[str, int], normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(
+        WordPiece(dict(numbers), unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD)
+    )
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _alphabet(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[str]:
+    """Return the characters of texts, blanks left out: at most so many, the most frequent ones."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenizer.normalizer.normalize_str(text))
+    del counts[" "]
+    return sorted(counts, key=lambda each: (-counts[each], each))[:most]
+
+
+def _continues_a_word(tokenizer: Tokenizer, character: str) -> bool:
+    """Return whether a character is in one word with the letter before it, unlike a comma."""
+    written = tokenizer.normalizer.normalize_str(f"a{character}")
+    return len(tokenizer.pre_tokenizer.pre_tokenize_str(written)) == 1
 
 
 def middle_masked(texts: NDArray, mask: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

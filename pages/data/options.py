@@ -261,14 +261,13 @@ def _choices_of_examples(job: Job, before: DataOptions, may_be_corrupt: bool) ->
 
 def _token_choices(job: Job, before: DataOptions) -> None:
     """Draw how texts become tokens."""
-    names = {"bpe": "parts of words", "characters": "characters"}
     st.selectbox(
         "Tokens",
-        PIECES,
-        PIECES.index(before.pieces),
+        list(PIECES),
+        list(PIECES).index(before.pieces),
         key=f"data_pieces_{job.id}",
         width=170,
-        format_func=names.__getitem__,
+        format_func=PIECES.__getitem__,
         help="What texts are cut into; which parts of words there are is learnt from training data.",
     )
     st.number_input(

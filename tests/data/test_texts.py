@@ -22,6 +22,7 @@ from kdcore.errors import ConfigError
 from kdcore.storage.store import Store
 from kdcore.tasks.report import DataOptions
 from kdcore.tasks.text import texts_of
+from kdcore.tasks.vocabulary import PIECES, Pieces
 
 WORDS = ("sun", "rain", "wind", "snow", "river", "stone", "tree", "road", "house", "bird", "fish")
 SST2 = Path(os.environ.get("KD_DATA_DIR", "no such folder")) / "sst2.csv"
@@ -130,14 +131,15 @@ def test_equal_texts_in_both_parts_and_long_ones_are_counted(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("pieces", PIECES)
 def test_what_is_stored_comes_back_as_tokens_of_the_training_part(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, pieces: Pieces
 ) -> None:
     table = frame(120)
     odd = "null \x00 byte, <b>HTML</b>, שלום, 😀"
     table.loc[11, "text"] = odd
     source = write(table, tmp_path / "own.jsonl")
-    row = add(store, "own", source, DataOptions(pieces="characters", length=24))
+    row = add(store, "own", source, DataOptions(pieces=pieces, length=24))
     card = dataset_card(row.key)
     assert (card.kind, card.input_shape) == ("text", (24,))
     dataset = datasets.load_named(row.key)
@@ -149,7 +151,7 @@ def test_what_is_stored_comes_back_as_tokens_of_the_training_part(
     }
     assert set(shown) <= written
     np.testing.assert_array_equal(dataset.vocabulary.encode(shown), dataset.test.inputs)
-    other = add(store, "own", source, DataOptions(pieces="characters", length=32))
+    other = add(store, "own", source, DataOptions(pieces=pieces, length=32))
     assert other.key != row.key, "another length is other data"
     assert json.loads(json.dumps(other.report))["tokens"]["length"] == 32
 

@@ -37,7 +37,7 @@ def whole_store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def store(whole_store: Store) -> Iterator[Store]:
-    """The store of all tests here, its trash emptied after each: also after one that failed."""
+    """The store of all tests here, what it deletes restored after each one."""
     yield whole_store
     library.restore_experiments(whole_store, library.trash(whole_store))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -71,6 +72,43 @@ def test_pieces_of_words_are_fewer_than_characters() -> None:
         for pieces, vocabulary in VOCABULARIES.items()
     }
     assert used["bpe"] < 0.75 * used["characters"]
+    assert used["wordpiece"] < 0.75 * used["characters"]
+
+
+def plain_word_pieces(word: str, known: set[str]) -> list[str]:
+    """The longest piece that fits, then the longest of the rest (Wu 2016), without the library."""
+    found: list[str] = []
+    while word:
+        mark = "##" if found else ""
+        size = next((n for n in range(len(word), 0, -1) if mark + word[:n] in known), 0)
+        if not size:
+            return [SPECIAL[UNKNOWN_ID]]
+        found.append(mark + word[:size])
+        word = word[size:]
+    return found
+
+
+def test_word_pieces_are_the_longest_that_fit() -> None:
+    vocabulary = learn_vocabulary(TEXTS, Tokens("wordpiece", 400, 512))
+    known = {vocabulary.token(number) for number in range(vocabulary.size)}
+    texts = [text for text in TEXTS if re.fullmatch(r"[a-zA-Z ]+", text)][:200]
+    for text, tokens in zip(texts, vocabulary.encode(texts), strict=True):
+        written = [vocabulary.token(int(number)) for number in tokens if number][1:-1]
+        words = text.lower().split()
+        assert written == [piece for word in words for piece in plain_word_pieces(word, known)]
+        assert vocabulary.decode(tokens) == " ".join(words)
+    assert any(len(piece) > 3 for piece in known if piece.startswith("##")), (
+        "longer ones are learnt"
+    )
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_there_are_no_more_tokens_than_asked_for(pieces: Pieces) -> None:
+    # As many different characters as a text in Chinese has, and no word twice.
+    texts = [f"{chr(0x4E00 + number)}{chr(0xAC00 + number)}x" for number in range(3000)]
+    learnt = learn_vocabulary(texts, Tokens(pieces, 300, LENGTH))
+    assert learnt.size <= 300
+    assert np.count_nonzero(learnt.encode(["x"]) == UNKNOWN_ID) == 0, "the most frequent one stays"
 
 
 @pytest.mark.parametrize("pieces", PIECES)
@@ -98,7 +136,7 @@ def test_where_tokens_stand_in_the_text() -> None:
     [
         ({"length": 4}, "length must be from 8 to 1,024 tokens, got 4"),
         ({"size": 10}, "vocabulary must be from 100 to 50,000 tokens, got 10"),
-        ({"pieces": "words"}, "pieces must be one of characters, bpe, got 'words'"),
+        ({"pieces": "words"}, "pieces must be one of characters, bpe, wordpiece, got 'words'"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(values: dict[str, object], message: str) -> None:
