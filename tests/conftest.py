@@ -30,6 +30,7 @@ from tests.support.browser import (
 )
 from tests.support.postgres import PostgresServer, find_program
 from tests.support.training import train_elsewhere
+from tests.support.workers import end_workers
 
 expect.set_options(timeout=45_000)  # the machine may be busy
 
@@ -140,20 +141,25 @@ def postgres() -> Iterator[PostgresServer]:
 def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
     """``serve(script, environment)`` starts a Streamlit server and returns its address.
 
-    All end with the module. A traceback in a server's log is an error, and where a test failed the
-    log is shown.
+    All end with the module, their workers too. A traceback in a server's log is an error, and where
+    a test failed the log is shown.
     """
     servers: list[Server] = []
+    stores: set[str] = set()
     failed_before = request.session.testsfailed
 
     def start(script: str, environment: dict[str, str] | None = None) -> str:
         server = Server(script, environment)
         servers.append(server)
+        if environment and "KD_STORE" in environment:
+            stores.add(environment["KD_STORE"])
         server.wait_until_healthy()
         return server.url
 
     yield start
     logs = [server.stop() for server in servers]
+    for url in stores:
+        end_workers(Store(url))
     if request.session.testsfailed > failed_before:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():

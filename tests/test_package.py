@@ -16,9 +16,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import kdcore
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, Complaints, free_port, wait_for_app
+from tests.support.workers import end_workers
 
 
 class Installed(NamedTuple):
@@ -156,8 +156,7 @@ def dashboard(installed: Installed, tmp_path: Path) -> Iterator[str]:
         process.terminate()
         process.wait(20)
         store = Store(f"sqlite:///{installed.home}/.local/share/kdlab/store.db")
-        for worker in store.workers():
-            terminate_group(worker.pid)
+        end_workers(store)
         store.close()
     assert "Traceback" not in log.read_text()
 

@@ -27,6 +27,7 @@ from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, free_port
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.ray_cluster import RayCluster
+from tests.support.workers import end_workers
 
 DOCUMENTS = {
     str(path.relative_to(REPOSITORY)): path.read_text()
@@ -60,8 +61,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('documents')}/store.db")
     LocalEngine(store).warm()
     yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 @pytest.fixture(scope="module")

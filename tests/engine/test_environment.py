@@ -11,10 +11,10 @@ import pytest
 
 from kdcore.analysis.results import load_results
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.engine.local import MOST_FAILED_STARTS, LocalEngine
 from kdcore.storage.schema import Job, JobStatus, Pool
 from kdcore.storage.store import Store
+from tests.support.workers import end_workers
 
 TINY = ExperimentConfig(
     teacher="conv-4-4",
@@ -31,8 +31,7 @@ TINY = ExperimentConfig(
 def engine(store: Store) -> Iterator[LocalEngine]:
     engine = LocalEngine(store, workers=1, idle_seconds=2.0)
     yield engine
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
     for started in engine._started:
         started.process.wait()
 

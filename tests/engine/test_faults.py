@@ -31,6 +31,7 @@ from kdcore.errors import StoreError, StoreUnreachable
 from kdcore.storage.schema import JobStatus, Worker
 from kdcore.storage.store import Store
 from tests.support.browser import Server
+from tests.support.workers import end_workers
 
 ROUNDS = int(os.environ.get("KD_FAULT_ROUNDS", "3"))
 SEED = int(os.environ.get("KD_FAULT_SEED", "0"))
@@ -50,18 +51,17 @@ ENDLESS = SMALL.replace(epochs=10_000)
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path}/store.db")
     yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 @pytest.fixture
 def engine(store: Store) -> Iterator[LocalEngine]:
     engine = LocalEngine(store, workers=1)
     yield engine
-    end_workers(engine)
+    end_started(engine)
 
 
-def end_workers(engine: LocalEngine) -> None:
+def end_started(engine: LocalEngine) -> None:
     for process, *_ in engine._started:
         terminate_group(process.pid)
         process.wait(10)
@@ -245,7 +245,7 @@ def test_a_full_disk_holds_a_run_up_and_room_lets_it_go_on(small_disk: Path) -> 
     wait_for(engine, lambda: len(points(store, experiment)) > len(accepted) + 5)
     assert accepted <= points(store, experiment)
     assert store.job(experiment).attempts == 1, "it was never interrupted"
-    end_workers(engine)
+    end_started(engine)
     store.close()
 
 

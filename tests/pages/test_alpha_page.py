@@ -19,10 +19,10 @@ from scipy.special import softmax
 from kdcore.analysis.results import examples, logits
 from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Job, Run, SweepCell
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, wait_for_app
+from tests.support.workers import end_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ExperimentConfig(
@@ -75,8 +75,7 @@ def weighed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weighed]:
     (teacher,) = store.finished_runs("teacher")
     found = taught_by(store, teacher.id)
     yield Weighed(store, teacher, {each.student.config["alpha"]: each for each in found})
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 @pytest.fixture(scope="module")
@@ -268,8 +267,7 @@ def test_cells_of_a_sweep_without_a_winner_are_kept_back(
     expect(page.get_by_text("No experiments differ in alpha alone yet")).to_be_visible()
     page.get_by_text("experiments of sweeps without a winner").click()
     wait_for_chart(page, "alpha_accuracy")
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 def test_from_an_empty_store_to_accuracy_over_alpha(
@@ -293,8 +291,7 @@ def test_from_an_empty_store_to_accuracy_over_alpha(
         assert len(store.finished_runs("teacher")) == len(store.finished_runs("baseline")) == 1
         assert complaints.messages == []
     finally:
-        for worker in store.workers():
-            terminate_group(worker.pid)
+        end_workers(store)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])

@@ -8,7 +8,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,7 +27,6 @@ from kdcore.analysis.disagreement import disagreement
 from kdcore.analysis.library import delete_experiments, purge
 from kdcore.analysis.results import examples, load_results
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import exports
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
@@ -56,16 +55,14 @@ TEXTS = ExperimentConfig(
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with one experiment on digits, and one on phrases."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('attention')}/store.db")
     ids = [
         store.create(config, name=config.dataset.partition("@")[0]) for config in (PICTURES, TEXTS)
     ]
     train_elsewhere(store.url, *ids)
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return store
 
 
 @pytest.fixture(scope="module")

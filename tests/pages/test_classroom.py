@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from kdcore import sweeps
 from kdcore.analysis import library
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.errors import ConfigError
 from kdcore.lessons import find_lesson
 from kdcore.storage import lesson_progress
@@ -24,14 +23,12 @@ from tests.support.browser import wait_for_app
 
 
 @pytest.fixture(scope="module")
-def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with two finished experiments, one of them Ada's."""
     store = Store(f"sqlite:///{copy_of(trained_store_file, tmp_path_factory.mktemp('class'))}")
     first = store.experiments()[0][0].id
     library.edit(store, [first], add_tags=["by Ada"])
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return store
 
 
 @pytest.fixture(scope="module")

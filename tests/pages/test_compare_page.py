@@ -4,7 +4,7 @@ import contextlib
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlparse
@@ -17,7 +17,6 @@ from kdcore.analysis.comparison import Comparison, compare
 from kdcore.analysis.contenders import run_table
 from kdcore.analysis.logits import softmax
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.words import in_bytes
 from pages.compare.choose import _filtered
@@ -28,17 +27,14 @@ HEADER, ROW = 35, 35  # pixels of Streamlit's table
 
 
 @pytest.fixture(scope="module")
-def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     copy = tmp_path_factory.mktemp("compare") / "store.db"
     with (
         contextlib.closing(sqlite3.connect(trained_store_file)) as source,
         contextlib.closing(sqlite3.connect(copy)) as target,
     ):
         source.backup(target)
-    store = Store(f"sqlite:///{copy}")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return Store(f"sqlite:///{copy}")
 
 
 @pytest.fixture(scope="module")

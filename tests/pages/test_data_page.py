@@ -3,25 +3,21 @@ trained on.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kdcore.config.catalog import dataset_key
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, choose
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('lab')}/store.db")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('lab')}/store.db")
 
 
 @pytest.fixture(scope="module")

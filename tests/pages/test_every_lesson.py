@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from kdcore.cli.program import main
-from kdcore.engine.jobs import terminate_group
 from kdcore.lessons import LESSONS, Asked, Lesson
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
@@ -29,11 +28,8 @@ IS_DARK = r"""(() => {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('every-lesson')}/store.db")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('every-lesson')}/store.db")
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from kdcore.analysis.noise_twin import find_twin, twin_config
 from kdcore.analysis.results import ensembles, load_results, summary
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.engine.local import LocalEngine
 from kdcore.storage.store import Store
 from kdcore.work.outcome import run
 from tests.support.browser import Complaints
+from tests.support.workers import end_workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -115,8 +115,7 @@ def test_the_step_that_is_trained_now_pulses(page: Page, url: str, store: Store)
         expect(later.first).to_have_css("animation-name", "none")
     finally:
         engine.cancel(experiment)
-        for worker in store.workers():
-            terminate_group(worker.pid)
+        end_workers(store)
 
 
 def trained(store: Store, config: ExperimentConfig) -> str:

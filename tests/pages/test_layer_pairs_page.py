@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, choose, wait_for_app
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/store.db")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path}/store.db")
 
 
 def test_pairs_are_chosen_added_removed_and_automatic_again(

@@ -6,12 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kdcore.engine.jobs import terminate_group
 from kdcore.lessons import find_lesson, find_runs
 from kdcore.storage import lesson_progress
 from kdcore.storage.store import Store
@@ -21,12 +20,9 @@ COMMAND = [sys.executable, "-m", "kdcore"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """An empty store: the tests below train in it what their lessons need, once."""
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('lessons')}/store.db")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('lessons')}/store.db")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from playwright.sync_api import Page, expect
 from kdcore import sweeps
 from kdcore.analysis.results import load_results
 from kdcore.charts.sweep import value_of
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from tests.conftest import SWEPT, copy_of
@@ -24,12 +23,8 @@ from tests.support.browser import Complaints, wait_for_app
 
 
 @pytest.fixture(scope="module")
-def lab(swept_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(f"sqlite:///{copy_of(swept_store_file, tmp_path_factory.mktemp('sweep_page'))}")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
-    store.close()
+def lab(swept_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(f"sqlite:///{copy_of(swept_store_file, tmp_path_factory.mktemp('sweep_page'))}")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ settings back in.
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -13,20 +13,16 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from kdcore.takeaway.downloads import FORMATS, exports, find_run
 from tests.support.browser import Complaints, open_popover, wait_for_app
 
 
 @pytest.fixture(scope="module")
-def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(trained_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     copy = tmp_path_factory.mktemp("take") / "store.db"
     copy.write_bytes(trained_store_file.read_bytes())
-    store = Store(f"sqlite:///{copy}")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return Store(f"sqlite:///{copy}")
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from kdcore.analysis.results import examples, logits, soften
 from kdcore.analysis.students import Taught, taught_by
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, choose, wait_for_app
+from tests.support.workers import end_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ExperimentConfig(
@@ -74,8 +74,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     assert [store.job(each).status for each in ids] == ["finished", "finished"]
     (teacher,) = store.finished_runs("teacher")
     yield Lab(store, teacher, {each.temperature: each for each in taught_by(store, teacher.id)})
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 @pytest.fixture(scope="module")
@@ -433,8 +432,7 @@ def test_without_a_teacher_a_button_trains_one_and_the_page_fills_by_itself(
         assert len(store.experiments()) == 1
         assert complaints.messages == []
     finally:
-        for worker in store.workers():
-            terminate_group(worker.pid)
+        end_workers(store)
 
 
 def open_tab(page: Page) -> str:

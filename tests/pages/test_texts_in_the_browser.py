@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
 from tests.support.training import train_elsewhere
@@ -36,13 +35,11 @@ PHRASES = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with one experiment on phrases."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('texts')}/store.db")
     train_elsewhere(store.url, store.create(CONFIG))
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return store
 
 
 @pytest.fixture(scope="module")

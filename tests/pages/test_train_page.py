@@ -4,16 +4,17 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import run_job, terminate_group
+from kdcore.engine.jobs import run_job
 from kdcore.storage.store import Store
 from tests.support.browser import Complaints, Server, open_popover
+from tests.support.workers import end_workers
 
 LONG = ExperimentConfig(
     training_examples=300,
@@ -27,11 +28,8 @@ LONG = ExperimentConfig(
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('lab')}/store.db")
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('lab')}/store.db")
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +267,7 @@ def test_a_killed_server_leaves_the_run_going_and_a_new_one_shows_it_cold(
     )
     stop(page, store, experiment)
     assert "Traceback" not in second.stop()
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    end_workers(store)
 
 
 def test_a_bad_value_is_refused_where_it_was_typed(page: Page, url: str) -> None:

@@ -5,7 +5,7 @@ while one draws.
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.engine.jobs import terminate_group
 from kdcore.storage.store import Store
 from pages.try_it.drawing_pad import SIDE, read
 from tests.support.browser import Complaints, wait_for_app
@@ -58,7 +57,7 @@ STROKES = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Models that have learnt their digits: of 8×8 pixels, and MNIST where it is there."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('try')}/store.db")
     ids = [
@@ -66,9 +65,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         for config in ((SMALL, MNIST) if REAL_MNIST else (SMALL,))
     ]
     train_elsewhere(store.url, *ids)
-    yield store
-    for worker in store.workers():
-        terminate_group(worker.pid)
+    return store
 
 
 @pytest.fixture(scope="module")

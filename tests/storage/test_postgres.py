@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from kdcore.analysis.results import load_results, logits, summary
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.engine import workers as engine_module
-from kdcore.engine.jobs import terminate_group, this_worker
+from kdcore.engine.jobs import this_worker
 from kdcore.engine.local import LocalEngine
 from kdcore.engine.workers import mark_interrupted
 from kdcore.errors import StoreError, StoreUnreachable
@@ -26,6 +26,7 @@ from kdcore.storage.store import Store
 from tests.conftest import TRAINED
 from tests.storage.test_store import add_run, point
 from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.workers import end_workers
 
 PROBE = pack(np.zeros((1, 2), np.float32))
 
@@ -179,8 +180,7 @@ def test_a_crash_of_the_server_under_a_live_experiment_costs_nothing(
                     expect(page.get_by_text("cannot be reached")).to_be_visible()
         wait_for(lambda: not JobStatus(store.job(experiment).status).live)
     finally:
-        for worker in store.workers():
-            terminate_group(worker.pid)
+        end_workers(store)
         for process, *_ in engine._started:
             process.wait(10)
     job = store.job(experiment)
