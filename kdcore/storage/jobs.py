@@ -72,7 +72,7 @@ class JobStore(ArtifactStore):
         ``pool`` asks for jobs for that kind of worker alone, ``kinds`` for jobs that it knows: a
         newer program may have queued others.
         """
-        oldest = queueing.next_ready(pool, kinds)
+        oldest = queueing.next_ready(pool, None if kinds is None else tuple(kinds))
         # On PostgreSQL two workers may poll at the same moment: each takes the oldest that nobody
         # is taking.
         oldest = oldest.with_for_update(skip_locked=True, of=Job)
@@ -103,8 +103,9 @@ class JobStore(ArtifactStore):
         """Return how many jobs, or jobs of these ``kinds``, wait for each kind of worker, held and
         hopeless ones left out.
         """
+        query = queueing.waiting(None if kinds is None else tuple(kinds))
         with self.reading() as session:
-            return {Pool(pool): count for pool, count in session.execute(queueing.waiting(kinds))}
+            return {Pool(pool): count for pool, count in session.execute(query)}
 
     def finish(
         self,

@@ -29,8 +29,6 @@ from kdcore.storage.schema import Pool
 from kdcore.storage.store import Store, default_url
 
 SECONDS_BETWEEN_POLLS = 0.1
-SECONDS_BETWEEN_LATER_POLLS = 0.4
-SECONDS_OF_ATTENTION = 10.0
 SECONDS_UNTIL_PLACE_IS_LEFT = 2.0
 
 
@@ -42,12 +40,6 @@ def _pin_keras() -> None:
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy("float32")
-
-
-def _until_next_poll(idle_seconds: float) -> float:
-    """Return how long to wait: who has been idle for a while need not hurry, and costs less."""
-    attentive = idle_seconds < SECONDS_OF_ATTENTION
-    return SECONDS_BETWEEN_POLLS if attentive else SECONDS_BETWEEN_LATER_POLLS
 
 
 @click.command()
@@ -85,7 +77,7 @@ def main(
             # Asking costs less than claiming, which writes.
             claimed = pool in waiting and store.claim(pulse.worker.id, pool=pool, kinds=JOB_KINDS)
             if not claimed:
-                time.sleep(_until_next_poll(time.monotonic() - idle_since))
+                time.sleep(SECONDS_BETWEEN_POLLS)
                 # Of a cluster's few places another kind of worker may need this one.
                 in_the_way = host is not None and bool(waiting.keys() - {pool})
                 limit = (
