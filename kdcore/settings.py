@@ -44,6 +44,13 @@ class Part(BaseModel):
         """Return values for settings of the experiment that were not ``given``."""
         return {}
 
+    @classmethod
+    def brings(cls, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what choices among its own settings mean for others of them that are not
+        ``chosen``.
+        """
+        return {}
+
 
 def _names(text: str) -> str:
     names = listed(text)
@@ -151,8 +158,14 @@ def smoothing_setting(default: float) -> Any:
     )
 
 
-def weight_setting(default: float, title: str, description: str, short: str | None = None) -> Any:
-    """Declare the weight of a part of a loss."""
+def weight_setting(
+    default: float,
+    title: str,
+    description: str,
+    short: str | None = None,
+    older: Any = ALWAYS_THERE,
+) -> Any:
+    """Declare the weight of a part of a loss; ``older`` as for :func:`setting`."""
     return setting(
         default,
         title,
@@ -161,6 +174,7 @@ def weight_setting(default: float, title: str, description: str, short: str | No
         ends=("0: left out", "larger: counts more"),
         short=short,
         log=default > 1,
+        older=older,
         ge=0,
         le=1_000_000,
     )

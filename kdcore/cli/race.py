@@ -84,14 +84,22 @@ def race(
     store = Store(store_url)
     engine = make_engine(store, workers=workers, idle_seconds=2.0)
     if trials:
-        experiments, tuned = _tuned(store, engine, base, entrants, trials)
+        experiments, failures, tuned = _tuned(store, engine, base, entrants, trials)
     else:
         click.echo(str(sweep_speed.estimate(store, config, engine.most_workers)), err=True)
-        experiments, tuned = races.experiments_of(_train(store, engine, config)), None
-    table = races.league(store, experiments, tuned)
+        trained = _train(store, engine, config)
+        experiments, failures = races.experiments_of(trained), races.failures_of(trained)
+        tuned = None
+    if races.PLAIN not in experiments or len(experiments) < 2:
+        for name, why in failures.items():
+            click.echo(f"{name}: {why}", err=True)
+        raise SystemExit(1)
+    table = races.league(store, experiments, tuned, failures)
     if output is not None:
         output.write_text(table.csv() if output.suffix == ".csv" else table.markdown())
     click.echo(json.dumps(table.to_dict()) if as_json else in_words(base, table))
+    if failures:
+        raise SystemExit(1)
 
 
 def _read(config_file: typing.BinaryIO | None, given: dict[str, str | None]) -> ExperimentConfig:
@@ -101,18 +109,25 @@ def _read(config_file: typing.BinaryIO | None, given: dict[str, str | None]) -> 
         require(not (of_method and text), name, "left out: --methods names what races", text)
     settings = {name: read_setting(name, text) for name, text in given.items() if text is not None}
     if config_file is not None:
-        return ExperimentConfig.from_json(config_file.read()).replace(**settings)
+        read = ExperimentConfig.from_json(config_file.read())
+        plain = type(read.method)()
+        rule = "one with the defaults of its method: --methods names what races"
+        require(read.method == plain, "config", rule, read.method.describe())
+        return read.replace(**settings)
     start = starting_config(str(settings.get("dataset", "digits")))
     return start.replace(**{"seeds": races.SEEDS, **settings})
 
 
 def _train(store: Store, engine: Engine, config: SweepConfig) -> sweep_results.SweepResults:
-    """Train a sweep and follow it; exits where it does not come to its end."""
+    """Train a sweep and follow it; exits where it is stopped.
+
+    One that failed in part is compared in the rest.
+    """
     sweep_id = sweeps.create(store, config)
     sweeps.submit(store, engine, sweep_id)
     follow_sweep(store, engine, sweep_id)
     found = sweep_results.load(store, sweep_id)
-    if found.status != "finished":
+    if found.status not in ("finished", "failed"):
         click.echo(f"sweep {sweep_id}: {found.status}", err=True)
         raise SystemExit(1)
     return found
@@ -120,12 +135,14 @@ def _train(store: Store, engine: Engine, config: SweepConfig) -> sweep_results.S
 
 def _tuned(
     store: Store, engine: Engine, base: ExperimentConfig, methods: list[str], trials: int
-) -> tuple[dict[str, str], dict[str, int]]:
+) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
     """Tune each method with as many trials, then let it race with the settings that did best.
 
-    Returns the experiments and the trials of each method.
+    Returns the experiments, the failures and the trials of each method. A trial that failed is one
+    that did not do best.
     """
     experiments: dict[str, str] = {}
+    failures: dict[str, str] = {}
     tuned: dict[str, int] = {}
     for name in methods:
         search, values = races.tuning_config(base, name, trials), {}
@@ -136,7 +153,8 @@ def _tuned(
         tuned[name] = trials if search is not None else 0
         found = _train(store, engine, races.tuned_config(base, name, values))
         experiments |= races.experiments_of(found)
-    return experiments, tuned
+        failures |= races.failures_of(found)
+    return experiments, failures, tuned
 
 
 def in_words(base: ExperimentConfig, table: races.League) -> str:
@@ -153,6 +171,6 @@ def in_words(base: ExperimentConfig, table: races.League) -> str:
             ),
             "Test data; gains in points with 95 % intervals; step: its time, plain distillation = 1.",
             "",
-            f"{table.words} {table.settings}",
+            table.said,
         ]
     )

@@ -112,6 +112,7 @@ class ExperimentConfig(ExperimentFields):
         values = self.asked()
         for name in FIRST_THE_PLAN:
             part = getattr(self, name)
+            changes = {**part.brings(changes), **changes}
             other = kind_name(changes.get(name, part))
             if other != part.name:
                 values = {each: values[each] for each in values if each not in part.values()}
@@ -273,7 +274,7 @@ def lift(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             continue
         rest = {**kind.defaults(rest), **rest}
         own = {each: beside.pop(each) for each in list(beside) if each in kind.model_fields}
-        rest[name], found = make_part(kind, rest.get(name), own)
+        rest[name], found = make_part(kind, rest.get(name), {**kind.brings(own), **own})
         problems += found
     for name in [name for name in beside if name in all_settings()]:
         part = next(part for part, kinds in PARTS.items() if kinds.has(name))

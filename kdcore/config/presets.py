@@ -65,7 +65,7 @@ PRESETS: Late[ExperimentConfig] = Late(
             batch_size=64,
             learning_rate=1e-3,
         ),
-        "A patient teacher": lambda: ExperimentConfig(
+        "Patient and consistent": lambda: ExperimentConfig(
             alpha=0,
             temperature=1,
             augmentation="shifts",

@@ -42,23 +42,23 @@ def strength_of_places(features: Any, size: tuple[int, ...] | None = None, power
     """Return how strong a layer is at each place: mean over channels of F^power.
 
     Args:
-        features: shape [batch, height, width, channels].
+        features: shape [batch, height, width, channels], or tokens [batch, tokens, width].
         size: (height, width) that the features are adaptively average-pooled to first.
         power: of each activation.
 
     Returns:
-        Shape [batch, height, width].
+        Shape [batch, height, width], or [batch, tokens].
 
     Raises:
-        ModelError: for features that are no maps.
+        ModelError: for features without places.
     """
     features = at_least_float32(features)
-    if len(features.shape) != 4:
+    if len(features.shape) not in (3, 4):
         raise ModelError(
-            "the strength of places needs feature maps [batch, height, width, channels], "
-            f"got {len(features.shape)} dimensions"
+            "the strength of places needs feature maps [batch, height, width, channels] or tokens "
+            f"[batch, tokens, width], got {len(features.shape)} dimensions"
         )
-    return ops.mean(_pooled(features, size or tuple(features.shape[1:3])) ** power, axis=-1)
+    return ops.mean(_pooled(features, size or tuple(features.shape[1:-1])) ** power, axis=-1)
 
 
 def attention_map(features: Any, power: float = 2) -> Any:
@@ -97,15 +97,22 @@ def attention_transfer_loss(teacher_features: Any, student_features: Any, power:
 
 def smaller_size(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
     """Return the (height, width) that the larger of two shapes of feature maps [batch, height,
-    width, channels] is pooled to; raises ModelError for others.
+    width, channels] is pooled to, or the number of tokens of two [batch, tokens, width].
+
+    Raises ModelError for others, and for tokens of which there are not as many.
     """
     for role, shape in (("teacher", one), ("student", other)):
-        if len(shape) != 4:
+        if len(shape) not in (3, 4) or len(shape) != len(one):
             raise ModelError(
-                "attention transfer needs feature maps [batch, height, width, channels], "
-                f"got {len(shape)} dimensions from the {role}"
+                "attention transfer needs feature maps [batch, height, width, channels] of both, or "
+                f"tokens [batch, tokens, width] of both, got {len(shape)} dimensions from the {role}"
             )
-    return tuple(min(sides) for sides in zip(one[1:3], other[1:3], strict=True))
+    if len(one) == 3 and one[1] != other[1]:
+        raise ModelError(
+            "attention transfer needs as many tokens of both, got "
+            f"{one[1]} from the teacher and {other[1]} from the student"
+        )
+    return tuple(min(sides) for sides in zip(one[1:-1], other[1:-1], strict=True))
 
 
 def strength_difference(teacher_strengths: Any, student_strengths: Any) -> Any:
@@ -200,7 +207,7 @@ def _normalized(rows: Any) -> Any:
 
 
 def _pooled(features: Any, size: tuple[int, ...]) -> Any:
-    if tuple(features.shape[1:3]) == size:
+    if tuple(features.shape[1:-1]) == size:
         return features
     return ops.adaptive_average_pool(features, size, data_format="channels_last")
 
@@ -213,7 +220,10 @@ def _relative_distances(features: Any) -> Any:
     count = ops.shape(features)[0]
     others = 1 - ops.eye(count, dtype=features.dtype)
     distances = ops.sqrt(ops.maximum(squared, SMALLEST_LENGTH)) * others
-    return distances / (ops.sum(distances) / ops.sum(others))
+    # A single last example, as a batch may have, has no pairs: 0.
+    return distances / ops.maximum(
+        ops.divide_no_nan(ops.sum(distances), ops.sum(others)), SMALLEST_LENGTH
+    )
 
 
 def _angles(features: Any) -> Any:

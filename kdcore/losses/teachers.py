@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from kdcore.errors import ModelError
@@ -43,6 +44,9 @@ def mean_teacher_logits(
     if weights is None:
         logs = logs - ops.log(ops.cast(count, "float64"))
     else:
+        if isinstance(weights, list | tuple | np.ndarray) and np.min(np.asarray(weights)) < 0:
+            smallest = float(np.min(np.asarray(weights)))
+            raise ModelError(f"weights of teachers must be at least 0, got {smallest:g}")
         weights = ops.cast(ops.convert_to_tensor(weights), "float64")
         if weights.shape[0] != count:
             raise ModelError(

@@ -43,10 +43,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve that a method adds: the key of its measure, and its name on screen."""
+    """A curve that a method adds: the key of its measure, and its name on screen.
+
+    ``labelled``: it is a mean over the rows with a label alone.
+    """
 
     name: str
     title: str
+    labelled: bool = False
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from kdcore.methods.base import Batch, Curve, Loss, Method, Needs
 from kdcore.settings import alpha_setting, setting, temperature_setting, weight_setting
@@ -26,8 +26,8 @@ class Decoupled(Method):
         labels="True labels: rows without one learn by plain distillation.", classes=3
     )
     curves: ClassVar[tuple[Curve, ...]] = (
-        Curve("tckd", "True class (TCKD)"),
-        Curve("nckd", "Other classes (NCKD)"),
+        Curve("tckd", "True class (TCKD)", labelled=True),
+        Curve("nckd", "Other classes (NCKD)", labelled=True),
     )
 
     alpha: float = alpha_setting(0.5)
@@ -37,6 +37,13 @@ class Decoupled(Method):
     )
     non_target_weight: float = weight_setting(
         8.0, "Weight of the other classes", "How much NCKD counts, the paper's β.", "w₂"
+    )
+    logits_are: Literal["as they are", "standardized"] = setting(
+        "as they are",
+        "Logits are",
+        "standardized: each row is brought to mean 0 and deviation 1 first (Sun et al. 2024).",
+        "method",
+        older="as they are",
     )
     warm_up_epochs: int = setting(
         0,
@@ -59,9 +66,10 @@ class Decoupled(Method):
         labels = batch.labels
         if labels is None:
             labels = ops.full(ops.shape(batch.student)[:1], -1, dtype="int32")
-        target, non_target = kd.decoupled_kd_terms(
-            batch.teacher, batch.student, labels, now["temperature"]
-        )
+        logits = batch.teacher, batch.student
+        if self.logits_are == "standardized":
+            logits = tuple(map(kd.standardize_logits, logits))
+        target, non_target = kd.decoupled_kd_terms(*logits, labels, now["temperature"])
         weights = now["target_weight"], now["non_target_weight"]
         total = kd.mean_of_decoupled(target, non_target, labels >= 0, *weights)
         if self.warm_up_epochs:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from kdcore.methods.base import Batch, Curve, Loss, Needs
 from kdcore.methods.features import FeatureMethod
 from kdcore.settings import setting, weight_setting
+
+OF_SIMILARITY = 100.0
 
 
 class Similarity(FeatureMethod):
@@ -38,14 +41,36 @@ class Similarity(FeatureMethod):
         "method",
     )
     weight: float = weight_setting(
-        100.0, "Weight of similarity", "The paper takes 3000; 1 for relational.", "w"
+        OF_SIMILARITY,
+        "Weight of similarity",
+        "Where similarities are compared, the paper takes 3000; 1 for relational.",
+        "w",
     )
+    distance_weight: float = weight_setting(
+        25.0, "Weight of the distances", "Of pairs, for relational alone.", "d", older=25.0
+    )
+    angle_weight: float = weight_setting(
+        50.0, "Weight of the angles", "Of triples, for relational alone.", "a", older=50.0
+    )
+
+    @classmethod
+    def brings(cls, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the weight of what is compared: the two losses differ in size."""
+        weights = {"similarity": OF_SIMILARITY, "relational": 1.0}
+        variant = str(chosen.get("variant", ""))
+        return {"weight": weights[variant]} if variant in weights else {}
+
+    def tunable(self) -> dict[str, float]:
+        """Return the settings that may change without tracing anew: those that have an effect."""
+        without = set() if self.variant == "relational" else {"distance_weight", "angle_weight"}
+        return {name: value for name, value in super().tunable().items() if name not in without}
 
     def features_loss(self, batch: Batch) -> Loss:
         """Return the distance of how the batch's examples lie to each other in a pair of layers."""
-        kd = batch.functions
-        compare = (
-            kd.relational_loss if self.variant == "relational" else kd.similarity_preserving_loss
-        )
-        distance = compare(batch.teacher, batch.student)
+        kd, features = batch.functions, (batch.teacher, batch.student)
+        if self.variant == "relational":
+            weights = batch.now["distance_weight"], batch.now["angle_weight"]
+            distance = kd.relational_loss(*features, *weights)
+        else:
+            distance = kd.similarity_preserving_loss(*features)
         return distance, {"similarity": distance}

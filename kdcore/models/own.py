@@ -38,6 +38,8 @@ from kdcore.tasks.values import InputValues
 from kdcore.words import first_line
 
 SMALLEST_IMAGENET_SIDE = 96  # below, the weights' features are blurs of blurs
+# The layer that makes one channel of three.
+TO_GREY = "to_grey"
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 SMALLEST_PROBABILITY = 1e-7  # float32's softmax has no smaller ones worth the name
 TESTED_EXAMPLES = 16
@@ -257,7 +259,7 @@ def prepare(
         if channels == 3 and input_shape[2] == 1:
             x = layers.Concatenate()([x, x, x])
         elif channels == 1 and input_shape[2] == 3:
-            grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, name="to_grey")
+            grey = layers.Conv2D(1, 1, use_bias=False, trainable=False, name=TO_GREY)
             x, values = grey(x), values.grey(GREY_WEIGHTS)
             grey.set_weights([GREY_WEIGHTS.reshape(1, 1, 3, 1)])
         elif channels not in (None, input_shape[2]):

@@ -110,6 +110,25 @@ def experiments_of(sweep: SweepResults) -> dict[str, str]:
     return {cell.values["method"]: cell.id for cell in sweep.cells if cell.finished and cell.values}
 
 
+def failures_of(sweep: SweepResults) -> dict[str, str]:
+    """Return why methods of a race did not come to its end, the first line of each error, by
+    method.
+    """
+    return {
+        cell.values["method"]: (cell.job.error or "").partition("\n")[0]
+        for cell in sweep.cells
+        if cell.status == JobStatus.FAILED.value and cell.values
+    }
+
+
+def has_result(sweep: SweepResults) -> bool:
+    """Return whether methods can be compared: plain distillation and another one are trained, and
+    nothing is to come but what failed.
+    """
+    trained = experiments_of(sweep)
+    return sweep.status in ("finished", "failed") and PLAIN in trained and len(trained) > 1
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the league table: a method's standing on test data, what a step of it cost
@@ -125,11 +144,19 @@ class Row:
 
 @dataclass(frozen=True)
 class League:
-    """The league table, the best first, what it says in words, and how settings were found."""
+    """The league table, the best first, what it says in words, how settings were found, and who
+    did not come to the end.
+    """
 
     rows: list[Row]
     words: str
     settings: str
+    missing: str = ""
+
+    @property
+    def said(self) -> str:
+        """All that is said beside the table."""
+        return " ".join(filter(None, (self.words, self.settings, self.missing)))
 
     HEAD = (
         "method",
@@ -162,7 +189,7 @@ class League:
         """Return the table and what it says, in Markdown."""
         lines = [self.HEAD, ("---",) * len(self.HEAD), *self.cells()]
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"{table}\n\n{self.words} {self.settings}\n"
+        return f"{table}\n\n{self.said}\n"
 
     def csv(self) -> str:
         """Return the table as CSV: accuracies as fractions, gains in percentage points."""
@@ -179,6 +206,7 @@ class League:
             "methods": [self._record(row) for row in self.rows],
             "words": self.words,
             "settings": self.settings,
+            "missing": self.missing,
         }
 
     @staticmethod
@@ -212,11 +240,15 @@ def _gain_text(gain: Any) -> str:
 
 
 def league(
-    store: Store, experiments: Mapping[str, str], tuned: Mapping[str, int] | None = None
+    store: Store,
+    experiments: Mapping[str, str],
+    tuned: Mapping[str, int] | None = None,
+    failures: Mapping[str, str] | None = None,
 ) -> League:
     """Return the league table of finished experiments, one a method, on test data.
 
-    ``tuned`` says how many trials each method's settings were tuned with, where they were.
+    ``tuned`` says how many trials each method's settings were tuned with, where they were;
+    ``failures`` why methods did not come to the end.
     Raises StoreError where one of the experiments is not finished, and ConfigError without plain
     distillation.
     """
@@ -263,7 +295,15 @@ def league(
         for name, each in loaded.items()
         if each.config.method != type(each.config.method)()
     ]
-    return League(rows, verdict_in_words(found, titles), _settings_said(tuned, changed))
+    return League(
+        rows,
+        verdict_in_words(found, titles),
+        _settings_said(tuned, changed),
+        " ".join(
+            f"{METHODS[name].title} did not come to the end: {why}"
+            for name, why in (failures or {}).items()
+        ),
+    )
 
 
 def _settings_said(tuned: Mapping[str, int] | None, changed: Sequence[str]) -> str:

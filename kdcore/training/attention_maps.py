@@ -25,11 +25,18 @@ from kdcore.analysis.attention import (
 )
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ModelError
-from kdcore.models.layers_within import attention_layers, called_as, layers_within
+from kdcore.models.layers_within import (
+    attention_layers,
+    called_as,
+    encoder_blocks,
+    layers_within,
+    watched,
+)
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.loop import Network, takes_any_length, text_lengths
-from kdcore.training.taps import candidates, tap
+from kdcore.training.paired_layers import candidates
+from kdcore.training.taps import tap
 
 # Coarser maps say nothing about places.
 LEAST_SIDE = 4
@@ -62,8 +69,8 @@ class AttentionStream(keras.callbacks.Callback):
 def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
     """Return where a network looks in stored inputs [n, ...]; None where it cannot be told.
 
-    Of a transformer it is told for pictures where KerasHub's ViT or DeiT is the first of its parts,
-    and for texts; of other networks where they have feature maps.
+    Of a transformer it is told for pictures where KerasHub's ViT or DeiT is among its parts, and
+    for texts; of other networks where they have feature maps.
     """
     model = network.model
     attending = attention_layers(model)
@@ -89,12 +96,21 @@ def _patches(network: Network) -> int:
     """Return how many tokens a vision transformer has, but for the special ones; 0 where that
     cannot be told.
     """
-    backbone = next((part for part in network.model.layers if hasattr(part, "patch_size")), None)
-    shape = getattr(backbone, "image_shape", None)
-    if backbone is None or shape is None:
+    backbone = _backbone(network.model)
+    if backbone is None:
         return 0
+    shape = backbone.image_shape
     height, width = (int(of) for of in np.broadcast_to(backbone.patch_size, 2))
     return int(shape[0]) // height * (int(shape[1]) // width)
+
+
+def _backbone(model: keras.Model) -> Any:
+    """Return KerasHub's ViT or DeiT within a network, also one that another network holds."""
+    parts = layers_within(model)
+    return next(
+        (part for part in parts if hasattr(part, "patch_size") and hasattr(part, "image_shape")),
+        None,
+    )
 
 
 def attention_scores(
@@ -107,11 +123,10 @@ def attention_scores(
     scores: list[Any] = []
     hidden: list[Any] = []
     with ExitStack() as watching:
-        for part in layers_within(model):
-            if isinstance(part, keras.layers.MultiHeadAttention):
-                watching.enter_context(_asked_for_scores(part, scores))
-            elif type(part).__name__ in ("ViTEncoderBlock", "DeiTEncoderBlock"):
-                watching.enter_context(_watched(part, hidden))
+        for layer in attention_layers(model):
+            watching.enter_context(_asked_for_scores(layer, scores))
+        for block in encoder_blocks(model):
+            watching.enter_context(watched(block, partial(_keep_states, hidden)))
         model(inputs, training=False)
     found = np.stack([ops.convert_to_numpy(ops.cast(each, "float32")) for each in scores], axis=1)
     states = [ops.convert_to_numpy(ops.cast(each, "float32")) for each in hidden]
@@ -132,19 +147,8 @@ def _asked_for_scores(layer: keras.Layer, scores: list[Any]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _watched(layer: keras.Layer, hidden: list[Any]) -> Iterator[None]:
-    call = layer.call
-
-    def watched(tokens: Any, *given: Any, **named: Any) -> Any:
-        output = call(tokens, *given, **named)
-        if not hidden:
-            hidden.append(tokens)
-        hidden.append(output[0] if isinstance(output, tuple) else output)
-        return output
-
-    with called_as(layer, watched):
-        yield
+def _keep_states(hidden: list[Any], before: Any, after: Any) -> None:
+    hidden += [after] if hidden else [before, after]
 
 
 def _of_texts(model: keras.Model, inputs: NDArray) -> AttentionMaps:
@@ -158,10 +162,10 @@ def _of_texts(model: keras.Model, inputs: NDArray) -> AttentionMaps:
 
 
 def _of_patches(network: Network, inputs: NDArray) -> AttentionMaps | None:
-    backbone = next((part for part in network.model.layers if hasattr(part, "patch_size")), None)
-    shape = getattr(backbone, "image_shape", None)
-    if backbone is None or shape is None:
-        return None
+    backbone = _backbone(network.model)
+    if backbone is None:
+        return _of_features(network, inputs)
+    shape = backbone.image_shape
     patch = np.broadcast_to(backbone.patch_size, 2)
     height, width = (int(side) // int(of) for side, of in zip(shape[:2], patch, strict=True))
     scores, hidden = attention_scores(network.model, _prepared(network, inputs))
@@ -179,7 +183,7 @@ def _of_patches(network: Network, inputs: NDArray) -> AttentionMaps | None:
         for at, name in enumerate(names)
     }
     # Images that a network enlarges are seen whole; others may have margins, so that patches fit.
-    resized = any(isinstance(part, keras.layers.Resizing) for part in network.model.layers)
+    resized = any(isinstance(part, keras.layers.Resizing) for part in layers_within(network.model))
     seen = shape[:2] if resized else inputs.shape[1:3]
     sides = zip((height, width), patch, seen, strict=True)
     down, right = (float(count * of / side) for count, of, side in sides)
@@ -195,13 +199,13 @@ def _likeness(hidden: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _of_features(network: Network, inputs: NDArray) -> AttentionMaps | None:
     try:
-        sizes = candidates(network.model)
+        maps = candidates(network.model).maps
     except ModelError:
         return None
-    if () in sizes:
+    if not maps:
         return None
-    fine = [size for size in sizes if min(size) >= LEAST_SIDE]
-    layer = sizes[fine[-1] if fine else next(iter(sizes))]
+    fine = [size for size in maps if min(size) >= LEAST_SIDE]
+    layer = maps[fine[-1] if fine else next(iter(maps))]
     features = tap(network.model, [layer])(_prepared(network, inputs))[layer]
     found = ops.convert_to_numpy(ops.mean(ops.square(ops.cast(features, "float32")), axis=-1))
     whole = found.sum(axis=(1, 2), keepdims=True)

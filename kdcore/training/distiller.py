@@ -4,6 +4,7 @@ teacher's logits.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
@@ -259,6 +260,10 @@ class Distiller(keras.Model):
         ]
         curves = {name for loss in self.distillation_losses for name in getattr(loss, "curves", ())}
         self._curve_trackers = {name: keras.metrics.Mean(name=name) for name in sorted(curves)}
+        methods = [loss.method for loss in self.distillation_losses if hasattr(loss, "method")]
+        self._curves_of_labelled = {
+            curve.name for method in methods for curve in method.curves if curve.labelled
+        }
         of_student = list(dict.fromkeys(tapped["student"]))
         self._view_student = tap(self.student, of_student) if of_student else None
         # Without a teacher nobody asks it.
@@ -331,9 +336,27 @@ class Distiller(keras.Model):
                 warnings.warn(words, stacklevel=3)
 
     def fit(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
-        """Train as :meth:`keras.Model.fit` does, after a check of what both models answer."""
+        """Train as :meth:`keras.Model.fit` does, after a check of what both models answer.
+
+        Losses that change from epoch to epoch are told which one it is.
+        """
         x = self._check_answers(x, y)
-        return super().fit(x, y, *arguments, **named)
+        taken = inspect.signature(super().fit).bind(x, y, *arguments, **named)
+        given = taken.arguments.get("callbacks") or []
+        told = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, _: self.at_epoch(epoch + 1)
+        )
+        if isinstance(given, keras.callbacks.CallbackList):
+            given.append(told)
+        else:
+            taken.arguments["callbacks"] = [*keras.tree.flatten(given), told]
+        return super().fit(*taken.args, **taken.kwargs)
+
+    def at_epoch(self, epoch: int) -> None:
+        """Tell the losses which epoch begins, counted from 1."""
+        for loss in self.distillation_losses:
+            if isinstance(getattr(loss, "epoch", None), tf.Variable):
+                loss.epoch.assign(float(epoch))
 
     def evaluate(self, x: Any = None, y: Any = None, *arguments: Any, **named: Any) -> Any:
         """Evaluate as :meth:`keras.Model.evaluate` does, after a check of the answers."""
@@ -571,7 +594,8 @@ class Distiller(keras.Model):
         self.hard_loss_tracker.update_state(losses.hard, sample_weight=losses.labelled)
         self.soft_loss_tracker.update_state(losses.soft, sample_weight=rows)
         for name, value in losses.curves.items():
-            self._curve_trackers[name].update_state(value, sample_weight=rows)
+            counted = losses.labelled if name in self._curves_of_labelled else rows
+            self._curve_trackers[name].update_state(value, sample_weight=counted)
         answers = learnt[LOGITS]
         if learnt[OUTPUT].shape[-1] == 1:  # as metrics of two classes know answers
             answers = ops.softmax(answers, axis=-1)[..., 1:]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kdcore import losses
 from kdcore.errors import ModelError
 from kdcore.methods import Batch, Method, find
-from kdcore.training.taps import default_pairs, make_adapter, named_pairs, output_of
+from kdcore.training.adapters import make_adapter
+from kdcore.training.paired_layers import default_pairs, named_pairs
+from kdcore.training.taps import shape_of
 
 # What a loss may need to be told besides the two outputs.
 Outputs = Any
@@ -74,17 +79,16 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         """Make the layers of its own for features of these shapes, the batch first."""
         self.built = True
         self._shapes = (tuple(teacher_shape), tuple(student_shape))
-        made = self.method.make_layers(*self._shapes) if self.term_number == 0 else {}
-        if self.method.terms()[self.term_number].adapter:
-            adapter = make_adapter(*self._shapes)
-            made = {**made, **({"adapter": adapter} if adapter is not None else {})}
-        if not made:
-            return
-        keras.utils.set_random_seed(self.seed)
-        self.own_layers = made
-        zeros = [tf.zeros([2, *shape[1:]]) for shape in self._shapes]
-        with tf.init_scope():
-            self.compute_loss(*zeros, labels=tf.zeros([2], tf.int32))
+        with tf.init_scope(), _seeded(self.seed):
+            # Initial weights are drawn from a seed that layers take when they are made.
+            made = self.method.make_layers(*self._shapes) if self.term_number == 0 else {}
+            if self.method.terms()[self.term_number].adapter:
+                adapter = make_adapter(*self._shapes)
+                made = {**made, **({"adapter": adapter} if adapter is not None else {})}
+            if made:
+                self.own_layers = made
+                zeros = [tf.zeros([2, *shape[1:]]) for shape in self._shapes]
+                self.compute_loss(*zeros, labels=tf.zeros([2], tf.int32))
 
     def restart(self, seed: int) -> None:
         """Give the layers of its own the initial weights of another seed."""
@@ -100,7 +104,7 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         if self.built:
             return
         shapes = [
-            tuple(model.output_shape if name is None else output_of(model, name).shape)
+            tuple(model.output_shape) if name is None else shape_of(model, name)
             for model, name in (
                 (teacher, self.teacher_layer_name),
                 (student, self.student_layer_name),
@@ -196,6 +200,20 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make it anew from :meth:`get_config`."""
         return cls(**config)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Fix initial weights; what else of a program draws from Python's and NumPy's own generators
+    goes on as if nothing had happened.
+    """
+    states = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def method_losses(

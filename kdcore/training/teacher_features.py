@@ -22,7 +22,7 @@ from kdcore.storage.arrays import pack, unpack
 from kdcore.storage.store import Store
 from kdcore.training.loop import Network, takes_any_length
 from kdcore.training.method_loss import method_losses
-from kdcore.training.taps import names_within, output_of, tap
+from kdcore.training.taps import names_within, shape_of, tap
 from kdcore.training.teacher_logits import answering
 
 Features = tuple[NDArray[np.float32], ...]
@@ -65,7 +65,7 @@ def compared_layers(
         if one is None or other is None:
             continue
         loss.validate_model_compatibility(teacher, student)
-        shapes = tuple(output_of(teacher, one).shape), tuple(output_of(student, other).shape)
+        shapes = shape_of(teacher, one), shape_of(student, other)
         keep = partial(loss.kept, student_shape=shapes[1])
         as_it_is = method.terms()[loss.term_number].kept is None
         kept = shapes[0][1:]

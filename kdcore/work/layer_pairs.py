@@ -20,7 +20,9 @@ from kdcore.errors import require
 from kdcore.methods.features import FLOAT_BYTES
 from kdcore.storage.schema import Job
 from kdcore.storage.store import Store
-from kdcore.training.taps import make_adapter, names_within
+from kdcore.training.adapters import make_adapter
+from kdcore.training.paired_layers import candidates
+from kdcore.training.taps import INSIDE, names_within, shape_of
 from kdcore.training.teacher_features import compared_layers, kept_values
 from kdcore.work.own_model import network_of_file
 
@@ -45,19 +47,24 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
     Raises ModelError where a layer that is named is not there, or none belong together.
     """
     teacher, student = _network(config.teacher, dataset), _network(config.student, dataset)
-    columns = {"teacher": _layers(teacher), "student": _layers(student)}
-    places = {
-        role: {own: place for place, own in enumerate(names_within(model).values())}
-        for role, model in (("teacher", teacher), ("student", student))
-    }
     compared = compared_layers(config.method, teacher, student)
+    shown = {
+        "teacher": _shown(teacher, [each.teacher for each in compared]),
+        "student": _shown(student, [each.student for each in compared]),
+    }
+    columns = {
+        "teacher": _layers(teacher, shown["teacher"]),
+        "student": _layers(student, shown["student"]),
+    }
     adapted = getattr(config.method, "adapter", False)
     pairs, values = [], 0
     for each in compared:
         shapes = each.teacher_shape, each.student_shape
         adapter = _in_words(make_adapter(*shapes)) if adapted else ""
         pairs.append(
-            Pair(places["teacher"][each.teacher], places["student"][each.student], adapter)
+            Pair(
+                shown["teacher"].index(each.teacher), shown["student"].index(each.student), adapter
+            )
         )
         values += sum(math.prod(side or 0 for side in shape[1:]) for shape in shapes)
     batch_bytes = values * config.batch_size * FLOAT_BYTES
@@ -73,12 +80,20 @@ def _network(name: str, dataset: Dataset) -> keras.Model:
     return models.build(name, dataset.input_shape, dataset.classes, 0, values=dataset.values)
 
 
-def _layers(model: keras.Model) -> tuple[TappedLayer, ...]:
-    """Return the layers of a model with the shapes of their outputs, from the input on."""
+def _shown(model: keras.Model, compared: list[str]) -> list[str]:
+    """Return the layers to draw by Keras' own names, from the input on: of a network inside another
+    one not all of its layers, which may be hundreds.
+    """
+    found = candidates(model)
+    wanted = {*compared, *found.maps.values(), *found.blocks}
+    return [own for own in names_within(model).values() if INSIDE not in own or own in wanted]
+
+
+def _layers(model: keras.Model, shown: list[str]) -> tuple[TappedLayer, ...]:
     names = {own: name for name, own in names_within(model).items()}
     return tuple(
-        TappedLayer(names[layer.name], tuple(int(side or 0) for side in layer.output.shape[1:]))
-        for layer in model.layers
+        TappedLayer(names[own], tuple(int(side or 0) for side in shape_of(model, own)[1:]))
+        for own in shown
     )
 
 

@@ -91,6 +91,11 @@ class ConfigForm:
         for other in asked.keys() & PARTS.keys():
             self._choose(other)
 
+    def _bring_along(self, name: str) -> None:
+        """Set what a choice among a kind's own settings means for others of them."""
+        for part in PARTS:
+            self.fill(self.kind(part).brings({name: st.session_state[self.key(name)]}))
+
     def _read(self) -> tuple[ExperimentConfig | None, dict[str, list[Problem]]]:
         values = {name: st.session_state[self.key(name)] for name in self._names()}
         try:
@@ -134,7 +139,8 @@ class ConfigForm:
             )
             kind_words(self.kind(name))
         elif typing.get_origin(field.annotation) is Literal:
-            st.selectbox(label, typing.get_args(field.annotation), **common)
+            known_values = typing.get_args(field.annotation)
+            st.selectbox(label, known_values, on_change=self._bring_along, args=(name,), **common)
         elif name == "alpha":
             st.slider(label, 0.0, 1.0, step=extra["step"], **common)
         elif name == "temperature":

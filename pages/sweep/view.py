@@ -456,12 +456,13 @@ def _confirm(store: Store, sweep_id: str, values: dict[str, Any]) -> None:
 
 def _league(store: Store, sweep: SweepResults) -> None:
     """Draw the league table of a race of methods once all have finished, and what it says."""
-    if sweep.status != "finished":
+    if not races.has_result(sweep):
         return
-    table, sweep_id = races.league(store, races.experiments_of(sweep)), sweep.sweep.id
+    sweep_id = sweep.sweep.id
+    table = races.league(store, races.experiments_of(sweep), None, races.failures_of(sweep))
     with st.container(border=True):
         st.markdown("##### :material/leaderboard: The race, on test data")
-        st.markdown(as_text(f"{table.words} {table.settings}"))
+        st.markdown(as_text(table.said))
         st.dataframe(
             [dict(zip(table.HEAD, cells, strict=True)) for cells in table.cells()],
             hide_index=True,

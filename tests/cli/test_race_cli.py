@@ -53,6 +53,28 @@ def test_a_race_and_a_tuned_one_give_their_league_tables(tmp_path: Path) -> None
     assert all("p_value_holm" in row for row in found["methods"])
 
 
+def test_who_fails_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    options = ["--teacher=conv-4-4", "--student=mlp-8", "--methods=logits,dist,hints"]
+    done = CliRunner().invoke(
+        main, ["--store", url, "race", *SETTINGS, *options, "--workers=1", "--json"]
+    )
+    assert done.exit_code == 1, done.output
+    table = json.loads(done.stdout.splitlines()[-1])
+    assert {row["method"] for row in table["methods"]} == {"logits", "dist"}
+    assert table["missing"].startswith("Hints (FitNet) did not come to its end: ")
+    assert "one has feature maps and the other vectors" in table["missing"]
+
+
+def test_settings_of_a_method_in_a_file_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(ExperimentConfig(method="dist", alpha=0.9, seeds=2).to_json())
+    url = f"sqlite:///{tmp_path}/store.db"
+    done = CliRunner().invoke(main, ["--store", url, "race", "--config", str(file)])
+    assert done.exit_code == 2
+    assert "config must be one with the defaults of its method" in done.output
+
+
 def _test_accuracies(store: Store) -> dict[str, dict[str, list[float]]]:
     """Return the test accuracies of all seeds, read anew, by method and role."""
     found: dict[str, dict[str, dict[int, float]]] = {}

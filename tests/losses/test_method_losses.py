@@ -269,8 +269,11 @@ def test_dist_is_numpys_and_blind_to_scale_and_shift_of_correlated_rows(seed: in
     assert number(losses.dist_loss(teacher, student, 2.0, 3.0, 2.0)) == pytest.approx(
         expected, rel=1e-4
     )
-    scaled = losses.pearson_correlation(p, q * 7 + 3)
-    np.testing.assert_allclose(scaled, losses.pearson_correlation(p, q), atol=1e-5)
+    scales, shifts = np.exp(random(seed + 2, 7, 1)), random(seed + 3, 7, 1)
+    of_rows = losses.pearson_correlation(p, q * scales + shifts)
+    np.testing.assert_allclose(of_rows, losses.pearson_correlation(p, q), atol=1e-5)
+    of_columns = losses.pearson_correlation(p.T, q.T * scales.T + shifts.T, axis=0)
+    np.testing.assert_allclose(of_columns, of_rows, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=30)
@@ -345,6 +348,47 @@ def test_relations_are_numpys_and_do_not_depend_on_size_place_or_rotation(seed: 
     pairs = list(zip(relations(teacher), relations(student), strict=True))
     expected = 25 * huber(pairs[0][1] - pairs[0][0]) + 50 * huber(pairs[1][1] - pairs[1][0])
     assert plain == pytest.approx(expected, rel=1e-4)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seeds)
+def test_hints_are_numpys_mean_squared_difference(seed: int) -> None:
+    teacher, student = random(seed, 3, 4, 2), random(seed + 1, 3, 4, 2)
+    expected = np.mean((teacher - student) ** 2)
+    assert number(losses.hint_loss(teacher, student)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_tokens_are_places_of_which_there_must_be_as_many() -> None:
+    teacher, student = random(0, 2, 5, 3), random(1, 2, 5, 4)
+    strengths = [(each**2).mean(-1) for each in (teacher, student)]
+    one, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in strengths)
+    found = number(losses.attention_transfer_loss(teacher, student))
+    assert found == pytest.approx(np.mean((one - other) ** 2), rel=1e-5)
+    with pytest.raises(ModelError, match="as many tokens of both, got 5 from the teacher and 4"):
+        losses.attention_transfer_loss(teacher, student[:, :4])
+
+
+@pytest.mark.parametrize("name", ["dist", "relational"])
+def test_a_single_last_example_has_no_others_and_costs_nothing(name: str) -> None:
+    """As where the number of examples leaves one over: what is compiled does not know it before."""
+    compare = losses.relational_loss if name == "relational" else losses.dist_loss
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.float32)] * 2)
+    def value_and_gradient(teacher: Any, student: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            value = compare(teacher, student)
+        return value, tape.gradient(value, student)
+
+    value, found = value_and_gradient(TEACHER[:1].astype("float32"), STUDENT[:1].astype("float32"))
+    rows = 0.0
+    if name == "dist":
+        p, q = softmax(TEACHER[:1]), softmax(STUDENT[:1])
+        rows = 1 - np.corrcoef(p[0], q[0])[0, 1]
+    assert number(value) == pytest.approx(rows, abs=1e-5)
+    assert np.isfinite(found).all()
+    several, _ = value_and_gradient(TEACHER.astype("float32"), STUDENT.astype("float32"))
+    assert number(several) == pytest.approx(number(compare(TEACHER, STUDENT)), rel=1e-4)
 
 
 # --- Several teachers ---
@@ -492,6 +536,8 @@ def test_what_cannot_be_computed_is_refused_in_words() -> None:
         losses.decoupled_kd_loss(TEACHER, STUDENT, [0, 1, 1, 3], 4.0, target_weight=-1)
     with pytest.raises(ConfigError, match="temperature must be above 0, got 0"):
         losses.dist_loss(TEACHER, STUDENT, temperature=0)
+    with pytest.raises(ModelError, match=r"weights of teachers must be at least 0, got -0\.5"):
+        losses.mean_teacher_logits([TEACHER, SECOND_TEACHER], 4.0, weights=[-0.5, 1.5])
     with pytest.raises(ModelError, match="at least one teacher, got none"):
         losses.mean_teacher_logits([], 4.0)
 

@@ -150,5 +150,5 @@ def test_a_stop_changes_nothing_and_mixing_changes_the_student(store: Store, nam
 
 
 def test_the_preset_of_the_patient_teacher_uses_no_label() -> None:
-    preset = PRESETS["A patient teacher"]
+    preset = PRESETS["Patient and consistent"]
     assert (preset.alpha, preset.mixing, preset.answers_live) == (0, "mixup", True)

@@ -24,7 +24,8 @@ from kdcore.tasks.values import InputValues
 from kdcore.training.attention_maps import attention_maps
 from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.loop import Network
-from kdcore.training.taps import candidates, tap
+from kdcore.training.paired_layers import candidates
+from kdcore.training.taps import tap
 from tests.support import pretrained as small
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -80,7 +81,7 @@ def test_a_network_for_images_sees_what_it_was_trained_with(kind: str, at_hand: 
     found = np.asarray(tap(model, ["features"])(inputs)["features"])
     np.testing.assert_allclose(found, expected, atol=2e-3)
     if kind == "resnet":
-        assert candidates(model)[found.shape[1:3]] == "features"
+        assert candidates(model).maps[found.shape[1:3]] == "features"
     again = model_from_bytes(model_to_bytes(model))
     np.testing.assert_array_equal(np.asarray(again(inputs)), np.asarray(model(inputs)))
     others = models.build(f"hub-{kind}_here", (8, 8, 1), 10, seed=2)
