@@ -26,11 +26,13 @@ class Part:
 def parts_of(text: str, vocabulary: Vocabulary) -> list[Part]:
     """Return the parts of a text that are left out in turn: its letters where they are what models
     see and the text is short, else its words.
+
+    None where there is one alone: nothing would be left to ask about.
     """
     letters = vocabulary.by_characters and len(text) <= MOST_CHARACTERS
     pattern = r"\S" if letters else r"\S+"
     found = [Part(match.start(), match.end()) for match in re.finditer(pattern, text)]
-    return found[:MOST_PARTS]
+    return found[:MOST_PARTS] if len(found) > 1 else []
 
 
 def without(text: str, part: Part) -> str:

@@ -151,13 +151,15 @@ class Descendant:
 
     ``accuracies`` are fractions on test data, by seed. ``gain_over_teacher`` and
     ``gain_over_first`` are paired over the seeds, against the step that taught it and the first of
-    the plan; None where those are not trained once for each seed.
+    the plan; None where those are not trained once for each seed. ``gain_of_student`` is the
+    student's over this step, where it is a baseline.
     """
 
     step: plans.Step
     runs: list[Run]
     gain_over_teacher: PairedGain | None
     gain_over_first: PairedGain | None
+    gain_of_student: PairedGain | None = None
 
     @property
     def accuracies(self) -> list[float]:
@@ -187,12 +189,14 @@ def lineage(store: Store, results: Results) -> list[Descendant]:
             return None
         return gain_between(store, results.runs_of_step(step.name), results.runs_of_step(other))
 
+    student = next(step for step in reversed(steps) if step.role == "student")
     return [
         Descendant(
             step,
             results.runs_of_step(step.name),
             over(step, step.taught_by[0] if len(step.taught_by) == 1 else None),
             over(step, steps[0].name),
+            over(student, step.name) if step.role == "baseline" else None,
         )
         for step in steps
     ]
@@ -336,11 +340,19 @@ def summary(store: Store, experiment_id: str) -> dict[str, Any]:
             "reused": results.reused(step.name),
         }
     answer["gain"] = found.to_dict() if found else None
+    described = lineage(store, results)
     over_teachers = {
         each.step.name: each.gain_over_teacher.to_dict()
-        for each in lineage(store, results)
+        for each in described
         if each.gain_over_teacher is not None
     }
+    of_student = {
+        each.step.name: each.gain_of_student.to_dict()
+        for each in described
+        if each.gain_of_student is not None
+    }
+    if of_student:
+        answer["gains_over_baselines"] = of_student
     if over_teachers:
         answer["gains_over_teachers"] = over_teachers
     together = ensembles(store, results)

@@ -250,7 +250,7 @@ def _softened_in_words(numbers: dict[str, Any]) -> str:
 def without_test_data(result: dict[str, Any]) -> dict[str, Any]:
     """Return a summary without what test data says, and why."""
     hidden = {**result, "gain": None, "test_data": WHY}
-    for name in ("gains_over_teachers", "ensembles", "noise_twin"):
+    for name in ("gains_over_teachers", "gains_over_baselines", "ensembles", "noise_twin"):
         hidden.pop(name, None)
     for step in plans.plan_of(ExperimentConfig.unchecked(result["config"])).names:
         if "accuracy" in result[step]:
@@ -284,6 +284,10 @@ def _in_words(result: dict[str, Any]) -> str:
     lines += [
         f"  {step} over its teacher: {gain_in_words(found)}"
         for step, found in result.get("gains_over_teachers", {}).items()
+    ]
+    lines += [
+        f"  student over {step}: {gain_in_words(found)}"
+        for step, found in result.get("gains_over_baselines", {}).items()
     ]
     for step, each in result.get("ensembles", {}).items():
         lines.append(

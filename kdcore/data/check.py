@@ -71,6 +71,7 @@ def check(path: Path, options: DataOptions = DEFAULTS, tell: Told = lambda *_: N
 
 def _survey(source: Source, tell: Told) -> Survey:
     survey, seen, total = Survey(), 0, sum(source.parts.values())
+    canonical = find(source.kind).canonical
     for part in source.parts:
         survey.labels[part], survey.digests[part], survey.names[part] = [], [], []
         for batch in source.batches(part):
@@ -78,7 +79,7 @@ def _survey(source: Source, tell: Told) -> Survey:
                 _examine(survey, source, batch.inputs)
             survey.labels[part].append(batch.labels)
             survey.names[part] += batch.names
-            survey.digests[part] += [_digest(example) for example in batch.inputs]
+            survey.digests[part] += [_digest(canonical(example)) for example in batch.inputs]
             survey.corrupt += batch.corrupt
             if len(batch.names):
                 called = set(batch.ids)

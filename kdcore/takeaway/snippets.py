@@ -87,6 +87,7 @@ _ROWS = """
 _TEXT = '''
 with np.load("examples.npz") as learnt:
     TOKENIZER = Tokenizer.from_str(str(learnt["vocabulary"]))
+    TOKENIZER.encode_special_tokens = True  # "[PAD]" in a text is a text
 
 
 def example_of(text):

@@ -65,6 +65,10 @@ class Task(ABC):
         """Note what ``count`` examples in ``array`` show; their number format is noted already."""
         return None
 
+    def canonical(self, array: NDArray) -> NDArray:
+        """Return an example as models see it: two that are equal in this are one and the same."""
+        return array
+
     @abstractmethod
     def settle(self, survey: Survey, options: DataOptions, report: Report) -> None:
         """Set the report's shape, number format and scale; ``report.scaling`` is what was asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import ClassVar
@@ -53,7 +54,12 @@ class Text(Task):
         """Note how long a text is, and keep some to see how many tokens they have."""
         survey.sizes[len(array), 1] += count
         if len(survey.texts) < TEXTS_MEASURED:
-            survey.texts.append(array.tobytes())
+            survey.texts.append(array[:MOST_BYTES_OF_A_TEXT].tobytes())
+
+    def canonical(self, array: NDArray) -> NDArray:
+        """Return a text as models see it: two that differ in capitals or blanks are one."""
+        text = array.tobytes().decode("utf-8", "replace")
+        return as_bytes(" ".join(unicodedata.normalize("NFC", text).lower().split()))
 
     def settle(self, survey: Survey, options: DataOptions, report: Report) -> None:
         """Keep bytes as they are; models see so many tokens. Say how many texts are longer."""
@@ -63,7 +69,16 @@ class Text(Task):
         require(left_out, "scaling", "left out for texts", options.scaling)
         tokens = Tokens(options.pieces, options.vocabulary, options.length)
         report.shape, report.dtype, report.tokens = [tokens.length], "uint8", asdict(tokens)
-        report.width = max((size for size, _ in survey.sizes), default=1)
+        longest = max((size for size, _ in survey.sizes), default=1)
+        report.width = min(longest, MOST_BYTES_OF_A_TEXT)
+        long = {size: count for (size, _), count in survey.sizes.items()}
+        beyond = sum(count for size, count in long.items() if size > MOST_BYTES_OF_A_TEXT)
+        if beyond:
+            report.warnings.append(
+                f"{beyond:,} text{'s are' if beyond > 1 else ' is'} longer than the "
+                f"{MOST_BYTES_OF_A_TEXT:,} bytes that are stored of each, and lose"
+                f"{'' if beyond > 1 else 's'} what comes after them."
+            )
         characters = [len(text.decode("utf-8", "replace")) for text in survey.texts]
         report.values = (
             f"texts of {min(characters, default=0):,} to {max(characters, default=0):,} characters, "
@@ -143,19 +158,22 @@ def measure_lengths(texts: Sequence[str], tokens: Tokens) -> Lengths:
 
 
 def as_bytes(text: str) -> NDArray[np.uint8]:
-    """Return a text as UTF-8 [length], cut where it is too long, without zero bytes."""
-    data = text.replace("\x00", " ").encode("utf-8", "replace")
-    if len(data) > MOST_BYTES_OF_A_TEXT:
-        data = data[:MOST_BYTES_OF_A_TEXT].decode("utf-8", "ignore").encode()
-    return np.frombuffer(data, np.uint8)
+    """Return a text as UTF-8 [length], without zero bytes."""
+    return np.frombuffer(text.replace("\x00", " ").encode("utf-8", "replace"), np.uint8)
 
 
 def padded(rows: Sequence[NDArray[np.uint8]], width: int | None = None) -> NDArray[np.uint8]:
-    """Return bytes of texts as one array [n, width], zeros after each."""
+    """Return bytes of texts as one array [n, width], zeros after each; by default as wide as the
+    longest, and never wider than what is stored of a text. Longer ones are cut between characters.
+    """
     longest = max((len(row) for row in rows), default=0) if width is None else width
-    found = np.zeros((len(rows), max(longest, 1)), np.uint8)
+    found = np.zeros((len(rows), min(max(longest, 1), MOST_BYTES_OF_A_TEXT)), np.uint8)
     for at, row in enumerate(rows):
-        found[at, : len(row)] = row
+        kept = row
+        if len(row) > found.shape[1]:
+            whole = row[: found.shape[1]].tobytes().decode("utf-8", "ignore")
+            kept = np.frombuffer(whole.encode(), np.uint8)
+        found[at, : len(kept)] = kept
     return found
 
 

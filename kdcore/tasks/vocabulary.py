@@ -94,8 +94,13 @@ class Vocabulary:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer itself."""
-        return Tokenizer.from_str(self.definition)
+        """The tokenizer itself.
+
+        A text that has "[PAD]" written in it is a text, and controls nothing.
+        """
+        tokenizer = Tokenizer.from_str(self.definition)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
 
     @property
     def size(self) -> int:
@@ -129,7 +134,7 @@ class Vocabulary:
         # What the library says of a text is a hundred times as large as its tokens.
         remaining = iter(texts)
         while some := list(itertools.islice(remaining, TEXTS_AT_ONCE)):
-            rows = [each.ids for each in self.tokenizer.encode_batch_fast(some)]
+            rows = [each.ids for each in self.tokenizer.encode_batch_fast(list(map(_clean, some)))]
             found.append(np.array(rows, np.int32))
         return np.concatenate(found)
 
@@ -137,7 +142,7 @@ class Vocabulary:
         """Return where each token of a text begins and ends in it; nothing (0, 0) for those that
         stand for no part of it.
         """
-        found = self.tokenizer.encode(text)
+        found = self.tokenizer.encode(_clean(text))
         special = found.special_tokens_mask
         return [
             (0, 0) if special[at] else (int(begin), int(end))
@@ -157,6 +162,11 @@ class Vocabulary:
     def token(self, number: int) -> str:
         """Return a token by its number."""
         return str(self.tokenizer.id_to_token(number))
+
+
+def _clean(text: str) -> str:
+    """Return a text of the same length without halves of characters, which no encoding has."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def learn_vocabulary(texts: Sequence[str], tokens: Tokens) -> Vocabulary:

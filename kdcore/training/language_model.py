@@ -5,6 +5,7 @@ losses of DistilBERT (Sanh 2019, arXiv:1910.01108).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -26,7 +27,10 @@ from kdcore.training.trainer import Trainer
 # Of the tokens that are guessed: the share that is masked, and that is another token; the others
 # stay as they are.
 MASKED_SHARE, REPLACED_SHARE = 0.8, 0.1
-TEXTS_AT_ONCE = 256
+# Of the real tokens of held-out texts that are guessed, however many are in training.
+MEASURED_SHARE = 0.15
+# Numbers in the logits of texts that are measured together, a quarter of a GB.
+LOGITS_AT_ONCE = 2**26
 
 
 def mask_tokens(
@@ -234,14 +238,21 @@ class GuessedWords:
         whole = texts.astype(np.int32)
         draws = generator.random((2, *whole.shape), np.float32)
         others = generator.integers(tokens.first, tokens.count, whole.shape).astype(np.int32)
-        seen, labels = mask_tokens(whole, draws, others, model.how.mask, tokens)
+        seen, labels = mask_tokens(whole, draws, others, MEASURED_SHARE, tokens)
         self.seen, self.labels = np.asarray(seen), np.asarray(labels)
 
     def probe_logits(self) -> NDArray[np.float32]:
         """Return the logits [m, vocabulary] of the middle token of each text of the game."""
-        _, logits = hidden_and_logits(self._model.network, self._model.head, self._game)
-        found = np.asarray(logits)[np.arange(len(self._places)), self._places]
-        return np.asarray(found, np.float32)
+        found = np.zeros((len(self._game), self._model.tokens.count), np.float32)
+        for rows in self._at_once(np.arange(len(self._game)), self._game.shape[1]):
+            _, logits = hidden_and_logits(self._model.network, self._model.head, self._game[rows])
+            found[rows] = np.asarray(logits)[np.arange(len(rows)), self._places[rows]]
+        return found
+
+    def _at_once(self, rows: NDArray[np.int64], length: int) -> Iterator[NDArray[np.int64]]:
+        """Divide rows so that the logits of all their tokens fit into memory."""
+        count = max(LOGITS_AT_ONCE // (length * self._model.tokens.count), 1)
+        yield from (rows[start : start + count] for start in range(0, len(rows), count))
 
     def validation(self) -> dict[str, float]:
         """Return ``loss`` (mean cross-entropy of a guessed token, nats) and ``accuracy`` (fraction
@@ -250,8 +261,7 @@ class GuessedWords:
         longest = np.count_nonzero(self.seen, axis=1)
         order = np.argsort(longest, kind="stable")
         sums = np.zeros(3)
-        for start in range(0, len(order), TEXTS_AT_ONCE):
-            rows = order[start : start + TEXTS_AT_ONCE]
+        for rows in self._at_once(order, self.seen.shape[1]):
             most = max(int(longest[rows].max()), 1)
             sums += [
                 float(each)

@@ -14,6 +14,7 @@ from kdcore.plans.pretraining import Pretraining
 from kdcore.storage.arrays import pack_many, unpack_many
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
+from kdcore.tasks.text import beginnings, texts_of
 from kdcore.training.evaluation import model_to_bytes, versions
 from kdcore.training.language_model import GuessedWords, LanguageModel
 
@@ -57,8 +58,15 @@ def language_model_of(store: Store, run: Run, network: keras.Model) -> Model:
 def guessed_words(
     model: LanguageModel, dataset: Dataset, split: str = "validation"
 ) -> GuessedWords:
-    """Return what measures a language model on the texts of a part."""
-    return GuessedWords(model, getattr(dataset, split).inputs, dataset.probe.inputs)
+    """Return what measures a language model on the texts of a part.
+
+    The game is played with the beginnings of texts that people see.
+    """
+    assert dataset.vocabulary is not None
+    assert dataset.probe.texts is not None
+    shown = beginnings(texts_of(dataset.probe.texts))
+    game = dataset.vocabulary.encode(map(str, shown))
+    return GuessedWords(model, getattr(dataset, split).inputs, game)
 
 
 def finish_language_model(store: Store, run: Run, model: LanguageModel, dataset: Dataset) -> None:

@@ -16,7 +16,7 @@ from kdcore.analysis.results import (
     first_described,
     lineage,
 )
-from kdcore.analysis.statistics import gain_in_words
+from kdcore.analysis.statistics import PairedGain, gain_in_words
 from kdcore.analysis.temperature import format_percent
 from kdcore.charts.generations import (
     accuracy_by_step,
@@ -129,15 +129,18 @@ def _table(found: list[Descendant], together: dict[str, Ensemble]) -> None:
     rows = ["| Step | Taught by | Test accuracy | Over its teacher |", "|---|---|---|---|"]
     if together:
         rows = [f"{rows[0]} Averaged with those before it |", f"{rows[1]}---|"]
+    against = any(each.gain_of_student is not None for each in found)
+    if against:
+        rows = [f"{rows[0]} The student over it |", f"{rows[1]}---|"]
     for each in found:
         accuracies = each.accuracies
         mean = f"{100 * sum(accuracies) / len(accuracies):.2f} %" if accuracies else "not yet"
-        gain = each.gain_over_teacher
         rows.append(
             f"| {as_text(_title(each))}: {as_text(each.step.network)} "
             f"| {as_text(', '.join(each.step.taught_by) or 'true labels')} | {mean} "
-            f"| {as_text(gain_in_words(gain.to_dict())) if gain else ''} |"
+            f"| {_gain(each.gain_over_teacher)} |"
             + (f" {_averaged(together.get(each.step.name))} |" if together else "")
+            + (f" {_gain(each.gain_of_student)} |" if against else "")
         )
     st.markdown("\n".join(rows))
     over = found[-1].gain_over_first
@@ -145,6 +148,10 @@ def _table(found: list[Descendant], together: dict[str, Ensemble]) -> None:
         st.caption(as_text(f"Last over first: {gain_in_words(over.to_dict())}."))
     if together:
         st.caption(ENSEMBLES)
+
+
+def _gain(found: PairedGain | None) -> str:
+    return as_text(gain_in_words(found.to_dict())) if found is not None else ""
 
 
 def _averaged(found: Ensemble | None) -> str:

@@ -95,7 +95,7 @@ def _game(store: Store, results: Results, words: Curves) -> None:
             lines.append(_line(step, found, asked.token))
     st.html(_CSS + "".join(lines))
     st.caption(
-        f"What stood there: {as_text(asked.answer)!r}. Guesses with their probability, the surest first."
+        f"What stood there: {as_text(repr(asked.answer))}. Guesses with their probability, the surest first."
     )
 
 

@@ -13,6 +13,7 @@ from kdcore.config.cards import DatasetCard
 from kdcore.engine.predictions import Answer
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Run
+from kdcore.tasks.text import SHOWN_SIGNS
 from kdcore.tasks.vocabulary import Vocabulary
 from pages.shared.coloured_text import CSS, by_attention, by_drop, coloured_text
 from pages.shared.gallery import gallery
@@ -60,7 +61,13 @@ def written_input(
     )
     if index is None:
         return "", None
-    return str(shown["images"][index]), int(shown["labels"][index])
+    text = str(shown["images"][index])
+    if len(text) == SHOWN_SIGNS and text.endswith("…"):
+        st.caption(
+            f"Asked about its first {SHOWN_SIGNS - 1} signs, which are kept to be shown: on all of it a model may "
+            "have answered otherwise."
+        )
+    return text, int(shown["labels"][index])
 
 
 def show_parts(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdcore.analysis.occlusion import MOST_PARTS, drops, parts_of, questions
+from kdcore.engine.predictions import from_text
 from kdcore.tasks.vocabulary import Tokens, learn_vocabulary
 
 TEXTS = ["the sun and the rain", "a stone in the river"] * 20
@@ -21,6 +22,8 @@ WORDS = learn_vocabulary(TEXTS, Tokens("bpe", 100))
         ("long " * 20, LETTERS, ["long"] * 20),
         ("word " * 500, WORDS, ["word"] * MOST_PARTS),
         ("  ", LETTERS, []),
+        ("great", WORDS, []),
+        ("g", LETTERS, []),
     ],
 )
 def test_letters_are_left_out_where_models_see_letters_and_words_elsewhere(
@@ -32,6 +35,8 @@ def test_letters_are_left_out_where_models_see_letters_and_words_elsewhere(
     assert asked[0] == text
     for part, without in zip(parts, asked[1:], strict=True):
         assert without == text[: part.begin] + text[part.end :]
+    if text.strip():
+        assert len(from_text(vocabulary, asked)) == len(asked), "each can be asked"  # type: ignore[arg-type]
 
 
 def test_the_drop_is_that_of_the_answer_to_the_whole_text() -> None:

@@ -131,6 +131,60 @@ def test_equal_texts_in_both_parts_and_long_ones_are_counted(tmp_path: Path) -> 
     )
 
 
+def test_texts_that_differ_in_capitals_and_blanks_are_one(tmp_path: Path) -> None:
+    table = frame().assign(split=["train"] * 40 + ["test"] * 20)
+    table.loc[45, "text"] = f"  {table.loc[5, 'text'].upper()} "
+    report = check(write(table, tmp_path / "twins.csv")).report
+    assert report.leaked == 1, "models see the same tokens"
+
+
+def test_what_is_not_stored_of_long_texts_is_said(tmp_path: Path) -> None:
+    table = frame()
+    for at, number in ((3, 700), (4, 700), (9, 100)):
+        table.loc[at, "text"] = " ".join(f"word{each}" for each in range(number))
+    report = check(write(table, tmp_path / "long.csv"), DataOptions(length=1024)).report
+    said = [warning for warning in report.warnings if "bytes" in warning]
+    assert said == [
+        "2 texts are longer than the 4,000 bytes that are stored of each, and lose what comes "
+        "after them."
+    ]
+    assert report.width == 4000
+
+
+def test_texts_that_a_parquet_holds_as_bytes_are_texts(tmp_path: Path) -> None:
+    table = frame()
+    texts = table["text"].to_list()
+    table["text"] = [text.encode() for text in texts]
+    table.to_parquet(tmp_path / "bytes.parquet")
+    source = open_source(tmp_path / "bytes.parquet", DataOptions(text_column="text"))
+    (part,) = source.parts
+    found = [bytes(each).decode() for batch in source.batches(part) for each in batch.inputs]
+    assert sorted(found) == sorted(texts)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"), [("cp1252", "Windows-1252"), ("utf-16-le", "UTF-16-LE"), ("utf-8", "")]
+)
+def test_how_files_of_text_are_read_is_said(tmp_path: Path, encoding: str, said: str) -> None:
+    for name in ("café", "thé"):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        for number in range(12):
+            file = tmp_path / "folder" / name / f"{number}.txt"
+            file.write_bytes(f"{name} numéro {number}".encode(encoding))
+    (tmp_path / "folder" / "café" / "photo.png").write_bytes(b"no text")
+    report = check(tmp_path / "folder").report
+    assert report.kind == "text", "one stray image makes no folder of images"
+    notes = [note for note in report.notes if "are no UTF-8" in note]
+    assert [said in note for note in notes] == [True] * bool(said)
+
+
+def test_a_first_line_with_a_sentence_is_no_header(tmp_path: Path) -> None:
+    rows = "\n".join(f'{1 + at % 2},"{sentence(at)} and some more words"' for at in range(40))
+    (tmp_path / "news.csv").write_text(rows)
+    report = check(tmp_path / "news.csv", DataOptions(label="column 1")).report
+    assert sum(report.parts.values()) == 40, report.notes
+
+
 @pytest.mark.parametrize("pieces", PIECES)
 def test_what_is_stored_comes_back_as_tokens_of_the_training_part(
     store: Store, tmp_path: Path, pieces: Pieces

@@ -54,6 +54,27 @@ def test_many_texts_become_the_tokens_of_each_alone(monkeypatch: pytest.MonkeyPa
     assert vocabulary.encode([]).shape == (0, LENGTH)
 
 
+@pytest.mark.parametrize("pieces", PIECES)
+@pytest.mark.parametrize("sign", SPECIAL)
+def test_a_sign_that_is_written_in_a_text_controls_nothing(pieces: str, sign: str) -> None:
+    vocabulary = VOCABULARIES[pieces]
+    (tokens,) = vocabulary.encode([f"{sign} yen {sign}"])
+    used = int(np.count_nonzero(tokens))
+    assert not tokens[used:].any(), "no padding stands before other tokens"
+    inside = tokens[1 : used - 1]
+    assert not set(inside.tolist()) & {0, *(SPECIAL.index(each) for each in ("[CLS]", "[MASK]"))}
+    (spelt,) = vocabulary.encode([sign.lower()])
+    assert np.count_nonzero(spelt) > 3, "it is read as what it is written with"
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_half_a_character_is_read_as_unknown(pieces: str) -> None:
+    vocabulary, text = VOCABULARIES[pieces], "yen \udcff rupee"
+    assert vocabulary.encode([text]).shape == (1, LENGTH)
+    spans = vocabulary.spans(text)
+    assert max(end for _, end in spans) == len(text), "places are those in the text as it is"
+
+
 def test_characters_are_one_token_each_in_lower_case() -> None:
     vocabulary = VOCABULARIES["characters"]
     (tokens,) = vocabulary.encode(["København\x00\n 2"])
@@ -154,9 +175,9 @@ def test_texts_come_back_from_their_bytes(texts: list[str]) -> None:
 
 
 def test_a_long_text_is_cut_between_characters_and_shown_short() -> None:
-    row = as_bytes("ü" * 5000)
-    assert len(row) == 4000
-    assert texts_of(row[np.newaxis])[0] == "ü" * 2000
+    row = padded([as_bytes("x" + "ü" * 5000)])
+    assert row.shape == (1, 4000)
+    assert texts_of(row)[0] == "x" + "ü" * 1999, "and not within the last ü"
     (shown,) = beginnings(["a\nb " * 500])
     assert len(shown) == 280
     assert shown.startswith("a b a b")

@@ -87,6 +87,10 @@ def _has_decimal_commas(lines: list[str], separator: str) -> bool:
     return commas > points
 
 
+# No column is called by a sentence.
+WORDS_OF_A_TEXT = 4
+
+
 def _is_headless(first: list[str], decimal: str) -> bool:
     """Whether a table's first line is a row already: it has numbers, and they do not just count
     columns, as the names 0, 1, 2 of pixels do.
@@ -94,6 +98,8 @@ def _is_headless(first: list[str], decimal: str) -> bool:
     cells = [cell.strip().strip('"') for cell in first if cell.strip()]
     numbers = [cell for cell in cells if _is_number(cell, decimal)]
     if len(numbers) == len(cells):
+        return True
+    if len(numbers) == 1 and any(len(cell.split()) >= WORDS_OF_A_TEXT for cell in cells):
         return True
     counting = (
         [str(int(numbers[0]) + at) for at in range(len(numbers))]

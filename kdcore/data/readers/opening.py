@@ -66,12 +66,13 @@ def open_source(path: Path, options: DataOptions = DEFAULTS) -> Source:
 
 
 def _files(files: Folder | Zip, options: DataOptions) -> FilesInFolders:
-    """Return the texts in a folder or zip, or the images where it holds any."""
+    """Return the texts in a folder or zip, or the images where it holds more than a few."""
     names = [name.lower() for name in files.names()]
     written = sum(name.endswith(TEXT_SUFFIXES) for name in names)
-    pictured = any(name.endswith(SUFFIXES) for name in names)
-    # One file of text beside folders is a list or a readme.
-    kind = TextFiles if written > 1 and not pictured else ImageFiles
+    pictured = sum(name.endswith(SUFFIXES) for name in names)
+    # One file of text beside folders is a list or a readme; where each image has one, as where they
+    # say what is on it, images are meant.
+    kind = TextFiles if written > max(1, 2 * pictured) else ImageFiles
     return kind(files, options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -162,6 +163,8 @@ class TextTable:
             ids: dict[str, list[str]] = {name: [] for name in self._ids}
             for at in range(start, min(start + TEXTS_A_BATCH, len(rows))):
                 value, name = self._texts.iloc[rows[at]], f"row {rows[at] + 1}"
+                if isinstance(value, bytes):  # as some programs write texts into Parquet
+                    value = value.decode("utf-8", "replace")
                 if pd.isna(value) or not str(value).strip():
                     corrupt.append(f"{name} (no text)")
                     continue
@@ -173,6 +176,10 @@ class TextTable:
             yield Batch(inputs, np.asarray(kept, np.int64), names, corrupt, ids)
 
 
+# Of these a file says itself what it is.
+UNSAID = ("utf-8-sig", "utf-16")
+
+
 class TextFiles(FilesInFolders):
     """Files of text in folders named by their class, with train/ and test/ above them or not."""
 
@@ -182,13 +189,31 @@ class TextFiles(FilesInFolders):
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """Return the text of a file as UTF-8; raises ValueError where there is none."""
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            text = data.decode("utf-16", "replace")
-        else:
-            try:
-                text = data.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                text = data.decode("cp1252", "replace")
+        encoding = _encoding_of(data)
+        if encoding not in UNSAID:
+            said = encoding.upper().replace("CP", "Windows-")
+            note = (
+                f"Files that are no UTF-8 are read as {said}; save them as UTF-8 if that is wrong."
+            )
+            if note not in self.notes:
+                self.notes.append(note)
+        text = data.decode(encoding, "replace")
         if not text.strip():
             raise ValueError("no text")
         return as_bytes(text)
+
+
+def _encoding_of(data: bytes) -> str:
+    """Return what a file of text is written in, as far as its bytes tell."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        high = data[start::2]
+        # Every second byte of most alphabets is 0 there, and none is in any other encoding.
+        if len(high) > 1 and high.count(0) > len(high) // 2 > data[1 - start :: 2].count(0):
+            return encoding
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
