@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing
 from typing import Any
@@ -34,11 +35,11 @@ from kdcore.cli.reproduce import reproduce_command
 from kdcore.cli.robustness import robustness_command
 from kdcore.cli.sweep import sweep
 from kdcore.cli.takeaway import decide, figure, log_to, table
-from kdcore.config.catalog import load_plugins
+from kdcore.config.catalog import load_plugins, network_in_words
 from kdcore.config.experiment import ExperimentConfig, read_setting
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
-from kdcore.errors import require
+from kdcore.errors import ConfigError, require
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store, default_url
 from kdcore.sweeps import speed as sweep_speed
@@ -272,6 +273,8 @@ def _in_words(result: dict[str, Any]) -> str:
         accuracies = ", ".join(f"{100 * accuracy:.2f} %" for accuracy in known)
         accuracies = accuracies or "not trained yet"
         parameters = f"{part['parameters']:,} parameters" if part["parameters"] else ""
+        if said := _said_of(part["model"], result["config"]["dataset"]):
+            parameters = f"{parameters}, {said}" if parameters else said
         reused = ", reused" if part["reused"] else ""
         lines.append(f"  {step:<9} {part['model']:<14} {accuracies}  ({parameters}{reused})")
     if result["gain"]:
@@ -301,6 +304,13 @@ def _in_words(result: dict[str, Any]) -> str:
         omitted = result.get("omitted_classes", {})
         lines += [f"  {role}: {Errors(**found)}" for role, found in omitted.items()]
     return "\n".join(lines)
+
+
+def _said_of(network: str, dataset: str) -> str:
+    """Return what the data decides of a network; nothing where either has since been removed."""
+    with contextlib.suppress(ConfigError):
+        return network_in_words(network, dataset)
+    return ""
 
 
 def _mistakes_in_words(step: str, mistakes: list[dict[str, Any]]) -> str:

@@ -157,6 +157,15 @@ def parse_model_name(name: str) -> tuple[ModelFamily, tuple[int, ...]]:
     raise AssertionError("unreachable")
 
 
+def network_in_words(name: str, dataset: str) -> str:
+    """Say what a network's name leaves open and the data's shape decides; empty where nothing is.
+
+    Raises ConfigError for a name that is not known.
+    """
+    family, numbers = parse_model_name(name)
+    return family.said_of_shape(numbers, dataset_card(dataset).input_shape)
+
+
 _functions: dict[str, tuple[ModelCard, Callable[..., Any]]] = {}
 _model_cards: dict[str, ModelCard] = {}
 

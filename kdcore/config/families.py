@@ -36,6 +36,8 @@ class ModelFamily:
     shape_rule: Callable[[tuple[int, ...], tuple[int, ...]], str | None] = lambda numbers, shape: (
         None
     )
+    # What is chosen for images of a shape where its numbers leave it open, in words; or nothing.
+    said_of_shape: Callable[[tuple[int, ...], tuple[int, ...]], str] = lambda numbers, shape: ""
     key: Callable[[str], str] = lambda name: name  # what names the content of a name
     at_hand: Callable[[], list[str]] = list  # more names to suggest, found on this machine
 
@@ -81,18 +83,41 @@ def transformer_size(numbers: tuple[int, ...]) -> str | None:
 
 # Attention compares each patch with each other one.
 MOST_PATCHES = 1024
+LARGEST_PATCH = 16
+
+
+def patches_of(side: int, shape: tuple[int, ...]) -> int:
+    """Return how many patches of a side cover images of shape (height, width, channels)."""
+    return -(-shape[0] // side) * -(-shape[1] // side)
+
+
+def patch_of(shape: tuple[int, ...]) -> int:
+    """Return the side of a patch where none is named: some 8 patches across, 2 to 16 pixels; more
+    where there would be too many.
+    """
+    side = min(max(round(min(shape[:2]) / 8), 2), LARGEST_PATCH)
+    while patches_of(side, shape) > MOST_PATCHES:
+        side += 1
+    return side
 
 
 def patch_fits(numbers: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
     """Return the rule where images of this shape cannot be cut into patches of the named size."""
     if len(numbers) < 3 or len(shape) != 3:
         return None
-    height, width, _ = shape
-    sides = range(1, min(height, width) + 1)
-    fitting = [side for side in sides if -(-height // side) * -(-width // side) <= MOST_PATCHES]
+    sides = range(1, min(shape[:2]) + 1)
+    fitting = [side for side in sides if patches_of(side, shape) <= MOST_PATCHES]
     if not fitting or numbers[2] in fitting:
         return None
     return f"a transformer with patches of {fitting[0]} to {fitting[-1]} pixels"
+
+
+def patches_in_words(numbers: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Say into how many patches of which size a vision transformer cuts images."""
+    if len(shape) != 3:
+        return ""
+    side = numbers[2] if len(numbers) > 2 else patch_of(shape)
+    return f"{patches_of(side, shape):,} patches of {side} × {side} pixels"
 
 
 # Networks of keras.applications: what the class is called, its smallest side, and what its ImageNet
@@ -138,6 +163,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("vit-4-64", "vit-2-32"),
         rule=transformer_size,
         shape_rule=patch_fits,
+        said_of_shape=patches_in_words,
         of_blocks=True,
     ),
     "deit": ModelFamily(
@@ -147,6 +173,7 @@ MODEL_FAMILIES: dict[str, ModelFamily] = {
         ("deit-4-64", "deit-2-32"),
         rule=transformer_size,
         shape_rule=patch_fits,
+        said_of_shape=patches_in_words,
         of_blocks=True,
     ),
     "transformer": ModelFamily(

@@ -40,7 +40,8 @@ class DistillationToken(Method):
     teacher_weight: float = setting(
         0.5,
         "Weight of the teacher w",
-        "Of the distillation token's loss, against that of the class token.",
+        "Of the distillation token's loss, against that of the class token. At either end one head "
+        "learns nothing: the other one alone is the student then.",
         "method",
         ends=("0: labels only", "the teacher only: 1"),
         short="w",
@@ -51,7 +52,8 @@ class DistillationToken(Method):
     teacher_says: Literal["top class", "distribution"] = setting(
         "top class",
         "What the teacher says",
-        "Its top class alone (hard, as in the paper), or its distribution, softened by T.",
+        "Its top class alone (hard, as in the paper), or its distribution, softened by T: the mean "
+        "over the batch, where the authors divide by the classes, too.",
         "method",
     )
     token_temperature: float = setting(

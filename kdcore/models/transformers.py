@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from kdcore.config.families import patch_of
 from kdcore.errors import ModelError, require
 from kdcore.methods.distillation_token import CLASS_HEAD, DISTILLATION_HEAD
 
-LARGEST_PATCH = 16
 # Dimensions of a head: as near to it as the width allows.
 HEAD_DIMENSIONS = 32
 
@@ -22,7 +22,8 @@ def build_vit(
     """Build a vision transformer of ``depth`` layers and ``width`` dimensions, which answers from
     its class token (Dosovitskiy 2021, arXiv:2010.11929).
 
-    ``patch`` is the side of a patch in pixels, None for the usual one (:func:`patch_of`).
+    ``patch`` is the side of a patch in pixels, None for the usual one, see
+    :func:`kdcore.config.families.patch_of`.
 
     Raises:
         ConfigError: for a width that is no multiple of 16.
@@ -51,7 +52,8 @@ def build_deit(
     its own (DeiT: Touvron 2021, arXiv:2012.12877).
 
     It answers with the logarithm of the mean of both heads' probabilities. ``patch`` is the side of
-    a patch in pixels, None for the usual one (:func:`patch_of`).
+    a patch in pixels, None for the usual one, see
+    :func:`kdcore.config.families.patch_of`.
 
     Raises:
         ConfigError: for a width that is no multiple of 16.
@@ -84,11 +86,6 @@ def answer_of_both_tokens(tokens: Any, classes: int) -> Any:
     return ops.logsumexp(both, axis=0) - math.log(2)
 
 
-def patch_of(side: int) -> int:
-    """Return the side of a patch for images of a side: some 8 patches across, 2 to 16 pixels."""
-    return min(max(round(side / 8), 2), LARGEST_PATCH)
-
-
 def heads_of(width: int) -> int:
     """Return how many heads attention has: of 16 to 64 dimensions each, as near to 32 as it goes.
 
@@ -109,7 +106,7 @@ def _patched(
             f"{name} needs images of shape (height, width, channels), but one example has shape {input_shape}; "
             "a model of dense layers such as mlp-64 takes any shape"
         )
-    patch = patch or patch_of(min(input_shape[:2]))
+    patch = patch or patch_of(input_shape)
     inputs = keras.Input(input_shape)
     margins = [(0, -side % patch) for side in input_shape[:2]]
     if any(after for _, after in margins):

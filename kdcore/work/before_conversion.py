@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from kdcore.models.families import all_layers
+from kdcore.models.layers_within import layers_within
 from kdcore.takeaway.limits import RECURRENT
 
 
@@ -48,6 +52,26 @@ def with_rescaling(model: keras.Model) -> keras.Model:
         if not _is_rescaling(theirs):
             ours.set_weights(theirs.get_weights())
     return copy
+
+
+@contextmanager
+def with_constant_positions(model: keras.Model) -> Iterator[None]:
+    """Let KerasHub's ViT, in this ``with`` block, know the numbers of its places as an array: ONNX'
+    converter takes a tensor that was made beforehand for an input of the network.
+    """
+    holders = [part for part in layers_within(model) if tf.is_tensor(_positions(part))]
+    tensors = [_positions(part) for part in holders]
+    for part, tensor in zip(holders, tensors, strict=True):
+        part.position_ids = np.asarray(tensor)
+    try:
+        yield
+    finally:
+        for part, tensor in zip(holders, tensors, strict=True):
+            part.position_ids = tensor
+
+
+def _positions(part: keras.Layer) -> Any:
+    return getattr(part, "position_ids", None)
 
 
 def _is_rescaling(layer: keras.Layer) -> bool:

@@ -48,7 +48,11 @@ from kdcore.tasks.columns import Column
 from kdcore.training.evaluation import model_from_bytes
 from kdcore.version import __version__
 from kdcore.words import first_line
-from kdcore.work.before_conversion import with_rescaling, with_unrolled_loops
+from kdcore.work.before_conversion import (
+    with_constant_positions,
+    with_rescaling,
+    with_unrolled_loops,
+)
 from kdcore.work.measure import this_machine
 from kdcore.work.progress import Progress
 
@@ -347,11 +351,12 @@ def _to_saved_model(subject: Subject, folder: Path) -> Path:
 def _to_onnx(subject: Subject, folder: Path) -> Path:
     import kdcore.work.onnx_operators  # noqa: F401 - loads tf2onnx, which takes a second
 
-    with warnings.catch_warnings():
+    model = with_rescaling(subject.model)
+    with warnings.catch_warnings(), with_constant_positions(model):
         warnings.filterwarnings(
             "ignore", "In the future `np.object`", FutureWarning
         )  # Keras' bridge to tf2onnx
-        with_rescaling(subject.model).export(
+        model.export(
             folder / "model.onnx",
             format="onnx",
             verbose=False,

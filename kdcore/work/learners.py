@@ -100,11 +100,19 @@ class Learners:
                 network.model.set_weights(self.load_model(begins_as).get_weights())
             trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
         rows, once = datasets.labelled_rows(self.dataset, step.labels, seed), step.seed is not None
+        seen = config.teacher_epochs * (len(rows) if once else len(self.dataset.train))
+        known = not parse_model_name(config.teacher)[0].by_name
+        pays = known and xla_pays(network.model, seen, self.longest_text)
         order = partial(baseline_order, rows, len(self.dataset.train), size, seed)
         return self.begin(
             run,
             network,
-            Loop(trainer, self.dataset.scale, self.augmentation(step.noise, seed)),
+            Loop(
+                trainer,
+                self.dataset.scale,
+                self.augmentation(step.noise, seed),
+                jit_compile=pays,
+            ),
             self.dataset.train.labels,
             partial(labelled_order, rows, seed) if once else order,
             size,
@@ -176,7 +184,9 @@ class Learners:
         trained = in_training(network.model, step, config.seed)
         trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
-        # Of others' networks it was not measured, and of a live teacher it may slow convolutions.
+        # Of others' networks it was not measured, and of a live teacher it may slow convolutions;
+        # a baseline is compiled as its student is.
+        live = live or config.answers_live
         known = not live and not parse_model_name(config.student)[0].by_name
         pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
         loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)

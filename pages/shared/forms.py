@@ -4,13 +4,21 @@ nothing is repeated.
 
 from __future__ import annotations
 
+import contextlib
 import typing
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import streamlit as st
 
-from kdcore.config.catalog import dataset_card, datasets, models_of, own_model, short_name
+from kdcore.config.catalog import (
+    dataset_card,
+    datasets,
+    models_of,
+    network_in_words,
+    own_model,
+    short_name,
+)
 from kdcore.config.experiment import ExperimentConfig, all_settings, setting_of
 from kdcore.config.parts import PARTS
 from kdcore.errors import ConfigError, Problem
@@ -91,6 +99,12 @@ class ConfigForm:
         for other in asked.keys() & PARTS.keys():
             self._choose(other)
 
+    def _said_of(self, network: str) -> str:
+        """Return what the data decides of a network; nothing for a name that is refused below."""
+        with contextlib.suppress(ConfigError):
+            return network_in_words(network, st.session_state[self.key("dataset")])
+        return ""
+
     def _bring_along(self, name: str) -> None:
         """Set what a choice among a kind's own settings means for others of them."""
         for part in PARTS:
@@ -127,6 +141,8 @@ class ConfigForm:
                 accept_new_options=name in OPEN_CHOICES,
                 **common,
             )
+            if name != "dataset" and (said := self._said_of(value)):
+                st.caption(said)
         elif name in PARTS:
             known = PARTS[name].known
             st.selectbox(

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from kdcore import Distiller, ExperimentConfig, models
 from kdcore.config.catalog import parse_model_name
-from kdcore.config.families import patch_fits
+from kdcore.config.families import patch_fits, patch_of
 from kdcore.errors import ConfigError
 from kdcore.methods.distillation_token import DistillationToken
 from kdcore.models.families import multiply_accumulates
-from kdcore.models.transformers import heads_of, patch_of
+from kdcore.models.transformers import heads_of
 from kdcore.training.evaluation import model_from_bytes, model_to_bytes
 from kdcore.training.method_loss import method_losses
 
@@ -56,7 +56,7 @@ def test_multiply_accumulates_are_those_counted_by_hand(
 ) -> None:
     name = f"{('vit', 'deit')[extra - 1]}-{depth}-{width}" + (f"-p{named}" if named else "")
     model = models.build(name, shape, CLASSES)
-    patch = named or patch_of(min(shape[:2]))
+    patch = named or patch_of(shape)
     patches = math.prod(-(-side // patch) for side in shape[:2])
     tokens = patches + extra
     embedding = patches * patch**2 * shape[2] * width
@@ -65,6 +65,22 @@ def test_multiply_accumulates_are_those_counted_by_hand(
     mlp = 2 * tokens * width * 2 * width
     expected = embedding + depth * (projections + attention + mlp) + extra * width * CLASSES
     assert multiply_accumulates(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("vit-2-32", (8, 8, 1), "16 patches of 2 × 2 pixels"),
+        ("deit-2-32-p4", (30, 28, 3), "56 patches of 4 × 4 pixels"),
+        ("vit-2-32", (16, 512, 1), "512 patches of 4 × 4 pixels"),  # of 2 × 2 there were 2,048
+        ("conv-4-8", (8, 8, 1), ""),
+    ],
+)
+def test_the_patches_that_the_images_size_decides_are_said(
+    name: str, shape: tuple[int, ...], words: str
+) -> None:
+    family, numbers = parse_model_name(name)
+    assert family.said_of_shape(numbers, shape) == words
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
@@ -115,7 +131,7 @@ def test_its_loss_is_that_of_the_pure_function() -> None:
 
 
 def test_patches_and_heads_follow_size_and_width() -> None:
-    assert [patch_of(side) for side in (8, 28, 32, 64, 224)] == [2, 4, 4, 8, 16]
+    assert [patch_of((side, side, 1)) for side in (8, 28, 32, 64, 224)] == [2, 4, 4, 8, 16]
     assert [heads_of(width) for width in (16, 32, 48, 64, 192)] == [1, 1, 2, 2, 6]
     for width in range(16, 2049, 16):
         assert 16 <= width // heads_of(width) <= 64 or width == 16
