@@ -65,22 +65,29 @@ def follow(
 
     Args:
         part: draws something.
-        seconds: how long to wait, or what tells it after each drawing; None draws once. Where a
-            click inside the part starts something, give what tells it: a number was chosen before
-            the click, and would not begin to follow.
+        seconds: how long to wait, or what tells it before and after each drawing; None draws once.
+            Where a click inside the part starts something, give what tells it: a number was chosen
+            before the click, and would not begin to follow. What ends while it is drawn is drawn
+            once more: the drawing shows it as it was before.
         key: unique in the app.
         title: what the browser's tab says from then on, told after each drawing.
     """
 
     def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        before = _told(seconds)
         try:
             part(*arguments, **named)
         finally:  # whatever happened to this drawing, the next may succeed
-            pause = seconds() if callable(seconds) else seconds
+            after = _told(seconds)
+            pause = before if after is None else after
             if pause is not None:
                 _ask_again(pause, key, title() if title is not None else "")
 
     return st.fragment(drawn)
+
+
+def _told(seconds: Callable[[], float | None] | float | None) -> float | None:
+    return seconds() if callable(seconds) else seconds
 
 
 def _ask_again(seconds: float, key: str, title: str) -> None:

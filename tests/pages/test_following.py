@@ -34,6 +34,8 @@ def test_a_part_is_drawn_again_at_its_own_pace_while_somebody_looks(chromium: Br
     page = chromium.new_page()
     page.goto(server.url)
     expect(page.get_by_text("once")).to_be_visible()
+    # What ends while it is drawn as going on is drawn once more.
+    expect(page.get_by_text("it has ended")).to_be_visible()
     after(page, 5)  # the fifth drawing raised an error, and the next came nevertheless
 
     page.get_by_role("slider").focus()

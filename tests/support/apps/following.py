@@ -20,3 +20,12 @@ def part() -> None:
 
 follow(part, lambda: 0.2 if state["drawings"] < 10 else 1.5, key="follow")()
 follow(lambda: st.text("once"), None, key="still")()
+
+
+def ending() -> None:
+    """Read that something goes on, and draw it; meanwhile it ends."""
+    st.text("it has ended" if "ended" in state else "it goes on")
+    state["ended"] = True
+
+
+follow(ending, lambda: None if "ended" in state else 0.2, key="ending")()
