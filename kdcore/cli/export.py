@@ -86,7 +86,7 @@ def export_command(
     engine.submit(job_id)
     follow(store, engine, job_id)
     asked = [export for export in exports(store, run.id) if export.job_id == job_id]
-    rows = [_write(store, export, folder / bundle_name(run, export.format)) for export in asked]
+    rows = [_write(store, export, folder / bundle_name(run, export)) for export in asked]
     if as_json:
         click.echo(
             json.dumps(

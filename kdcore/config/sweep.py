@@ -16,6 +16,7 @@ import numpy as np
 
 from kdcore.config import pretrained
 from kdcore.config.experiment import ExperimentConfig, all_settings, digest, read_setting
+from kdcore.config.parts import PARTS, kind_name
 from kdcore.errors import ConfigError, Problem, require
 from kdcore.settings import words_of
 
@@ -138,7 +139,7 @@ class SweepConfig:
             raise ConfigError(*problems)
         # What a value is refused for may depend on another one's. Each cell is checked here, once:
         # whoever asks for it later gets the config that passed.
-        cells = {key_of(values): self.base.replace(**values) for values in self.combinations()}
+        cells = {key_of(values): self._config_of(values) for values in self.combinations()}
         object.__setattr__(self, "_cells", cells)
 
     def _problems_of(self, axis: Axis) -> Iterator[Problem]:
@@ -156,9 +157,36 @@ class SweepConfig:
             yield Problem(axis.field, "a range from low to high", str(axis))
         for value in [*axis.values, *bounds]:
             try:
-                self.base.replace(**{axis.field: value})
+                self.base.replace(**self._kinds_with(axis.field), **{axis.field: value})
             except ConfigError as error:
                 yield from (problem for problem in error.problems if problem.field == axis.field)
+
+    def _config_of(self, values: Mapping[str, Any]) -> ExperimentConfig:
+        """Return the base with a cell's values, without settings that its own method or plan does
+        not have: T has no effect on hard labels.
+        """
+        kinds = [
+            kinds.find(kind_name(values.get(part, getattr(self.base, part))))
+            for part, kinds in PARTS.items()
+        ]
+        known = {
+            *ExperimentConfig.model_fields,
+            *(name for kind in kinds for name in kind.model_fields),
+        }
+        return self.base.replace(**{name: each for name, each in values.items() if name in known})
+
+    def _kinds_with(self, name: str) -> dict[str, str]:
+        """Return the first varied method or plan that has a setting which the base's does not
+        have; nothing where the base's own has it, or none.
+        """
+        for part, kinds in PARTS.items():
+            if not kinds.has(name) or name in type(getattr(self.base, part)).model_fields:
+                continue
+            varied = [axis.values for axis in self.axes if axis.field == part]
+            for kind in itertools.chain.from_iterable(varied):
+                if kind in kinds.known and name in kinds.find(kind).model_fields:
+                    return {part: kind}
+        return {}
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -187,7 +215,7 @@ class SweepConfig:
         Raises ConfigError where its values do not fit together.
         """
         found = self._cells.get(key_of(values))
-        return found if found is not None else self.base.replace(**values)
+        return found if found is not None else self._config_of(values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config for JSON; ``from_dict`` of it gives an equal config."""

@@ -110,6 +110,8 @@ class Method(Part):
 
     equation: ClassVar[str]
     paper: ClassVar[str]
+    # Which of its defaults are not the paper's: "the weight is 10 (1,000)"; empty: none.
+    departs: ClassVar[str] = ""
     needs: ClassVar[Needs] = Needs()
     curves: ClassVar[tuple[Curve, ...]] = ()
     # Whether its loss is 0 where teacher and student agree.

@@ -22,6 +22,7 @@ class Decoupled(Method):
         r"(w_1\,\mathrm{TCKD} + w_2\,\mathrm{NCKD})"
     )
     paper: ClassVar[str] = "Zhao et al. 2022, arXiv:2203.08679"
+    departs: ClassVar[str] = "there is no warm-up (in the paper over 20 of 240 epochs)"
     needs: ClassVar[Needs] = Needs(
         labels="True labels: rows without one learn by plain distillation.", classes=3
     )

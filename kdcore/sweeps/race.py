@@ -298,7 +298,7 @@ def league(
     return League(
         rows,
         verdict_in_words(found, titles),
-        _settings_said(tuned, changed),
+        _settings_said(tuned, changed, tuple(loaded)),
         " ".join(
             f"{METHODS[name].title} did not come to the end: {why}"
             for name, why in (failures or {}).items()
@@ -306,11 +306,17 @@ def league(
     )
 
 
-def _settings_said(tuned: Mapping[str, int] | None, changed: Sequence[str]) -> str:
+def _settings_said(
+    tuned: Mapping[str, int] | None, changed: Sequence[str], names: Sequence[str]
+) -> str:
     if tuned is None and changed:
         return f"Settings were chosen by hand for {', '.join(changed)}; others have their defaults."
     if tuned is None:
-        return "Each method has its default settings."
+        other = [
+            f"{METHODS[name].title}: {said}" for name in names if (said := METHODS[name].departs)
+        ]
+        papers = f", which are its paper's but for these. {'; '.join(other)}." if other else "."
+        return f"Each method has its default settings{papers}"
     trials = max(tuned.values(), default=0)
     untuned = [METHODS[name].title for name, count in tuned.items() if count == 0]
     left = f" Nothing to tune: {', '.join(untuned)}." if untuned else ""

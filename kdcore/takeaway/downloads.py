@@ -253,11 +253,13 @@ def bundle(store: Store, run_id: str, format_name: str) -> dict[str, bytes]:
     }
 
 
-def bundle_name(run: Run, format_name: str) -> str:
+def bundle_name(run: Run, export: Export) -> str:
     """Return a name for a bundle's folder or zip, such as
-    ``student-conv-8-16-seed-0-litert-int8``.
+    ``student-conv-8-16-seed-0-litert-int8``; with the head that answers, where it is one of two.
     """
-    return f"{run.role}-{short_name(run.model)}-seed-{run.seed}-{format_name}"
+    head = str(export.report.get("head", BOTH_HEADS))
+    of_head = "" if head == BOTH_HEADS else f"-{head.replace(' ', '-')}"
+    return f"{run.role}-{short_name(run.model)}-seed-{run.seed}{of_head}-{export.format}"
 
 
 def zip_of(files: dict[str, bytes], folder: str) -> bytes:

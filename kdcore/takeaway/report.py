@@ -29,7 +29,7 @@ from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from kdcore import charts
+from kdcore import charts, plans
 from kdcore.analysis.comparison import settings_in_words
 from kdcore.analysis.curves import Curves
 from kdcore.analysis.ensembles import Ensemble
@@ -161,6 +161,7 @@ def _section(store: Store, results: Results) -> dict[str, Any]:
         "models": [
             _model(results, step, role, together.get(step)) for step, role in results.steps.items()
         ],
+        "language_models": _language_models(results),
         "charts": [
             _chart(each.figure, each.description)
             for each in curve_figures(config, results, curves.metrics)
@@ -230,6 +231,24 @@ def _model(results: Results, step: str, role: str, together: Ensemble | None) ->
         "reused": results.reused(step),
         "of": f"{len(trained)} of {len(runs)} trained" if len(trained) < len(runs) else "",
     }
+
+
+def _language_models(results: Results) -> list[dict[str, Any]]:
+    """Lines of the table of language models: how well each guesses masked tokens of test texts."""
+    lines = []
+    for step in plans.plan_of(_config(results.experiment)).steps:
+        runs = results.runs_of_step(step.name) if step.pretraining is not None else []
+        trained = [run for run in runs if run.finished_at is not None]
+        if trained:
+            measured = [
+                [run.summary[f"test_masked_{name}"] for run in trained]
+                for name in ("loss", "accuracy")
+            ]
+            loss, right = (float(np.mean(values)) for values in measured)
+            lines.append(
+                {"step": step.name, "model": runs[0].model, "loss": loss, "accuracy": right}
+            )
+    return lines
 
 
 def _chart(figure: go.Figure, description: str) -> Chart:

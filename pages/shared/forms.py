@@ -200,11 +200,13 @@ def kind_words(kind: type[Any]) -> None:
     """
     with st.popover("What it does", icon=":material/function:", width="stretch"):
         prose(kind.summary)
-        if issubclass(kind, Method):
-            if kind.equation:
-                st.latex(kind.equation)
-            st.caption(f"Needs: {kind.needs}")
+        if issubclass(kind, Method) and kind.equation:
+            st.latex(kind.equation)
         st.caption(f"Paper: {kind.paper}.")
+        if issubclass(kind, Method) and kind.departs:
+            st.caption(f"Not as in the paper: {kind.departs}.")
+    if issubclass(kind, Method):
+        st.caption(f"Needs: {kind.needs}")
 
 
 def choices(name: str, value: str, dataset: str) -> dict[str, str]:

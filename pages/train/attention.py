@@ -67,6 +67,10 @@ def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
         for tile in tiles_of(each.role, each.title, each.maps, replayed.example, layer)
     ]
     draw_attention(shown["images"][replayed.example], tiles)
+    if layer is not None and (
+        without := {each.title for each in found} - {tile.title for tile in tiles}
+    ):
+        st.caption(f"No such layer: {', '.join(sorted(without))}.")
     st.caption(with_terms(IN_PICTURES if layer is None else IN_HEADS))
     _likeness(found)
 

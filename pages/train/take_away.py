@@ -363,7 +363,7 @@ def _take(store: Store, run: Run, offered: list[Export], made: list[Export]) -> 
                 help="What to take away.",
             )
         )
-        folder = bundle_name(run, chosen)
+        folder = bundle_name(run, next(each for each in offered if each.format == chosen))
         st.caption(FORMATS[chosen].about)
         with st.container(horizontal=True, gap="small"):
             st.download_button(

@@ -47,3 +47,23 @@ def test_a_stored_sweep_that_is_refused_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ConfigError, match="temperature must be above 0, got -1"):
             SweepConfig.from_dict(wrong)
+
+
+def test_a_method_without_a_varied_setting_is_trained_as_it_is() -> None:
+    methods = Axis("method", ("logits", "hard_labels", "decoupled"))
+    swept = SweepConfig(ExperimentConfig(), (methods, Axis("temperature", (1.0, 4.0))))
+    cells = [swept.cell(values) for values in swept.combinations()]
+    assert [cell.method.name for cell in cells[::2]] == ["logits", "hard_labels", "decoupled"]
+    assert [cells[at].temperature for at in (0, 1, 4, 5)] == [1, 4, 1, 4]
+    assert cells[2] == cells[3] == ExperimentConfig(method="hard_labels")
+    weights = Axis("target_weight", (0.5, 2.0))
+    weighted = SweepConfig(ExperimentConfig(), (methods, weights))
+    assert [weighted.cell(values).get("target_weight") for values in weighted.combinations()] == [
+        *[None] * 4,
+        0.5,
+        2.0,
+    ]
+    with pytest.raises(ConfigError, match="temperature must be left out: Hard labels has no such"):
+        SweepConfig(ExperimentConfig(method="hard_labels"), (Axis("temperature", (1.0, 4.0)),))
+    with pytest.raises(ConfigError, match="target_weight must be at least 0"):
+        SweepConfig(ExperimentConfig(), (methods, Axis("target_weight", (-1.0, 2.0))))

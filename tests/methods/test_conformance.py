@@ -134,23 +134,20 @@ def test_cached_answers_teach_what_the_live_teacher_teaches(method: str) -> None
 
 @pytest.mark.parametrize("size", [1.0, 1000.0])
 def test_gradients_are_finite_for_logits_of_any_size(method: str, size: float) -> None:
-    card = METHODS[method]
-    if card.needs.teacher == "features":
-        teacher_outputs = size * tf.random.stateless_normal([8, 4, 4, 6], (0, 1))
-        student_outputs = tf.Variable(size * tf.random.stateless_normal([8, 4, 4, 6], (0, 2)))
-        loss = MethodLoss(card(), 1)
-    else:
-        teacher_outputs = size * tf.sign(tf.random.stateless_normal([8, CLASSES], (0, 1)))
-        student_outputs = tf.Variable(
-            size * tf.sign(tf.random.stateless_normal([8, CLASSES], (0, 2)))
-        )
-        loss = MethodLoss(card())
-    loss.build(teacher_outputs.shape, student_outputs.shape)
+    made = METHODS[method]()
     labels = tf.constant([0, 1, 2, -1, 4, 5, 6, 7])
-    with tf.GradientTape() as tape:
-        value = loss.compute_loss(teacher_outputs, student_outputs, labels=labels)
-    assert np.isfinite(float(value))
-    assert np.isfinite(tape.gradient(value, student_outputs).numpy()).all()
+    for number, term in enumerate(made.terms()):
+        shape = [8, CLASSES] if term.on == "logits" else [8, 4, 4, 6]
+        drawn = [size * tf.random.stateless_normal(shape, (0, seed)) for seed in (1, 2)]
+        if term.on == "logits":
+            drawn = [size * tf.sign(each) for each in drawn]
+        loss = MethodLoss(made, number)
+        loss.build(*(each.shape for each in drawn))
+        student_outputs = tf.Variable(drawn[1])
+        with tf.GradientTape() as tape:
+            value = loss.compute_loss(drawn[0], student_outputs, labels=labels)
+        assert np.isfinite(float(value)), number
+        assert np.isfinite(tape.gradient(value, student_outputs).numpy()).all(), number
 
 
 def test_it_trains_in_keras_own_distiller(method: str) -> None:

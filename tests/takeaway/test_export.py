@@ -29,7 +29,7 @@ from kdcore.engine.jobs import run_job
 from kdcore.errors import ConfigError, StopRequested, StoreError
 from kdcore.models.families import all_layers
 from kdcore.models.precision import policy_scope
-from kdcore.storage.schema import Run
+from kdcore.storage.schema import Export, Run
 from kdcore.storage.store import Store
 from kdcore.takeaway import decision
 from kdcore.takeaway.downloads import (
@@ -169,7 +169,10 @@ def test_int8_is_whole_numbers_throughout(exported: dict) -> None:
 def test_a_download_is_a_zip_of_model_script_examples_and_card(
     exported: dict, store: Store, student: Run
 ) -> None:
-    folder = bundle_name(student, "saved-model")
+    (made,) = (each for each in exports(store, student.id) if each.format == "saved-model")
+    folder = bundle_name(student, made)
+    of_one_head = Export(format="onnx", report={"head": "class token"})
+    assert bundle_name(student, of_one_head).endswith("-class-token-onnx")
     files = bundle(store, student.id, "saved-model")
     with zipfile.ZipFile(io.BytesIO(zip_of(files, folder))) as archive:
         names = {name.removeprefix(f"{folder}/") for name in archive.namelist()}

@@ -193,6 +193,9 @@ def test_it_is_trained_measured_shown_stopped_and_resumed_to_the_bit(
     )
     assert paired is not None
     assert paired.n == 2
+    over = {each.step.name: each.gain_of_student for each in lineage(store, results)}
+    assert over == {"teacher": None, "pre-trained alone": paired, "student": None}
+    assert said["gains_over_baselines"]["pre-trained alone"]["mean"] == paired.mean
     curves = Curves()
     assert curves.read_on(store, results)
     assert curves.pretraining is not None
@@ -204,7 +207,9 @@ def test_it_is_trained_measured_shown_stopped_and_resumed_to_the_bit(
     assert asked.before + asked.answer + asked.after == "Dänemark"
     found = guesses(curves.pretraining.probes["language model", 0][2][0], vocabulary)
     assert found == sorted(found, key=lambda pair: -pair[1])
-    assert "pre-trained alone" in html_report(store, [outcome.experiment_id])
+    report = html_report(store, [outcome.experiment_id])
+    assert "pre-trained alone" in report
+    assert f"{said['distilled language model']['test_masked_loss']:.3f}</td>" in report
 
     other = Store(f"sqlite:///{tmp_path}/other.db")
     halting = other.create(config())
