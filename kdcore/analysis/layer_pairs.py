@@ -47,7 +47,7 @@ class Pair:
 class LayerPairs:
     """The layers of both networks from the input on, and which are paired.
 
-    ``batch_bytes`` is what the paired features of one batch take, of teacher and student together.
+    ``batch_bytes`` is what is compared of one batch takes, of teacher and student together.
     ``kept_values`` are the numbers that are kept of the teacher's for each training example, unless
     that is too much; None where examples differ in that.
     """
@@ -99,7 +99,8 @@ def layer_pairs_key(config: ExperimentConfig) -> str:
     """Return where the answer for a config's networks and method is kept in the store."""
     values = {name: getattr(config, name) for name in OF_NETWORKS}
     values |= {"method": config.method.name, "batch_size": config.batch_size}
-    values |= {name: value for name, value in config.method.values().items() if name == "layers"}
+    shaping = ("layers", "variant")
+    values |= {name: value for name, value in config.method.values().items() if name in shaping}
     # Earlier answers, under layer_pairs/, do not say what is kept.
     return f"compared_layers/{digest(values)}"
 

@@ -60,7 +60,8 @@ class FeatureMethod(Method):
         "automatic",
         "Layers",
         "Which layers are paired: automatic takes the last activation at each size of both "
-        "networks; or teacher_layer:student_layer, several with commas.",
+        "networks, of vision transformers blocks at even distances; or teacher_layer:student_layer, "
+        "several with commas.",
         "method",
     )
 
@@ -77,6 +78,12 @@ class FeatureMethod(Method):
     def kept(self) -> KeptFunction | None:
         """What of the teacher's features is compared, where it is not all of them."""
         return None
+
+    def compared_numbers(self, values: int, batch_size: int) -> int:
+        """Return how many numbers a batch takes to compare, with so many ``values`` of features for
+        each example.
+        """
+        return values * batch_size
 
     def terms(self) -> tuple[Term, ...]:
         """Return plain distillation, and the loss on each pair."""

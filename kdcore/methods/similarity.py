@@ -61,6 +61,11 @@ class Similarity(FeatureMethod):
         variant = str(chosen.get("variant", ""))
         return {"weight": weights[variant]} if variant in weights else {}
 
+    def compared_numbers(self, values: int, batch_size: int) -> int:
+        """Return how many numbers a batch takes to compare: of relations, those of all pairs."""
+        examples = super().compared_numbers(values, batch_size)
+        return examples * batch_size if self.variant == "relational" else examples
+
     def tunable(self) -> dict[str, float]:
         """Return the settings that may change without tracing anew: those that have an effect."""
         without = set() if self.variant == "relational" else {"distance_weight", "angle_weight"}

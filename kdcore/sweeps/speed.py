@@ -225,7 +225,7 @@ def speed_settings(role: str, config: ExperimentConfig) -> dict[str, object]:
         own.append("teacher")
     if role == "student" and on_features:
         own.append("method")
-        own += [name for name in config.method.values() if name == "layers"]
+        own += [name for name in config.method.values() if name in ("layers", "variant")]
     return {**data, **{name: config.get(name) for name in own}}
 
 

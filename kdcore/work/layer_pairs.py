@@ -67,7 +67,8 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
             )
         )
         values += sum(math.prod(side or 0 for side in shape[1:]) for shape in shapes)
-    batch_bytes = values * config.batch_size * FLOAT_BYTES
+    compare = getattr(config.method, "compared_numbers", lambda values, size: values * size)
+    batch_bytes = compare(values, config.batch_size) * FLOAT_BYTES
     return LayerPairs(
         columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept_values(compared)
     )

@@ -18,7 +18,7 @@ from kdcore.tasks.vocabulary import Vocabulary
 from pages.shared.coloured_text import CSS, by_attention, by_drop, coloured_text
 from pages.shared.gallery import gallery
 from pages.shared.terms import with_terms
-from pages.try_it.text_pad import text_pad
+from pages.try_it.text_pad import MOST_SIGNS, text_pad
 
 TYPE, PICK = "Type", "Test examples"
 ICONS = {TYPE: ":material/keyboard:", PICK: ":material/grid_view:"}
@@ -48,9 +48,12 @@ def written_input(
         label_visibility="collapsed",
     )
     if way == TYPE:
-        return text_pad(
+        typed = text_pad(
             "Type a text", key="try_text", hint="Type here: the models answer as you type"
-        ), None
+        )
+        if len(typed) == MOST_SIGNS:
+            st.caption(f"The field holds {MOST_SIGNS:,} signs: what follows is cut.")
+        return typed, None
     index = gallery(
         shown["images"],
         captions=[card.class_names[label] for label in shown["labels"]],

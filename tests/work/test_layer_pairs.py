@@ -42,6 +42,23 @@ def test_shapes_are_those_of_the_features() -> None:
     assert pairs.batch_bytes == expected
 
 
+def test_relations_take_the_batch_times_as_much() -> None:
+    similar = found(CONFIG.replace(method="similarity"))
+    related = found(CONFIG.replace(method="similarity", variant="relational"))
+    assert related.batch_bytes == CONFIG.batch_size * similar.batch_bytes
+
+
+def test_blocks_of_transformers_are_listed_behind_their_backbone_and_paired() -> None:
+    pairs = found(CONFIG.replace(teacher="vit-4-32", student="vit-2-16", method="attention"))
+    names = [layer.name for layer in pairs.teacher]
+    assert names[:6] == ["input_layer", "vit_backbone", *(f"block_{at}" for at in (1, 2, 3, 4))]
+    assert {layer.shape for layer in pairs.teacher if layer.name.startswith("block")} == {(17, 32)}
+    joined = [
+        (pairs.teacher[pair.teacher].name, pairs.student[pair.student].name) for pair in pairs.pairs
+    ]
+    assert joined == [("block_2", "block_1"), ("block_4", "block_2")]
+
+
 def test_attention_pairs_each_size_and_has_no_adapter() -> None:
     pairs = found(CONFIG.replace(method="attention"))
     assert len(pairs.pairs) == 3
