@@ -62,7 +62,7 @@ def test_who_fails_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     table = json.loads(done.stdout.splitlines()[-1])
     assert {row["method"] for row in table["methods"]} == {"logits", "dist"}
-    assert table["missing"].startswith("Hints (FitNet) did not come to its end: ")
+    assert table["missing"].startswith("Hints (FitNet) did not come to the end: ")
     assert "one has feature maps and the other vectors" in table["missing"]
 
 
