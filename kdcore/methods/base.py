@@ -140,6 +140,12 @@ class Method(Part):
         """
         return {}
 
+    def compared_numbers(self, values: int, batch_size: int) -> int:
+        """Return how many numbers a batch takes to compare, with so many ``values`` of features for
+        each example.
+        """
+        return values * batch_size
+
     def named_pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of layers that are named, (teacher's, student's); none: automatic."""
         return []

@@ -79,12 +79,6 @@ class FeatureMethod(Method):
         """What of the teacher's features is compared, where it is not all of them."""
         return None
 
-    def compared_numbers(self, values: int, batch_size: int) -> int:
-        """Return how many numbers a batch takes to compare, with so many ``values`` of features for
-        each example.
-        """
-        return values * batch_size
-
     def terms(self) -> tuple[Term, ...]:
         """Return plain distillation, and the loss on each pair."""
         on_pairs = Term(

@@ -71,8 +71,9 @@ class Text(Task):
         report.shape, report.dtype, report.tokens = [tokens.length], "uint8", asdict(tokens)
         longest = max((size for size, _ in survey.sizes), default=1)
         report.width = min(longest, MOST_BYTES_OF_A_TEXT)
-        long = {size: count for (size, _), count in survey.sizes.items()}
-        beyond = sum(count for size, count in long.items() if size > MOST_BYTES_OF_A_TEXT)
+        beyond = sum(
+            count for (size, _), count in survey.sizes.items() if size > MOST_BYTES_OF_A_TEXT
+        )
         if beyond:
             report.warnings.append(
                 f"{beyond:,} text{'s are' if beyond > 1 else ' is'} longer than the "

@@ -67,8 +67,7 @@ def find_layer_pairs(config: ExperimentConfig, dataset: Dataset) -> LayerPairs:
             )
         )
         values += sum(math.prod(side or 0 for side in shape[1:]) for shape in shapes)
-    compare = getattr(config.method, "compared_numbers", lambda values, size: values * size)
-    batch_bytes = compare(values, config.batch_size) * FLOAT_BYTES
+    batch_bytes = config.method.compared_numbers(values, config.batch_size) * FLOAT_BYTES
     return LayerPairs(
         columns["teacher"], columns["student"], tuple(pairs), batch_bytes, kept_values(compared)
     )

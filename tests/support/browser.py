@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,35 +175,30 @@ def wait_for_app(page: Page) -> None:
 
 
 def choose(page: Page, label: str, option: str, *, exact: bool = False) -> None:
-    """Choose an option of the first select box with this label.
-
-    The list closes where the page moves under it, as it does while a chart above is still being
-    drawn; who looks on opens it again.
-    """
+    """Choose an option of the first select box with this label."""
     box = page.get_by_role("combobox", name=label).first
     wanted = page.get_by_role("option", name=option, exact=exact).first
-    for _ in range(5):
-        box.click()
-        try:
-            wanted.click(timeout=5_000)
-        except PatienceLost:
-            page.keyboard.press("Escape")
-        else:
-            return
-    raise AssertionError(f"{label} offered no {option!r}")
+    _open_until(page, box, lambda: wanted.click(timeout=5_000), f"{label} offered no {option!r}")
 
 
 def open_popover(page: Page, name: str, inside: Locator) -> None:
-    """Open the popover of the button with this name, and wait until ``inside`` is seen in it.
+    """Open the popover of the button with this name, and wait until ``inside`` is seen in it."""
+    opener = page.get_by_role("button", name=name, exact=True)
+    _open_until(page, opener, lambda: inside.wait_for(timeout=10_000), f"{name} showed no {inside}")
 
-    Like a list, it closes where the page moves under it.
+
+def _open_until(page: Page, opener: Locator, reach: Callable[[], None], failure: str) -> None:
+    """Open a list or a popover until what is in it can be reached.
+
+    It closes where the page moves under it, as it does while a chart above is still being drawn;
+    who looks on opens it again.
     """
     for _ in range(5):
-        page.get_by_role("button", name=name, exact=True).click()
+        opener.click()
         try:
-            inside.wait_for(timeout=10_000)
+            reach()
         except PatienceLost:
             page.keyboard.press("Escape")
         else:
             return
-    raise AssertionError(f"{name} opened and did not show {inside}")
+    raise AssertionError(failure)
