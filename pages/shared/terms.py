@@ -130,9 +130,14 @@ function listen() {
 }
 
 export default function ({ parentElement }) {
-  terms.tip = parentElement.querySelector('.kd-term');
   if (!terms.listening) listen();
   terms.listening = true;
+  const tip = parentElement.querySelector('.kd-term');
+  if (tip === terms.tip) return;
+  terms.tip = tip;
+  // A pointer that came to rest on a term before this was drawn does not come over it once more.
+  const link = document.querySelector('a[href^="glossary?term="]:hover');
+  if (link && !terms.touch) show(link);
 }
 """
 

@@ -98,6 +98,23 @@ def test_the_pointer_rests_on_a_term_and_on_what_is_said(sized: Page, url: str) 
     expect(page.get_by_text("A network's answer is a number").locator("em").first).to_have_text("z")
 
 
+def test_a_pointer_that_rests_there_while_the_page_is_drawn_is_answered(
+    page: Page, url: str
+) -> None:
+    opened(page, f"{url}/temperature")
+    box = marked(page, "softmax").bounding_box()
+    assert box is not None
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for _ in range(3):
+        page.goto(f"{url}/temperature", wait_until="commit")
+        while marked(page, "softmax").count() == 0:
+            page.mouse.move(across, down)
+        page.mouse.move(across + 1, down)
+        wait_for_app(page)
+        expect_explained(page, "softmax")
+        page.mouse.move(0, 0)
+
+
 def test_what_is_said_can_be_read_in_light_and_dark(chromium: Browser, url: str) -> None:
     for scheme in ("light", "dark"):
         context = chromium.new_context(color_scheme=scheme)
