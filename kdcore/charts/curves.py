@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from kdcore.analysis.logits import FloatArray
 from kdcore.analysis.statistics import t_half_width
-from kdcore.charts.layout import SPIKE, as_label, base_axis, base_layout, notice
+from kdcore.charts.layout import SPIKE, as_label, base_axis, base_layout, notice, whole_ticks
 from kdcore.errors import require
 from kdcore.methods import METHODS
 from kdcore.palette import MUTED, ROLE_STYLES, Style, colour
@@ -176,6 +176,8 @@ def learning_curves(
     up["tickformat"] = card.ticks
     if log_y:
         up |= dict(type="log", dtick="D2", minorloglabels="complete")
+    if x == "epoch":
+        across |= whole_ticks(_extent(curves, end)[1])
     if end is not None:
         across["range"] = [0, end * 1.01]
     if not curves:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from kdcore.charts.layout import base_axis, base_layout
+from kdcore.charts.layout import base_axis, base_layout, whole_ticks
 from kdcore.palette import colour
 
 # Of each language model: the role whose colour it has.
@@ -43,5 +43,6 @@ def masked_loss(metrics: pd.DataFrame) -> go.Figure:
             )
     title, about = "Guessing masked tokens: lower is better", "Validation texts, no labels."
     across = base_axis("epoch of masked words", horizontal=True)
+    across |= whole_ticks(metrics["epoch"].max() if len(metrics) else 1)
     up = base_axis("loss (nats a token), validation", horizontal=False)
     return go.Figure(traces, base_layout(title, about, 300) | dict(xaxis=across, yaxis=up))

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE
 
+# With more of them Plotly's own ticks are whole numbers, too.
+MOST_WHOLE_TICKS = 8
 SPIKE = dict(
     showspikes=True,
     spikemode="across",
@@ -87,6 +89,11 @@ def base_axis(title: str | None, *, horizontal: bool) -> dict[str, Any]:
         showgrid=not horizontal,
         showline=horizontal,
     )
+
+
+def whole_ticks(last: float) -> dict[str, Any]:
+    """Return what keeps an axis that counts up to ``last`` from ticks between two whole numbers."""
+    return dict(dtick=1) if last <= MOST_WHOLE_TICKS else {}
 
 
 def as_label(text: str) -> str:

@@ -271,6 +271,12 @@ class TestLearningCurves:
         assert layout.xaxis.range[0] == 0
         assert 40 <= layout.xaxis.range[1] < 42
 
+    def test_few_epochs_have_no_ticks_between_them(self) -> None:
+        few = learning_curves(metrics(epochs=3), measure="loss").layout
+        live = learning_curves(metrics(epochs=3), measure="loss", end=40).layout
+        in_seconds = learning_curves(metrics(epochs=3), measure="loss", x="seconds").layout
+        assert [each.xaxis.dtick for each in (few, live, in_seconds)] == [1, None, None]
+
     def test_long_runs_stay_small(self) -> None:
         table = metrics(epochs=3000, seeds=3)
         figure = learning_curves(table, measure="loss")
