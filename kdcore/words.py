@@ -34,3 +34,10 @@ def ago(moment: float) -> str:
 def first_line(error: BaseException) -> str:
     """Return what an error says first, its kind if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def sentences(*texts: str) -> str:
+    """Return texts one after another, each with a full stop; those that are empty are left out."""
+    return " ".join(
+        text if text.endswith((".", "!", "?")) else f"{text}." for text in texts if text
+    )

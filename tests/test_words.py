@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from kdcore.words import ago, duration, first_line, in_bytes
+from kdcore.words import ago, duration, first_line, in_bytes, sentences
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,7 @@ def test_how_long_ago(seconds: float, words: str) -> None:
 def test_the_first_line_of_an_error_or_its_kind() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError()) == "ValueError"
+
+
+def test_sentences_end_with_a_full_stop_once() -> None:
+    assert sentences("It failed", "", "Why?", "Resume.") == "It failed. Why? Resume."

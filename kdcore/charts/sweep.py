@@ -16,7 +16,7 @@ from kdcore.analysis.statistics import mean_interval
 from kdcore.charts.layout import base_axis, base_layout
 from kdcore.config.sweep import is_log, is_number, short_title_of, title_of, value_text
 from kdcore.errors import require
-from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, colour, style
+from kdcore.palette import CLEAR, GRID, INK, MUTED, SURFACE, Style, colour, style
 from kdcore.sweeps.results import Cell, SweepResults
 
 # What a cell is coloured by. Both are of validation data; a gain is in percentage points.
@@ -213,63 +213,26 @@ def _points(uid: str, cells: Sequence[Cell], x: str, y: str) -> dict[str, Any]:
 
 def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accuracy") -> go.Figure:
     """Draw accuracy or gain over one varied setting, a line for each value of another, with the 95
-    % interval as a band.
+    % interval as a band; of a setting that is no number, such as the method, points with bars.
 
     A point pools all seeds of all cells that have its two values. Raises ConfigError for an unknown
     measure.
     """
     require(measure in MEASURES, "measure", f"one of {', '.join(MEASURES)}", measure)
-    pooled: dict[Any, dict[Any, list[float]]] = {}
-    for cell in sweep.cells:
-        if cell.values is not None and cell.finished:
-            found = pooled.setdefault(cell.values[by] if by else None, {}).setdefault(
-                cell.values[x], []
-            )
-            found += _singles(cell, measure)
+    pooled = _pooled(sweep, x, by, measure)
     traces: list[dict[str, Any]] = []
+    draw = _line_with_band if is_number(x) else _points_with_bars
     for index, (line, points) in enumerate(sorted(pooled.items(), key=lambda item: _rank(item[0]))):
         name = MEASURES[measure] if by is None else f"{short_title_of(by)} {value_text(line)}"
-        drawn = style("student", name, index)
-        at = sorted((value for value, found in points.items() if found), key=_rank)
-        means = [float(np.mean(points[value])) for value in at]
-        bounds = [mean_interval(points[value]) for value in at]
-        places = [_place(value) for value in at]
-        if all(math.isfinite(low) for low, _ in bounds) and len(at) > 1:
-            traces.append(
-                dict(
-                    type="scatter",
-                    uid=f"band-{index}",
-                    x=[*places, *places[::-1]],
-                    y=[*(high for _, high in bounds), *(low for low, _ in bounds[::-1])],
-                    fill="toself",
-                    fillcolor=colour(drawn.tone, alpha=0.1),
-                    mode="lines",
-                    line=dict(width=0, color=colour(drawn.tone)),
-                    legendgroup=f"line-{index}",
-                    showlegend=False,
-                    hoverinfo="skip",
-                )
-            )
-        traces.append(
-            dict(
-                type="scatter",
-                uid=f"line-{index}",
-                x=places,
-                y=means,
-                name=drawn.name,
-                mode="lines+markers",
-                line=dict(color=colour(drawn.tone), width=2.4, dash=drawn.dash),
-                marker=dict(size=7, symbol=drawn.symbol, color=colour(drawn.tone)),
-                legendgroup=f"line-{index}",
-                hovertemplate=f"{drawn.name} <b>%{{y:.2f}}</b><extra></extra>",
-            )
-        )
+        traces += draw(index, name, points)
     unit = "gain (points)" if measure == "gain" else "accuracy (%)"
-    about = "Mean over seeds. Band: 95% interval of the mean." if traces else None
+    interval = "Band" if is_number(x) else "Bar"
+    about = f"Mean over seeds. {interval}: 95% interval of the mean." if traces else None
     title = f"{MEASURES[measure]} on validation data over {short_title_of(x)}" + (
         f", for each {short_title_of(by)}" if by else ""
     )
     layout = base_layout(title, about, 380) | dict(hovermode="x unified", showlegend=by is not None)
+    layout |= dict(scattermode="group", scattergap=0.7)
     layout["xaxis"] = _scale(x, horizontal=True)
     at = sorted({value for points in pooled.values() for value in points}, key=_rank)
     if is_number(x) and None not in at and 1 < len(at) <= 12:
@@ -280,6 +243,83 @@ def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accurac
         zeroline=measure == "gain", zerolinecolor=MUTED
     )
     return go.Figure(traces, layout)
+
+
+def _pooled(
+    sweep: SweepResults, x: str, by: str | None, measure: str
+) -> dict[Any, dict[Any, list[float]]]:
+    """Return what all seeds of the trained cells reached, by the value of ``by`` and that of
+    ``x``.
+    """
+    pooled: dict[Any, dict[Any, list[float]]] = {}
+    for cell in sweep.cells:
+        if cell.values is not None and cell.finished and (found := _singles(cell, measure)):
+            points = pooled.setdefault(cell.values[by] if by else None, {})
+            points.setdefault(cell.values[x], []).extend(found)
+    return pooled
+
+
+def _line_with_band(
+    index: int, name: str, points: Mapping[Any, Sequence[float]]
+) -> list[dict[str, Any]]:
+    drawn = style("student", name, index)
+    line, bounds = _means(index, drawn, points)
+    line |= dict(
+        mode="lines+markers", line=dict(color=colour(drawn.tone), width=2.4, dash=drawn.dash)
+    )
+    if len(bounds) < 2 or not all(math.isfinite(low) for low, _ in bounds):
+        return [line]
+    band = dict(
+        type="scatter",
+        uid=f"band-{index}",
+        x=[*line["x"], *line["x"][::-1]],
+        y=[*(high for _, high in bounds), *(low for low, _ in bounds[::-1])],
+        fill="toself",
+        fillcolor=colour(drawn.tone, alpha=0.1),
+        mode="lines",
+        line=dict(width=0, color=colour(drawn.tone)),
+        legendgroup=f"line-{index}",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    return [band, line]
+
+
+def _points_with_bars(
+    index: int, name: str, points: Mapping[Any, Sequence[float]]
+) -> list[dict[str, Any]]:
+    """Between methods there is nothing that a line could lead through."""
+    drawn = style("student", name, index)
+    line, bounds = _means(index, drawn, points)
+    line |= dict(mode="markers", offsetgroup=f"{index}")
+    if all(math.isfinite(low) for low, _ in bounds):
+        line["error_y"] = dict(
+            symmetric=False,
+            array=[high - mean for mean, (_, high) in zip(line["y"], bounds, strict=True)],
+            arrayminus=[mean - low for mean, (low, _) in zip(line["y"], bounds, strict=True)],
+            color=colour(drawn.tone),
+            thickness=1.5,
+            width=4,
+        )
+    return [line]
+
+
+def _means(
+    index: int, drawn: Style, points: Mapping[Any, Sequence[float]]
+) -> tuple[dict[str, Any], list[tuple[float, float]]]:
+    """Return a trace of the means, and their 95 % intervals."""
+    at = sorted(points, key=_rank)
+    trace = dict(
+        type="scatter",
+        uid=f"line-{index}",
+        x=[_place(value) for value in at],
+        y=[float(np.mean(points[value])) for value in at],
+        name=drawn.name,
+        marker=dict(size=7, symbol=drawn.symbol, color=colour(drawn.tone)),
+        legendgroup=f"line-{index}",
+        hovertemplate=f"{drawn.name} <b>%{{y:.2f}}</b><extra></extra>",
+    )
+    return trace, [mean_interval(points[value]) for value in at]
 
 
 def parallel(sweep: SweepResults, measure: str = "accuracy") -> go.Figure:

@@ -26,6 +26,7 @@ from kdcore.settings import listed
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps.results import SweepResults, settings_words
+from kdcore.words import sentences
 
 SEEDS = 5
 # A weight without an upper end is searched around its default.
@@ -299,9 +300,11 @@ def league(
         rows,
         verdict_in_words(found, titles),
         _settings_said(tuned, changed, tuple(loaded)),
-        " ".join(
-            f"{METHODS[name].title} did not come to the end: {why}"
-            for name, why in (failures or {}).items()
+        sentences(
+            *(
+                f"{METHODS[name].title} did not come to the end: {why}"
+                for name, why in (failures or {}).items()
+            )
         ),
     )
 

@@ -75,7 +75,8 @@ def default_pairs(
     if of_teacher.kind != of_student.kind:
         raise ModelError(
             f"{teacher.name} and {student.name} have no layers that belong together: one has "
-            f"{of_teacher.kind} and the other {of_student.kind}"
+            f"{of_teacher.kind} and the other {of_student.kind}. A method on logits can teach, or a "
+            "student of the teacher's kind can learn"
         )
     if of_teacher.blocks:
         pairs = _evenly_spaced(of_teacher.blocks, of_student.blocks)

@@ -23,7 +23,7 @@ from kdcore.sweeps.results import SweepResults
 from kdcore.sweeps.study import Study
 from kdcore.takeaway.reproduce import sweep_command
 from kdcore.takeaway.tables import sweep_table
-from kdcore.words import duration
+from kdcore.words import duration, sentences
 from pages.shared.downloads import table_buttons
 from pages.shared.following import follow
 from pages.shared.live_chart import Click, live_chart
@@ -209,7 +209,7 @@ def _state_in_words(sweep: SweepResults) -> None:
     elif status in ("failed", "interrupted"):
         errors = sorted({job.error for job in sweep.jobs if job.error and job.status == status})
         show = st.error if status == "failed" else st.warning
-        show(as_text(" ".join(errors[:2])) + " Resume tries again.", icon=":material/error:")
+        show(as_text(sentences(*errors[:2], "Resume tries again")), icon=":material/error:")
     elif status == "stopped":
         st.info(
             f"Stopped: {sweep.done} of {total} cells are trained. Resume goes on.",

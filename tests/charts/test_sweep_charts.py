@@ -5,6 +5,7 @@ not there.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,34 @@ def test_margins_pool_the_seeds(sweep: SweepResults) -> None:
             if cell.values["alpha"] == alpha
         ]
         assert list(line["y"]) == pytest.approx(expected)
+
+
+def test_methods_are_points_with_bars_that_no_line_connects(sweep: SweepResults) -> None:
+    methods = {1.0: "logits", 4.0: "dist"}
+    cells = [
+        replace(
+            cell,
+            values={"alpha": cell.values["alpha"], "method": methods[cell.values["temperature"]]},
+        )
+        for cell in sweep.cells
+        if cell.values is not None
+    ]
+    of_methods = traces(
+        sweep_charts.margins(replace(sweep, cells=cells), "method", "alpha", "gain")
+    )
+    of_numbers = traces(sweep_charts.margins(sweep, "temperature", "alpha", "gain"))
+    for index in (0, 1):
+        points, line = of_methods[f"line-{index}"], of_numbers[f"line-{index}"]
+        assert points["mode"] == "markers"
+        assert dict(zip(points["x"], points["y"], strict=True)) == {
+            methods[at]: mean for at, mean in zip(line["x"], line["y"], strict=True)
+        }
+        highest = [
+            mean + up for mean, up in zip(points["y"], points["error_y"]["array"], strict=True)
+        ]
+        band = of_numbers[f"band-{index}"]["y"]
+        assert sorted(highest) == pytest.approx(sorted(band[:2]))
+        assert f"band-{index}" not in of_methods
 
 
 def test_parallel_coordinates_have_a_line_for_each_cell(sweep: SweepResults) -> None:
