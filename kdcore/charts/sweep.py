@@ -232,7 +232,8 @@ def margins(sweep: SweepResults, x: str, by: str | None, measure: str = "accurac
         f", for each {short_title_of(by)}" if by else ""
     )
     layout = base_layout(title, about, 380) | dict(hovermode="x unified", showlegend=by is not None)
-    layout |= dict(scattermode="group", scattergap=0.7)
+    if not is_number(x):  # those of one value beside each other
+        layout |= dict(scattermode="group", scattergap=0.7)
     layout["xaxis"] = _scale(x, horizontal=True)
     at = sorted({value for points in pooled.values() for value in points}, key=_rank)
     if is_number(x) and None not in at and 1 < len(at) <= 12:
