@@ -13,14 +13,11 @@ from kdcore.cli.common import SettingsCommand
 from kdcore.cli.sweep import follow_sweep
 from kdcore.config.experiment import ExperimentConfig, read_setting, starting_config
 from kdcore.config.parts import PARTS
-from kdcore.config.sweep import MOST_CELLS, SweepConfig
-from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
 from kdcore.errors import require
 from kdcore.storage.store import Store
 from kdcore.sweeps import race as races
 from kdcore.sweeps import results as sweep_results
-from kdcore.sweeps import speed as sweep_speed
 
 FORMATS = (".csv", ".md")
 
@@ -34,12 +31,16 @@ FORMATS = (".csv", ".md")
     help="Which methods race, with commas; all: every one that fits the data and the student.",
 )
 @click.option(
+    "--settings",
+    metavar="NAME",
+    help="Where each method's own settings come from: papers, defaults, or tuned on validation "
+    "data.  [default: papers]",
+)
+@click.option(
     "--trials",
     type=int,
-    default=0,
     metavar="INTEGER",
-    help="Tune each method's settings on validation data with so many trials.  "
-    "[default: 0, each method's default settings]",
+    help=f"How many trials each method is tuned with.  [default: {races.TRIALS}, where tuned]",
 )
 @click.option(
     "--config",
@@ -63,7 +64,8 @@ FORMATS = (".csv", ".md")
 def race(
     store_url: str,
     methods: str,
-    trials: int,
+    settings: str | None,
+    trials: int | None,
     config_file: typing.BinaryIO | None,
     output: Path | None,
     workers: int | None,
@@ -74,31 +76,28 @@ def race(
 
     Ctrl-C stops, and keeps the work: the same command goes on from there.
     """
-    require(
-        trials == 0 or 2 <= trials <= MOST_CELLS, "trials", f"0, or from 2 to {MOST_CELLS}", trials
-    )
     require(output is None or output.suffix in FORMATS, "output", "a .csv or .md file", str(output))
+    settings = settings or ("papers" if trials is None else "tuned")
+    tuned = trials is None or settings == "tuned"
+    require(tuned, "trials", "left out: they are for --settings tuned", trials)
     base = _read(config_file, given)
     entrants = races.entrants(base, methods)
-    config = races.race_config(base, entrants)
+    race = races.Race(base, tuple(entrants), settings, trials or races.TRIALS)  # type: ignore[arg-type]
     store = Store(store_url)
     engine = make_engine(store, workers=workers, idle_seconds=2.0)
-    if trials:
-        experiments, failures, tuned = _tuned(store, engine, base, entrants, trials)
-    else:
-        click.echo(str(sweep_speed.estimate(store, config, engine.most_workers)), err=True)
-        trained = _train(store, engine, config)
-        experiments, failures = races.experiments_of(trained), races.failures_of(trained)
-        tuned = None
-    if races.PLAIN not in experiments or len(experiments) < 2:
-        for name, why in failures.items():
-            click.echo(f"{name}: {why}", err=True)
+    click.echo(str(race.estimate(store, engine.most_workers)), err=True)
+    sweep_id = races.create(store, race)
+    sweeps.submit(store, engine, sweep_id)
+    follow_sweep(store, engine, sweep_id)
+    found = sweep_results.load(store, sweep_id)
+    if not races.has_result(found):
+        click.echo(f"sweep {sweep_id}: {found.status}", err=True)
         raise SystemExit(1)
-    table = races.league(store, experiments, tuned, failures)
+    table = races.league(store, found)
     if output is not None:
         output.write_text(table.csv() if output.suffix == ".csv" else table.markdown())
     click.echo(json.dumps(table.to_dict()) if as_json else in_words(base, table))
-    if failures:
+    if table.missing:
         raise SystemExit(1)
 
 
@@ -116,45 +115,6 @@ def _read(config_file: typing.BinaryIO | None, given: dict[str, str | None]) -> 
         return read.replace(**settings)
     start = starting_config(str(settings.get("dataset", "digits")))
     return start.replace(**{"seeds": races.SEEDS, **settings})
-
-
-def _train(store: Store, engine: Engine, config: SweepConfig) -> sweep_results.SweepResults:
-    """Train a sweep and follow it; exits where it is stopped.
-
-    One that failed in part is compared in the rest.
-    """
-    sweep_id = sweeps.create(store, config)
-    sweeps.submit(store, engine, sweep_id)
-    follow_sweep(store, engine, sweep_id)
-    found = sweep_results.load(store, sweep_id)
-    if found.status not in ("finished", "failed"):
-        click.echo(f"sweep {sweep_id}: {found.status}", err=True)
-        raise SystemExit(1)
-    return found
-
-
-def _tuned(
-    store: Store, engine: Engine, base: ExperimentConfig, methods: list[str], trials: int
-) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
-    """Tune each method with as many trials, then let it race with the settings that did best.
-
-    Returns the experiments, the failures and the trials of each method. A trial that failed is one
-    that did not do best.
-    """
-    experiments: dict[str, str] = {}
-    failures: dict[str, str] = {}
-    tuned: dict[str, int] = {}
-    for name in methods:
-        search, values = races.tuning_config(base, name, trials), {}
-        if search is not None:
-            click.echo(f"{name}: {trials} trials on validation data", err=True)
-            best = _train(store, engine, search).best()
-            values = dict(best.values or {}) if best is not None else {}
-        tuned[name] = trials if search is not None else 0
-        found = _train(store, engine, races.tuned_config(base, name, values))
-        experiments |= races.experiments_of(found)
-        failures |= races.failures_of(found)
-    return experiments, failures, tuned
 
 
 def in_words(base: ExperimentConfig, table: races.League) -> str:

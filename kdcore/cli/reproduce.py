@@ -7,10 +7,10 @@ import json
 import click
 
 from kdcore.analysis.results import load_results
-from kdcore.config.sweep import SweepConfig
 from kdcore.errors import require
 from kdcore.storage.schema import Sweep
 from kdcore.storage.store import Store
+from kdcore.sweeps import results as sweep_results
 from kdcore.takeaway.reproduce import command, notebook, script, settings, sweep_command
 
 OF_SWEEPS = ("command", "json")
@@ -40,9 +40,10 @@ def reproduce_command(store_url: str, subject: str, kind: str) -> None:
         found = session.get(Sweep, subject)
     if found is not None:
         require(kind in OF_SWEEPS, "as", f"{' or '.join(OF_SWEEPS)} for a sweep", kind)
-        config = SweepConfig.from_dict(found.config)
-        as_json = json.dumps(config.to_dict(), indent=2)
-        click.echo(sweep_command(config) if kind == "command" else as_json)
+        sweep = sweep_results.load(store, subject)
+        as_json = json.dumps(sweep.config.to_dict(), indent=2)
+        as_command = sweep_command(sweep.config, sweep.trials_each)
+        click.echo(as_command if kind == "command" else as_json)
     elif kind in ("json", "command"):
         again = settings(load_results(store, subject))
         as_json = json.dumps(again.model_dump(mode="json"), indent=2)

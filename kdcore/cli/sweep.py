@@ -119,7 +119,7 @@ def sweep(
     else:
         base = ExperimentConfig.from_json(config_file.read()) if config_file else None
         config = _read(base, given, strategy, trials, prune)
-        click.echo(str(sweep_speed.estimate(store, config, engine.most_workers)), err=True)
+        click.echo(str(sweep_speed.estimate(store, config, workers=engine.most_workers)), err=True)
         if extended is None:
             sweep_id = sweeps.create(store, config, name=name)
         else:
@@ -178,7 +178,7 @@ def follow_sweep(store: Store, engine: Engine, sweep_id: str) -> None:
             sweeps.tend(store, engine, sweep_id)
             found = sweep_results.load(store, sweep_id)
             bar.n = round(100 * found.progress)
-            bar.set_description_str(f"{found.done} of {len(found.cells)} cells")
+            bar.set_description_str(found.counted)
             left, speed = found.seconds_left, found.examples_per_second
             words = [] if speed is None else [f"{speed:,.0f} examples/s"]
             words += [] if left is None else [f"about {duration(left)} left"]

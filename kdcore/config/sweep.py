@@ -100,8 +100,12 @@ class SweepConfig:
     ``base.seeds`` are trained in each cell. Strategy "grid" trains every combination; "tpe" lets
     Optuna's tree-structured Parzen estimator choose ``trials`` cells, the later ones where the
     earlier did well. With ``prune``, successive halving ends cells early that do badly against the
-    others after as many epochs. Raises :class:`~kdcore.errors.ConfigError` that names every refused
-    value.
+    others after as many epochs.
+
+    In a race, ``method_settings`` are settings by method that go with it; ``searches`` are ids of
+    sweeps by method, whose best cell on validation data gives them once it is known.
+
+    Raises :class:`~kdcore.errors.ConfigError` that names every refused value.
     """
 
     base: ExperimentConfig
@@ -109,6 +113,8 @@ class SweepConfig:
     strategy: Strategy = "grid"
     trials: int = 25
     prune: bool = False
+    method_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    searches: Mapping[str, str] = field(default_factory=dict, hash=False)
     _cells: dict[str, ExperimentConfig] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -173,7 +179,9 @@ class SweepConfig:
             *ExperimentConfig.model_fields,
             *(name for kind in kinds for name in kind.model_fields),
         }
-        return self.base.replace(**{name: each for name, each in values.items() if name in known})
+        own = self.method_settings.get(str(values.get("method", "")), {})
+        varied = {name: each for name, each in values.items() if name in known}
+        return self.base.replace(**{**own, **varied})
 
     def _kinds_with(self, name: str) -> dict[str, str]:
         """Return the first varied method or plan that has a setting which the base's does not
@@ -192,6 +200,11 @@ class SweepConfig:
     def fields(self) -> tuple[str, ...]:
         """The names of the varied settings."""
         return tuple(axis.field for axis in self.axes)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that vary, none where the method does not."""
+        return next((axis.values for axis in self.axes if axis.field == "method"), ())
 
     @property
     def count(self) -> int:
@@ -219,12 +232,17 @@ class SweepConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config for JSON; ``from_dict`` of it gives an equal config."""
+        of_a_race = {
+            "method_settings": {name: dict(own) for name, own in self.method_settings.items()},
+            "searches": dict(self.searches),
+        }
         return {
             "base": self.base.model_dump(mode="json"),
             "axes": tuple(asdict(axis) for axis in self.axes),
             "strategy": self.strategy,
             "trials": self.trials,
             "prune": self.prune,
+            **{name: value for name, value in of_a_race.items() if value},
         }
 
     @classmethod

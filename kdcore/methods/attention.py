@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from kdcore.methods.base import Batch, Curve, KeptFunction, Loss, Needs
@@ -24,9 +25,7 @@ class Attention(FeatureMethod):
         r"a(F) = \frac{\overline{F^2}}{\lVert\overline{F^2}\rVert_2}"
     )
     paper: ClassVar[str] = "Zagoruyko, Komodakis 2017, arXiv:1612.03928"
-    departs: ClassVar[str] = (
-        "the weight of attention is 10 (the paper's 1,000, for maps of 32 × 32)"
-    )
+    papers: ClassVar[Mapping[str, float]] = {"weight": 1000.0}
     needs: ClassVar[Needs] = Needs("features", images=True)
     curves: ClassVar[tuple[Curve, ...]] = (Curve("attention", "Distance of the attention maps"),)
     pairs: ClassVar[Literal["last", "all"]] = "all"

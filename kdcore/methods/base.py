@@ -110,8 +110,8 @@ class Method(Part):
 
     equation: ClassVar[str]
     paper: ClassVar[str]
-    # Which of its defaults are not the paper's: "the weight is 10 (1,000)"; empty: none.
-    departs: ClassVar[str] = ""
+    # The paper's values of settings whose defaults are others.
+    papers: ClassVar[Mapping[str, float]] = {}
     needs: ClassVar[Needs] = Needs()
     curves: ClassVar[tuple[Curve, ...]] = ()
     # Whether its loss is 0 where teacher and student agree.
@@ -154,6 +154,24 @@ class Method(Part):
     def defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return a student of the family that it needs, where it needs one."""
         return {"student": cls.student_example} if cls.student_example else {}
+
+    @classmethod
+    def departs(cls) -> str:
+        """Return which of its defaults are not the paper's: "Weight of attention 10 (the paper's
+        1,000)"; empty: none.
+        """
+        return ", ".join(
+            f"{cls.model_fields[name].title} {cls.model_fields[name].default:,g} "
+            f"(the paper's {value:,g})"
+            for name, value in cls.papers.items()
+        )
+
+    @classmethod
+    def in_words(cls, settings: Mapping[str, float]) -> str:
+        """Return some of its settings in words: "Weight of attention 1,000"."""
+        return ", ".join(
+            f"{cls.model_fields[name].title} {value:,g}" for name, value in settings.items()
+        )
 
     def problems(
         self, dataset: str, classes: int, images: bool, batch_size: int, student: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from kdcore.methods.base import Batch, Curve, Loss, Method, Needs
@@ -22,7 +23,7 @@ class Decoupled(Method):
         r"(w_1\,\mathrm{TCKD} + w_2\,\mathrm{NCKD})"
     )
     paper: ClassVar[str] = "Zhao et al. 2022, arXiv:2203.08679"
-    departs: ClassVar[str] = "there is no warm-up (in the paper over 20 of 240 epochs)"
+    papers: ClassVar[Mapping[str, float]] = {"warm_up_epochs": 20}
     needs: ClassVar[Needs] = Needs(
         labels="True labels: rows without one learn by plain distillation.", classes=3
     )

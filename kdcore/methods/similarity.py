@@ -28,7 +28,7 @@ class Similarity(FeatureMethod):
     paper: ClassVar[str] = (
         "Tung, Mori 2019, arXiv:1907.09682; relational: Park 2019, arXiv:1904.05068"
     )
-    departs: ClassVar[str] = "the weight of similarity is 100 (the paper's 3,000)"
+    papers: ClassVar[Mapping[str, float]] = {"weight": 3000.0}
     needs: ClassVar[Needs] = Needs("features")
     curves: ClassVar[tuple[Curve, ...]] = (
         Curve("similarity", "Distance of the examples' similarities"),

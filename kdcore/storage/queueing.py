@@ -55,10 +55,12 @@ def _queued(*columns: Any) -> Select[Any]:
 def _has_need(satisfied: tuple[JobStatus, ...]) -> ColumnElement[bool]:
     """Whether a job needs another one that is in none of the given states.
 
-    A need that was deleted counts as met.
+    A need that was deleted counts as met, and so does one that failed where its end is enough.
     """
     needed = aliased(Job)
+    met = JobNeed.even_failed & (needed.status == JobStatus.FAILED.value)
     query = exists().where(
         JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id, ~is_deleted(needed.id)
     )
-    return query.where(needed.status.not_in([status.value for status in satisfied])).correlate(Job)
+    unmet = needed.status.not_in([status.value for status in satisfied]) & ~met
+    return query.where(unmet).correlate(Job)

@@ -140,11 +140,14 @@ class Job(Base):
 
 
 class JobNeed(Base):
-    """A job that must be finished before another one may start."""
+    """A job that must be finished before another one may start, or have failed where it is needed
+    ``even_failed``.
+    """
 
     __tablename__ = "job_needs"
     job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     needs_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    even_failed: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Experiment(Base):

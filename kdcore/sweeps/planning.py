@@ -68,10 +68,12 @@ def extend(store: Store, sweep_id: str, config: SweepConfig) -> int:
 
     Nothing is trained twice: cells that are there stay, and one that gets more seeds finds the
     earlier ones trained. Raises ConfigError where ``config`` is about other data, settings or
-    another strategy: that is another sweep.
+    another strategy: that is another sweep. So is a race whose settings were tuned, on a seed that
+    it would be given then.
     """
     sweep = get(store, sweep_id)
     before = SweepConfig.from_dict(sweep.config)
+    require(not before.searches, "sweep", "one whose settings were not tuned for it", sweep_id)
     require(
         config.fields == before.fields,
         "varied settings",
@@ -133,26 +135,34 @@ def _jobs_of(sweep_id: str) -> Select[SweepCell, Job]:
     return query.order_by(SweepCell.number, Job.created_at)
 
 
+def searches_of(store: Store, sweep_id: str) -> list[str]:
+    """Return the ids of the sweeps that search the settings of a race, none for any other."""
+    return list(SweepConfig.from_dict(get(store, sweep_id).config).searches.values())
+
+
 def submit(store: Store, engine: Engine, sweep_id: str) -> None:
     """See to it that the queued jobs of a sweep get workers."""
-    for _, job in cells_of(store, sweep_id):
-        if job.status == JobStatus.QUEUED.value:
-            engine.submit(job.id)
+    for each in (*searches_of(store, sweep_id), sweep_id):
+        for _, job in cells_of(store, each):
+            if job.status == JobStatus.QUEUED.value:
+                engine.submit(job.id)
 
 
 def pause(store: Store, sweep_id: str) -> None:
     """Hold the cells back that have not begun; those in progress go on to their end."""
-    _hold(store, sweep_id, True)
+    for each in (*searches_of(store, sweep_id), sweep_id):
+        _hold(store, each, True)
 
 
 def resume(store: Store, engine: Engine, sweep_id: str) -> None:
     """Go on after a pause, a stop or a failure: every job that did not finish is queued again, from
     its checkpoint.
     """
-    _hold(store, sweep_id, False)
-    for cell, job in cells_of(store, sweep_id):
-        if JobStatus(job.status).resumable and counts(cell) and not cell.pruned:
-            store.requeue(job.id)
+    for each in (*searches_of(store, sweep_id), sweep_id):
+        _hold(store, each, False)
+        for cell, job in cells_of(store, each):
+            if JobStatus(job.status).resumable and counts(cell) and not cell.pruned:
+                store.requeue(job.id)
     submit(store, engine, sweep_id)
 
 
@@ -161,10 +171,11 @@ def stop(store: Store, engine: Engine, sweep_id: str) -> None:
 
     What is trained is kept.
     """
-    for _, job in cells_of(store, sweep_id):
-        if JobStatus(job.status).live:
-            engine.cancel(job.id)
-    _hold(store, sweep_id, False)
+    for each in (sweep_id, *searches_of(store, sweep_id)):
+        for _, job in cells_of(store, each):
+            if JobStatus(job.status).live:
+                engine.cancel(job.id)
+        _hold(store, each, False)
 
 
 def tend(store: Store, engine: Engine, sweep_id: str, attempts: int = 3) -> list[str]:
@@ -174,7 +185,8 @@ def tend(store: Store, engine: Engine, sweep_id: str, attempts: int = 3) -> list
     """
     lost = [
         job.id
-        for cell, job in cells_of(store, sweep_id)
+        for each in (*searches_of(store, sweep_id), sweep_id)
+        for cell, job in cells_of(store, each)
         if job.status == JobStatus.INTERRUPTED.value and job.attempts < attempts and counts(cell)
     ]
     for job_id in lost:
@@ -279,6 +291,10 @@ class _Planner:
         }
         missing: list[tuple[dict[str, Any], ExperimentConfig, tuple[SweepCell, Job] | None]] = []
         for values in self.config.combinations():
+            search = self.config.searches.get(str(values.get("method", "")))
+            if search is not None:
+                self._after_search(search, values)
+                continue
             cell_config, earlier = self.config.cell(values), there.get(key_of(values))
             if earlier is not None:
                 known = self.session.get_one(Experiment, earlier[0].job_id)
@@ -290,6 +306,13 @@ class _Planner:
             if earlier is not None:
                 needed = [*needed, *self._supersede(*earlier)]
             self.experiment("cell", cell_config, "sweep_cell", {}, values=values, needs=needed)
+
+    def _after_search(self, search: str, values: dict[str, Any]) -> None:
+        """Add a cell whose settings are those of the best cell of a search, once that is over."""
+        jobs = self.session.execute(_jobs_of(search))
+        trials = [job.id for cell, job in jobs if cell.part == "cell"]
+        needs = self.shared_jobs(self.config.cell(values))
+        self.job("cell", "sweep_cell", {"values": values}, needs=needs, after=trials)
 
     def _supersede(self, cell: SweepCell, job: Job) -> list[str]:
         """Let a cell with more seeds take the place of one; returns what it must wait for."""
@@ -387,8 +410,11 @@ class _Planner:
         pool: Pool = Pool.THREAD,
         values: dict[str, Any] | None = None,
         needs: Sequence[str] = (),
+        after: Sequence[str] = (),
     ) -> str:
-        """Add a job to the sweep; returns its id."""
+        """Add a job to the sweep that ``needs`` others finished and comes ``after`` the end of
+        others, even if they failed; returns its id.
+        """
         job_id = new_id()
         self._now += 1e-5  # jobs are taken in the order in which they are added
         self.session.add(
@@ -404,6 +430,9 @@ class _Planner:
         )
         self.session.flush()
         self.session.add_all(JobNeed(job_id=job_id, needs_id=needed) for needed in needs)
+        self.session.add_all(
+            JobNeed(job_id=job_id, needs_id=trial, even_failed=True) for trial in after
+        )
         self.session.add(
             SweepCell(
                 job_id=job_id,

@@ -1,17 +1,18 @@
 """The race: every method teaches the same student from the same teacher, over the same seeds.
 
 A race is a sweep whose one varied setting is the method. Nothing is chosen by its test data: the
-methods are given, and their settings are defaults or were tuned on validation data before, on a
-seed that the race does not use.
+methods are given, and their settings are those of their papers, defaults, or tuned on validation
+data before, on a seed that the race does not use.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -19,16 +20,22 @@ from kdcore.analysis import results
 from kdcore.analysis.race import PLAIN, Standing, standings, verdict_in_words
 from kdcore.analysis.statistics import format_points
 from kdcore.config.experiment import ExperimentConfig, setting_of
-from kdcore.config.sweep import Axis, SweepConfig, is_log
-from kdcore.errors import ConfigError, Problem, StoreError, require
+from kdcore.config.sweep import MOST_CELLS, Axis, SweepConfig, is_log
+from kdcore.errors import ConfigError, Problem, require
 from kdcore.methods import METHODS, find
 from kdcore.settings import listed
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
+from kdcore.sweeps import planning
+from kdcore.sweeps import results as sweep_results
 from kdcore.sweeps.results import SweepResults, settings_words
+from kdcore.sweeps.speed import Estimate, estimate
 from kdcore.words import sentences
 
 SEEDS = 5
+Settings = Literal["papers", "defaults", "tuned"]
+SETTINGS = typing.get_args(Settings)
+TRIALS = 8
 # A weight without an upper end is searched around its default.
 TIMES = 10.0
 
@@ -57,13 +64,89 @@ def _fits(base: ExperimentConfig, name: str) -> bool:
     return True
 
 
-def race_config(base: ExperimentConfig, methods: Sequence[str]) -> SweepConfig:
-    """Return the sweep in which ``methods`` race, each with its own default settings.
+@dataclass(frozen=True)
+class Race:
+    """What is to race: the settings that all methods share, the methods, and where each one's own
+    settings come from.
 
-    Raises ConfigError for fewer than two seeds, or where a method does not fit.
+    "papers": what its paper names, the others at their defaults; "defaults"; "tuned": the best of
+    ``trials`` on validation data. Raises ConfigError for fewer than two seeds, for trials out of
+    range, or where a method does not fit.
     """
-    require(base.seeds >= 2, "seeds", "at least 2 for a race", base.seeds)
-    return SweepConfig(base.replace(method=PLAIN), (Axis("method", tuple(methods)),))
+
+    base: ExperimentConfig
+    methods: tuple[str, ...]
+    settings: Settings = "papers"
+    trials: int = TRIALS
+
+    def __post_init__(self) -> None:
+        require(self.base.seeds >= 2, "seeds", "at least 2 for a race", self.base.seeds)
+        require(
+            self.settings in SETTINGS, "settings", f"one of {', '.join(SETTINGS)}", self.settings
+        )
+        within = 2 <= self.trials <= MOST_CELLS
+        require(within, "trials", f"from 2 to {MOST_CELLS:,}", self.trials)
+
+    def config(self, searches: Mapping[str, str] | None = None) -> SweepConfig:
+        """Return the sweep in which the methods race; ``searches`` are the ids of the sweeps that
+        tune them, by method.
+        """
+        return SweepConfig(
+            self.base.replace(method=PLAIN, **METHODS[PLAIN]().values()),
+            (Axis("method", self.methods),),
+            method_settings=papers_of(self.methods) if self.settings == "papers" else {},
+            searches=searches or {},
+        )
+
+    def searches(self) -> dict[str, SweepConfig]:
+        """Return the searches that come first, by method: none for one without settings to tune."""
+        if self.settings != "tuned":
+            return {}
+        found = {name: tuning_config(self.base, name, self.trials) for name in self.methods}
+        return {name: search for name, search in found.items() if search is not None}
+
+    def estimate(self, store: Store, workers: int | None = None) -> Estimate:
+        """Return what the race costs, its searches included."""
+        return estimate(store, *self.searches().values(), self.config(), workers=workers)
+
+
+def papers_of(methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the papers' settings of those methods whose defaults are others."""
+    return {name: dict(METHODS[name].papers) for name in methods if METHODS[name].papers}
+
+
+def create(store: Store, race: Race, *, tags: Sequence[str] = ()) -> str:
+    """Accept a race, and before it the searches for its settings; returns its sweep's id. Then
+    ``submit`` it to an engine.
+    """
+    searches = {
+        name: planning.create(store, search, name=f"Tuning of {METHODS[name].title}", tags=tags)
+        for name, search in race.searches().items()
+    }
+    return planning.create(store, race.config(searches), tags=tags)
+
+
+def after_search(store: Store, config: SweepConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+    """Return the experiment of a method that races with the settings that did best in its search;
+    with its defaults where no trial came to its end.
+    """
+    best = sweep_results.load(store, config.searches[values["method"]]).best()
+    found = best.values if best is not None else None
+    return config.cell(values).replace(**(found or {}))
+
+
+def widened(config: SweepConfig, seeds: int, axes: tuple[Axis, ...], trials: int) -> SweepConfig:
+    """Return a sweep with more seeds, values or trials; methods that come to a race at its papers'
+    settings have theirs, too.
+
+    Raises ConfigError for values that are refused.
+    """
+    given, methods = config.method_settings, config.methods
+    if given and given == papers_of(methods):
+        added = next(axis.values for axis in axes if axis.field == "method")
+        given = papers_of([find(name).name for name in added])
+    base = config.base.replace(seeds=seeds)
+    return replace(config, base=base, axes=axes, trials=trials, method_settings=given)
 
 
 def tuning_config(base: ExperimentConfig, method: str, trials: int) -> SweepConfig | None:
@@ -93,17 +176,10 @@ def _range(name: str, method: str, value: float) -> tuple[float, float]:
     return 0.0, max(1.0, 2 * value)
 
 
-def tuned_config(base: ExperimentConfig, method: str, values: Mapping[str, Any]) -> SweepConfig:
-    """Return the sweep of one cell in which a method races with tuned settings."""
-    shared = base.replace(method=method).replace(**values)
-    return SweepConfig(shared, (Axis("method", (method,)),))
-
-
 def is_race(sweep: SweepResults) -> bool:
     """Return whether a sweep is a race that has something to compare."""
-    methods = next((axis.values for axis in sweep.config.axes if axis.field == "method"), ())
     fair = sweep.config.base.seeds > 1 and not sweep.config.prune
-    return sweep.config.fields == ("method",) and PLAIN in methods and fair
+    return sweep.config.fields == ("method",) and PLAIN in sweep.config.methods and fair
 
 
 def experiments_of(sweep: SweepResults) -> dict[str, str]:
@@ -240,22 +316,12 @@ def _gain_text(gain: Any) -> str:
     return f"{'+' if gain.mean > 0 else ''}{mean} ({low} to {high})"
 
 
-def league(
-    store: Store,
-    experiments: Mapping[str, str],
-    tuned: Mapping[str, int] | None = None,
-    failures: Mapping[str, str] | None = None,
-) -> League:
-    """Return the league table of finished experiments, one a method, on test data.
+def league(store: Store, sweep: SweepResults) -> League:
+    """Return the league table of a race's finished experiments, one a method, on test data.
 
-    ``tuned`` says how many trials each method's settings were tuned with, where they were;
-    ``failures`` why methods did not come to the end.
-    Raises StoreError where one of the experiments is not finished, and ConfigError without plain
-    distillation.
+    Raises ConfigError without plain distillation.
     """
-    for name, experiment_id in experiments.items():
-        if store.job(experiment_id).status != JobStatus.FINISHED.value:
-            raise StoreError(f"the race has no result before {name} is finished")
+    experiments = experiments_of(sweep)
     loaded = {name: results.load_results(store, each) for name, each in experiments.items()}
     seeds = set.intersection(
         *({run.seed for run in each.runs("student")} for each in loaded.values())
@@ -291,42 +357,50 @@ def league(
             )
         )
     titles = {name: METHODS[name].title for name in loaded}
-    changed = [
-        titles[name]
-        for name, each in loaded.items()
-        if each.config.method != type(each.config.method)()
-    ]
     return League(
         rows,
         verdict_in_words(found, titles),
-        _settings_said(tuned, changed, tuple(loaded)),
+        _settings_said(sweep, {name: each.config for name, each in loaded.items()}),
         sentences(
             *(
                 f"{METHODS[name].title} did not come to the end: {why}"
-                for name, why in (failures or {}).items()
+                for name, why in failures_of(sweep).items()
             )
         ),
     )
 
 
-def _settings_said(
-    tuned: Mapping[str, int] | None, changed: Sequence[str], names: Sequence[str]
-) -> str:
-    if tuned is None and changed:
-        return f"Settings were chosen by hand for {', '.join(changed)}; others have their defaults."
-    if tuned is None:
+def _settings_said(sweep: SweepResults, configs: Mapping[str, ExperimentConfig]) -> str:
+    """Return in words where the settings of the methods are from."""
+    if sweep.tuning:
+        untuned = [METHODS[name].title for name in configs if name not in sweep.tuning]
+        left = f" Nothing to tune: {', '.join(untuned)}." if untuned else ""
+        return (
+            f"Settings were tuned on validation data, {sweep.trials_each} trials each, on a seed that is not "
+            f"in the race.{left}"
+        )
+    kinds = {name: METHODS[name] for name in configs}
+    given = sweep.config.method_settings
+    if given and given == papers_of(sweep.config.methods):
         other = [
-            f"{METHODS[name].title}: {said}" for name in names if (said := METHODS[name].departs)
+            f"{kinds[name].title}: {kinds[name].in_words(kinds[name].papers)}"
+            for name in configs
+            if name in given
         ]
-        papers = f", which are its paper's but for these. {'; '.join(other)}." if other else "."
-        return f"Each method has its default settings{papers}"
-    trials = max(tuned.values(), default=0)
-    untuned = [METHODS[name].title for name, count in tuned.items() if count == 0]
-    left = f" Nothing to tune: {', '.join(untuned)}." if untuned else ""
-    return (
-        f"Settings were tuned on validation data, {trials} trials each, on a seed that is not in "
-        f"the race.{left}"
-    )
+        return (
+            "Each method has its paper's settings. Those that are not also its defaults: "
+            f"{'; '.join(other) or 'none'}."
+        )
+    changed = [
+        kinds[name].title
+        for name, config in configs.items()
+        if config.method != type(config.method)()
+    ]
+    if changed:
+        return f"Settings were chosen by hand for {', '.join(changed)}; others have their defaults."
+    other = [f"{kind.title}: {said}" for kind in kinds.values() if (said := kind.departs())]
+    papers = f", which are its paper's but for these. {'; '.join(other)}." if other else "."
+    return f"Each method has its default settings{papers}"
 
 
 def needs_in_words(found: results.Results) -> str:

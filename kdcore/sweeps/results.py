@@ -122,11 +122,23 @@ class SweepResults:
     shared: list[tuple[SweepCell, Job]]
     confirmations: list[tuple[SweepCell, Job]]
     trained: dict[str, int] = field(default_factory=dict)
+    # Of a race with tuned settings: the trials of each method.
+    tuning: dict[str, list[Job]] = field(default_factory=dict)
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs that the sweep consists of, those that confirm its winner left out."""
-        return [job for _, job in self.shared] + [cell.job for cell in self.cells]
+        return [job for job, _ in self._with_pruned()]
+
+    @property
+    def trials_each(self) -> int:
+        """How many trials the settings of each method are tuned with, 0 for any other sweep."""
+        return max(map(len, self.tuning.values()), default=0)
+
+    @property
+    def trials(self) -> list[Job]:
+        """The trials in which the settings of a race are tuned."""
+        return [job for jobs in self.tuning.values() for job in jobs]
 
     @property
     def status(self) -> SweepStatus:
@@ -135,9 +147,8 @@ class SweepResults:
         if JobStatus.RUNNING.value in statuses:
             return "running"
         # Cells wait in vain for a teacher that does not come.
-        in_vain = any(
-            cell.part == "teacher" and JobStatus(job.status).resumable for cell, job in self.shared
-        )
+        needed = [job for cell, job in self.shared if cell.part == "teacher"] + self._trials_to_come
+        in_vain = any(JobStatus(job.status).resumable for job in needed)
         if JobStatus.QUEUED.value in statuses and not in_vain:
             return "paused" if self.sweep.paused else "running"
         for status in (JobStatus.FAILED, JobStatus.INTERRUPTED, JobStatus.STOPPED):
@@ -145,10 +156,14 @@ class SweepResults:
                 return status.value  # type: ignore[return-value]
         return "finished"
 
+    @property
+    def _trials_to_come(self) -> list[Job]:
+        """A trial that failed is only one that did not do best."""
+        return [job for job in self.trials if job.status != JobStatus.FAILED.value]
+
     def _with_pruned(self) -> list[tuple[Job, bool]]:
-        return [(job, False) for _, job in self.shared] + [
-            (cell.job, cell.pruned) for cell in self.cells
-        ]
+        before = [job for _, job in self.shared] + self._trials_to_come
+        return [(job, False) for job in before] + [(cell.job, cell.pruned) for cell in self.cells]
 
     @property
     def live(self) -> bool:
@@ -161,6 +176,15 @@ class SweepResults:
     def done(self) -> int:
         """How many cells have come to their end, the pruned ones too."""
         return sum(cell.finished or cell.pruned for cell in self.cells)
+
+    @property
+    def counted(self) -> str:
+        """How much of the sweep is done, in words."""
+        cells = f"{self.done} of {len(self.cells)} cells"
+        ended = sum(not JobStatus(job.status).live for job in self.trials)
+        if ended == len(self.trials):
+            return cells
+        return f"settings are tuned: {ended} of {len(self.trials)} trials · {cells}"
 
     @property
     def progress(self) -> float:
@@ -264,6 +288,10 @@ def load(store: Store, sweep_id: str) -> SweepResults:
         {
             role: len({run for (_, of), runs in trained.items() if of == role for run in runs})
             for role in ("teacher", "baseline", "student")
+        },
+        {
+            method: [job for cell, job in cells_of(store, search) if cell.part == "cell"]
+            for method, search in config.searches.items()
         },
     )
 

@@ -50,29 +50,15 @@ class Estimate:
         return words if self.seconds is None else f"{words}, about {duration(self.seconds)}"
 
 
-def estimate(store: Store, config: SweepConfig, workers: int | None = None) -> Estimate:
-    """Return what a sweep would cost with so many workers (default: as many as there are cores).
+def estimate(store: Store, *sweeps: SweepConfig, workers: int | None = None) -> Estimate:
+    """Return what sweeps would cost with so many workers (default: as many as there are cores).
 
     Seconds come from earlier runs of the same networks on the same data, or from ``measure``. For a
     sampler, whose cells are not known, the first corner of its space stands for all of them.
     """
-    combinations = config.combinations()
-    configs = [config.cell(values) for values in combinations]
-    if config.strategy == "tpe":
-        configs = [
-            configs[0].replace(seed=number) for number in range(config.trials)
-        ]  # none of them trained yet
-    seeds = range(config.base.seed, config.base.seed + config.base.seeds)
     wanted: dict[str, dict[str, ExperimentConfig]] = {"teacher": {}, "baseline": {}, "student": {}}
-    for cell in configs:
-        wanted["teacher"].setdefault(cell.fingerprint("teacher"), cell)
-        for seed in (
-            seeds if config.strategy == "grid" else range(cell.seed, cell.seed + len(seeds))
-        ):
-            one = cell.model_copy(update={"seed": seed, "seeds": 1})
-            wanted["student"].setdefault(one.fingerprint("student"), one)
-            if config.strategy == "grid" or cell is configs[0]:
-                wanted["baseline"].setdefault(one.fingerprint("baseline"), one)
+    for sweep in sweeps:
+        _add_models(wanted, sweep)
     finished = _finished(
         store, [fingerprint for of_role in wanted.values() for fingerprint in of_role]
     )
@@ -91,12 +77,28 @@ def estimate(store: Store, config: SweepConfig, workers: int | None = None) -> E
         side_by_side = sum(seconds["student"]) + sum(seconds["baseline"])
         total = sum(seconds["teacher"]) + side_by_side / (workers or os.cpu_count() or 1)
     return Estimate(
-        config.count,
+        sum(sweep.count for sweep in sweeps),
         {role: len(ones) for role, ones in to_train.items()},
         sum(map(len, wanted.values())) - sum(map(len, to_train.values())),
         total,
         list(speeds.unknown.values()),
     )
+
+
+def _add_models(wanted: dict[str, dict[str, ExperimentConfig]], sweep: SweepConfig) -> None:
+    """Add the models that a sweep trains to those that are wanted, by role and fingerprint."""
+    configs = [sweep.cell(values) for values in sweep.combinations()]
+    if sweep.strategy == "tpe":
+        # None of them is trained yet.
+        configs = [configs[0].replace(seed=number) for number in range(sweep.trials)]
+    seeds = range(sweep.base.seed, sweep.base.seed + sweep.base.seeds)
+    for cell in configs:
+        wanted["teacher"].setdefault(cell.fingerprint("teacher"), cell)
+        for seed in seeds if sweep.strategy == "grid" else range(cell.seed, cell.seed + len(seeds)):
+            one = cell.model_copy(update={"seed": seed, "seeds": 1})
+            wanted["student"].setdefault(one.fingerprint("student"), one)
+            if sweep.strategy == "grid" or cell is configs[0]:
+                wanted["baseline"].setdefault(one.fingerprint("baseline"), one)
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,16 @@ def command(config: ExperimentConfig) -> str:
     return _command("train", _options(config))
 
 
-def sweep_command(config: SweepConfig) -> str:
-    """Return the command line that trains a sweep."""
+def sweep_command(config: SweepConfig, trials: int = 0) -> str:
+    """Return the command line that trains a sweep; ``trials`` is how many the settings of each
+    method of a race were tuned with.
+    """
+    if config.method_settings or config.searches:
+        settings = ["--trials", str(trials)] if config.searches else ["--settings", "papers"]
+        shared = {**_options(config.base), "seeds": str(config.base.seeds)}
+        return " ".join(
+            [_command("race", shared), "--methods", ",".join(config.methods), *settings]
+        )
     # A comma says that a setting varies, also where it has one value.
     varied = {
         axis.field: f"{axis}," if len(axis.values) == 1 else str(axis) for axis in config.axes

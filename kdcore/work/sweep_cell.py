@@ -29,6 +29,7 @@ from kdcore.models.precision import policy_scope, resolve_precision
 from kdcore.storage.schema import Job, Sweep, SweepCell
 from kdcore.storage.store import Store, add_experiment
 from kdcore.sweeps.planning import tags_of
+from kdcore.sweeps.race import after_search
 from kdcore.sweeps.speed import put_speed
 from kdcore.sweeps.study import Study
 from kdcore.training.loop import (
@@ -64,7 +65,7 @@ def cell_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         cell = session.get_one(SweepCell, job.id)
         config = SweepConfig.from_dict(session.get_one(Sweep, cell.sweep_id).config)
     study = Study(store.url, cell.sweep_id, config, seed=config.base.seed + cell.number)
-    trial_id, values = _begin(store, study, cell)
+    trial_id, values = _begin(store, study, cell, job.payload.get("values"))
     epochs = config.cell(values).epochs
     hopeless = False
 
@@ -108,13 +109,19 @@ def cell_job(store: Store, job: Job, check: Callable[[], None]) -> None:
         _update(store, job.id, pruned=False)
 
 
-def _begin(store: Store, study: Study, cell: SweepCell) -> tuple[int, dict[str, Any]]:
+def _begin(
+    store: Store, study: Study, cell: SweepCell, given: dict[str, Any] | None
+) -> tuple[int, dict[str, Any]]:
     """Return the cell's trial, the one that it had before an interruption or a new one, and its
-    varied settings.
+    varied settings: ``given`` where a search comes before, else chosen by the sampler now.
     """
     if cell.values is None:
-        trial_id, values = study.ask(cell.job_id)
-        config = study.config.cell(values)
+        if given is not None:
+            trial_id, values = study.begin(cell.job_id, given), given
+            config = after_search(store, study.config, values)
+        else:
+            trial_id, values = study.ask(cell.job_id)
+            config = study.config.cell(values)
         with store.writing() as session:
             tags = tags_of(session.get_one(Sweep, cell.sweep_id))
             add_experiment(session, config, cell.job_id, tags=tags)

@@ -203,8 +203,8 @@ def kind_words(kind: type[Any]) -> None:
         if issubclass(kind, Method) and kind.equation:
             st.latex(kind.equation)
         st.caption(f"Paper: {kind.paper}.")
-        if issubclass(kind, Method) and kind.departs:
-            st.caption(f"Not as in the paper: {kind.departs}.")
+        if issubclass(kind, Method) and (departs := kind.departs()):
+            st.caption(f"Not as in the paper: {departs}.")
     if issubclass(kind, Method):
         st.caption(f"Needs: {kind.needs}")
 

@@ -176,7 +176,7 @@ def _start(store: Store, config: SweepConfig | None) -> None:
             help="Some settings above are refused." if config is None else None,
         )
         if config is not None:
-            estimate = sweep_speed.estimate(store, config, engine().most_workers)
+            estimate = sweep_speed.estimate(store, config, workers=engine().most_workers)
             measuring = bool(estimate.unknown)
             if measuring:
                 for job_id in sweep_speed.measure(store, estimate.unknown):
@@ -191,7 +191,7 @@ def _start(store: Store, config: SweepConfig | None) -> None:
 
 def _cost(store: Store, config: SweepConfig, was_measuring: bool) -> None:
     engine().tend()
-    estimate = sweep_speed.estimate(store, config, engine().most_workers)
+    estimate = sweep_speed.estimate(store, config, workers=engine().most_workers)
     cores = engine().most_workers
     words = f"{estimate}" + ("" if estimate.seconds is None else f" with {cores} workers")
     if estimate.unknown:

@@ -95,7 +95,7 @@ def _header(store: Store, sweep: SweepResults) -> None:
                     on_click=sweeps.resume,
                     args=(store, engine(), sweep_id),
                 )
-            if own:
+            if own and not sweep.config.searches:
                 with st.popover(
                     "Add",
                     icon=":material/add:",
@@ -107,7 +107,9 @@ def _header(store: Store, sweep: SweepResults) -> None:
                 icon=":material/terminal:",
                 help="One line that trains this sweep elsewhere.",
             ):
-                st.code(sweep_command(sweep.config), language="bash", wrap_lines=True)
+                st.code(
+                    sweep_command(sweep.config, sweep.trials_each), language="bash", wrap_lines=True
+                )
             st.button(
                 "New sweep",
                 icon=":material/tune:",
@@ -135,9 +137,7 @@ def _more(store: Store, sweep: SweepResults) -> None:
     if st.button("Train what is missing", type="primary", key="sweep_extend"):
         try:
             axes = tuple(Axis.parse(name, text) for name, text in texts.items())
-            wanted = SweepConfig(
-                config.base.replace(seeds=int(seeds)), axes, config.strategy, trials, config.prune
-            )
+            wanted = races.widened(config, int(seeds), axes, trials)
             sweeps.extend(store, sweep_id, wanted)
             sweeps.submit(store, engine(), sweep_id)
             st.rerun()
@@ -193,10 +193,10 @@ def _state_in_words(sweep: SweepResults) -> None:
     )
     left = "" if sweep.seconds_left is None else f" · about {duration(sweep.seconds_left)} left"
     if status == "running":
-        words = f"{sweep.done} of {total} cells"
+        words = sweep.counted
         if sweep.done == 0 and shared is not None:
             words += f" · first what they share: {shared[1].phase}"
-        elif sweep.done == 0 and not any(cell.job.started_at for cell in sweep.cells):
+        elif not any(job.started_at for job in sweep.jobs):
             words += " · workers are starting"
         st.progress(min(1.0, sweep.progress), words + left)
     elif status == "paused":
@@ -459,7 +459,7 @@ def _league(store: Store, sweep: SweepResults) -> None:
     if not races.has_result(sweep):
         return
     sweep_id = sweep.sweep.id
-    table = races.league(store, races.experiments_of(sweep), None, races.failures_of(sweep))
+    table = races.league(store, sweep)
     with st.container(border=True):
         st.markdown("##### :material/leaderboard: The race, on test data")
         st.markdown(as_text(table.said))

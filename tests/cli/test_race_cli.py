@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import update
 
+from kdcore import sweeps
+from kdcore.analysis.results import load_results
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
+from kdcore.methods import METHODS
+from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps import race as races
+from kdcore.sweeps import results as sweep_results
+from kdcore.takeaway.reproduce import sweep_command
 from tests.conftest import TINY_CELL
 
 SETTINGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY_CELL.items()]
@@ -24,8 +33,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:R
 def test_a_race_and_a_tuned_one_give_their_league_tables(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "race.csv"
     command = ["--store", url, "race", *SETTINGS, "--workers=1", "--json"]
-    methods = "--methods=logits,dist,label_smoothing"
-    done = CliRunner().invoke(main, [*command, methods, f"--output={file}"])
+    methods = ["--methods=logits,dist,label_smoothing", "--settings=defaults"]
+    done = CliRunner().invoke(main, [*command, *methods, f"--output={file}"])
     assert done.exit_code == 0, done.output
     table = json.loads(done.stdout.splitlines()[-1])
     with file.open() as written:
@@ -51,6 +60,51 @@ def test_a_race_and_a_tuned_one_give_their_league_tables(tmp_path: Path) -> None
     found = json.loads(tuned.stdout.splitlines()[-1])
     assert "tuned on validation data, 2 trials each, on a seed that is not in" in found["settings"]
     assert all("p_value_holm" in row for row in found["methods"])
+    assert "Nothing to tune" not in found["settings"], "both have settings"
+    _each_races_with_what_did_best_in_its_search(Store(url))
+
+
+def _each_races_with_what_did_best_in_its_search(store: Store) -> None:
+    race = next(each for each in sweeps.sweeps(store) if each.config.get("searches"))
+    cells = sweep_results.load(store, race.id).cells
+    assert {(cell.values or {})["method"] for cell in cells} == {"logits", "dist"}
+    for cell in cells:
+        method = (cell.values or {})["method"]
+        trials = sweep_results.load(store, race.config["searches"][method]).cells
+        assert [trial.finished for trial in trials] == [True, True]
+        best = max(trials, key=lambda trial: (trial.accuracy or 0, -trial.number))
+        config = load_results(store, cell.id).config
+        assert best.values == {name: config.get(name) for name in best.values or {}}
+        assert config.seeds == 2
+        assert load_results(store, best.id).config.seed not in range(config.seed, config.seed + 2)
+        assert cell.job.started_at is not None
+        assert all(
+            trial.job.finished_at is not None and trial.job.finished_at <= cell.job.started_at
+            for trial in trials
+        )
+
+
+def test_a_race_at_the_papers_settings_trains_with_them_and_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    options = ["--methods=logits,decoupled,attention", "--teacher=conv-4-4", "--student=conv-2-4"]
+    command = ["--store", url, "race", *SETTINGS, *options, "--json", "--workers=1"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])["settings"]
+    assert "its paper's settings" in said
+    assert "Decoupled distillation: Warm-up epochs 20" in said
+    assert "Attention transfer: Weight of attention 1,000" in said
+    store = Store(url)
+    trained = [ExperimentConfig(**each.config).method for each, _ in store.experiments()]
+    by_name = {method.name: method.values() for method in trained}
+    assert by_name["attention"]["weight"] == 1000
+    assert by_name["decoupled"]["warm_up_epochs"] == 20
+    race = sweeps.sweeps(store)[0]
+    again = shlex.split(sweep_command(SweepConfig.from_dict(race.config)))
+    assert again[:4] == ["python", "-m", "kdcore", "race"]
+    repeated = CliRunner().invoke(main, ["--store", url, *again[3:], "--workers=1"])
+    assert repeated.exit_code == 0, repeated.output
+    assert "no model to train (9 more are trained already)" in repeated.output
 
 
 def test_who_fails_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
@@ -115,14 +169,16 @@ def test_all_methods_are_those_that_fit_and_plain_distillation_is_always_there()
     with pytest.raises(ConfigError, match="Distillation token"):
         races.entrants(base, "distillation_token")
     with pytest.raises(ConfigError, match="seeds must be at least 2"):
-        races.race_config(base.replace(seeds=1), ["logits"])
+        races.Race(base.replace(seeds=1), ("logits",))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--methods", "nobody"], "method must be one of"),
-        (["--trials", "1"], "trials must be 0, or from 2 to 1000, got 1"),
+        (["--trials", "1"], "trials must be from 2 to 1,000, got 1"),
+        (["--settings", "mine"], "settings must be one of papers, defaults, tuned, got 'mine'"),
+        (["--settings", "papers", "--trials", "4"], "trials must be left out"),
         (["--temperature", "3"], "temperature must be left out"),
         (["--method", "dist"], "method must be left out"),
         (["--output", "x.pdf"], "output must be a .csv or .md file"),
@@ -133,3 +189,45 @@ def test_what_a_race_cannot_be_is_refused(options: list[str], message: str, tmp_
     done = CliRunner().invoke(main, ["--store", url, "race", *options])
     assert done.exit_code == 2
     assert message in done.output
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].papers])
+def test_what_a_paper_sets_is_a_setting_with_another_default(name: str) -> None:
+    kind = METHODS[name]
+    plain = kind().values()
+    assert all(plain[setting] != value for setting, value in kind.papers.items())
+    assert kind(**kind.papers).values() == {**plain, **kind.papers}
+
+
+def test_a_trial_that_failed_is_met_by_its_end_and_one_that_was_stopped_is_not(
+    tmp_path: Path,
+) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    base = ExperimentConfig(**{**TINY_CELL, "seeds": 2})
+    sweep_id = races.create(store, races.Race(base, ("logits", "dist"), "tuned", 2))
+    race = sweep_results.load(store, sweep_id)
+    assert race.counted == "settings are tuned: 0 of 4 trials · 0 of 2 cells"
+    for _, job in race.shared:
+        _end(store, job.id, JobStatus.FINISHED)
+    for trials in race.tuning.values():
+        _end(store, trials[0].id, JobStatus.FAILED)
+        _end(store, trials[1].id, JobStatus.STOPPED)
+    assert sweep_results.load(store, sweep_id).status == "stopped"
+    assert not {job.id for job in _ready(store)} & {cell.id for cell in race.cells}
+    for trials in race.tuning.values():
+        _end(store, trials[1].id, JobStatus.FINISHED)
+    assert sweep_results.load(store, sweep_id).status == "running"
+    assert {job.id for job in _ready(store)} == {cell.id for cell in race.cells}
+
+
+def _end(store: Store, job_id: str, status: JobStatus) -> None:
+    with store.writing() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(status=status.value))
+
+
+def _ready(store: Store) -> list[Job]:
+    """Return the jobs that a worker would be given, one after another."""
+    found = []
+    while (job := store.claim("somebody")) is not None:
+        found.append(job)
+    return found

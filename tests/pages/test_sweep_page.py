@@ -19,7 +19,7 @@ from kdcore.charts.sweep import value_of
 from kdcore.storage.store import Store
 from kdcore.sweeps import results as sweep_results
 from tests.conftest import SWEPT, copy_of
-from tests.support.browser import Complaints, wait_for_app
+from tests.support.browser import Complaints, open_popover, wait_for_app
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +200,18 @@ def test_a_race_of_methods_is_started_and_ends_in_its_table(
     page.get_by_role("spinbutton", name="Seeds").last.fill("2")
     page.keyboard.press("Tab")
     wait_for_app(page)
+    page.get_by_role("radio", name="Tuned on validation data").click()
+    page.get_by_role("spinbutton", name="Trials").fill("2")
+    page.keyboard.press("Tab")
+    wait_for_app(page)
     page.get_by_role("button", name="Start the race").click()
+    expect(page.get_by_text("settings are tuned: ")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("The race, on test data")).to_be_visible(timeout=300_000)
+    expect(page.get_by_text("tuned on validation data, 2 trials each")).to_be_visible()
     newest = sweeps.sweeps(lab)[0]
     assert newest.config["axes"][0]["field"] == "method"
+    assert len(newest.config["searches"]) == 2
+    wait_for_app(page)
+    open_popover(page, "Copy as command", page.get_by_text("--trials 2"))
     expect(page.get_by_text("Best cell")).to_have_count(0)
     assert complaints.messages == []

@@ -264,7 +264,7 @@ def test_a_newer_store_is_refused_in_words(tmp_path: Path, newer: str) -> None:
 def test_version_0_1_refuses_a_store_of_this_version(store: Store) -> None:
     with store.reading() as session:  # it wants a 1 here
         found = session.scalar(text("SELECT value FROM meta WHERE key = 'schema_version'"))
-    assert found == "4"
+    assert found == "5"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, inspect, text
 from kdcore.errors import StoreError
 from kdcore.storage.schema import Base, Meta
 
-HEAD = "0004"
+HEAD = "0005"
 # A name of our own: Optuna keeps its alembic_version in the same database.
 VERSION_TABLE = "kdlab_schema_version"
 FOLDER = Path(__file__).parent
