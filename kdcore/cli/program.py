@@ -16,6 +16,7 @@ from kdcore.analysis.omitted_classes import Errors, as_dict, errors
 from kdcore.analysis.results import load_results, summary
 from kdcore.analysis.results import soften as soften_report
 from kdcore.analysis.statistics import gain_in_words
+from kdcore.analysis.teaching_cost import teaching_cost
 from kdcore.analysis.temperature import format_percent
 from kdcore.analysis.unsettled import WHY, is_unsettled
 from kdcore.cli import library as cli_library
@@ -144,6 +145,7 @@ def _say_how_long(store: Store, engine: Engine, config: ExperimentConfig) -> Non
         engine.submit(job_id)
         follow(store, engine, job_id)
     click.echo(f"{sweep_speed.training_time(store, config)} on this machine")
+    click.echo(teaching_cost(config))
 
 
 @main.command()

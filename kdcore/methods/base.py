@@ -190,6 +190,12 @@ class Method(Part):
             )
         return found
 
+    def remark(self, epochs: int) -> str:
+        """Return what its settings come to in a training of so many epochs, where that may not be
+        what was meant; empty: nothing.
+        """
+        return ""
+
     def tunable(self) -> dict[str, float]:
         """Return the settings that may change without tracing anew: the numbers that are no whole
         ones.

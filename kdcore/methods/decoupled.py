@@ -58,6 +58,15 @@ class Decoupled(Method):
         le=10_000,
     )
 
+    def remark(self, epochs: int) -> str:
+        """Return how far the warm-up comes where the training ends before it."""
+        if self.warm_up_epochs <= epochs:
+            return ""
+        return (
+            f"The warm-up takes {self.warm_up_epochs:,} epochs and the training {epochs:,}: the "
+            f"teacher's weight ends at {epochs / self.warm_up_epochs:.0%} of itself"
+        )
+
     def loss(self, batch: Batch) -> Loss:
         """Return T² (w₁ TCKD + w₂ NCKD), and both apart.
 

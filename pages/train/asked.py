@@ -41,6 +41,16 @@ class Question:
         job = None if job_id is None else store.job(job_id)
         return job if job is not None and job.payload == self.payload(config) else None
 
+    def has_come_to_something(self, store: Store, config: ExperimentConfig) -> bool:
+        """Return whether this visitor has asked about these settings, and the job is under way or
+        has an answer or an error.
+        """
+        job = self.job(store, config)
+        if job is None:
+            return False
+        status = JobStatus(job.status)
+        return status.live or status is JobStatus.FINISHED or bool(job.error)
+
     def pause(self, store: Store, config: ExperimentConfig) -> float | None:
         """Return the seconds between two polls, None where there is nothing to wait for."""
         job = self.job(store, config)
@@ -52,8 +62,11 @@ class Question:
         called from a callback.
         """
         config = ConfigForm(TRAIN_PREFIX, ExperimentConfig()).config
-        if config is None:
-            return
+        if config is not None:
+            self.ask_about(store, config)
+
+    def ask_about(self, store: Store, config: ExperimentConfig) -> None:
+        """Queue a job about these settings."""
         job_id = store.add_job(self.kind, self.payload(config))
         st.session_state[self._key] = job_id
         engine().submit(job_id)

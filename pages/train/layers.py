@@ -30,6 +30,8 @@ def draw(store: Store, config: ExperimentConfig | None) -> None:
     """Draw the section for methods on features; nothing for others."""
     if config is None or config.method.needs.teacher != "features":
         return
+    if get_layer_pairs(store, config) is None and not ASKED.has_come_to_something(store, config):
+        ASKED.ask_about(store, config)  # what it costs is said before Train, unasked
     with st.expander("Which layers are compared?", icon=":material/polyline:", expanded=True):
         follow(_draw, lambda: ASKED.pause(store, config), key="train_layers_follow")(store, config)
 
@@ -74,16 +76,8 @@ def _draw(store: Store, config: ExperimentConfig) -> None:
     networks, known = st.session_state.get(FOUND, (None, None))
     if known is not None and networks == _networks(config) and config.method.named_pairs():
         _choose_pairs(store, known, config.method.named_pairs(), automatic=False)
-        if refused:
-            return
-    st.button(
-        "Show the layers",
-        key="train_layers_look",
-        icon=":material/search:",
-        on_click=ASKED.ask,
-        args=(store,),
-        help="A worker builds both networks; nothing is trained.",
-    )
+    elif refused:
+        st.button("Look again", key="train_layers_look", on_click=ASKED.ask, args=(store,))
 
 
 def _networks(config: ExperimentConfig) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdcore import sweeps
 from kdcore.analysis.naming import run_titles
+from kdcore.analysis.teaching_cost import teaching_cost
 from kdcore.config.experiment import TEACHER_FIELDS, ExperimentConfig, stored_setting
 from kdcore.config.presets import PRESETS
 from kdcore.config.sweep import SweepConfig
@@ -92,6 +93,7 @@ def draw(store: Store) -> None:
             st.caption(form.config.describe())
     if form.config is not None:
         config = form.config
+        st.caption(f":material/memory: {as_text(teaching_cost(config))}")
 
         def pause() -> float | None:
             unknown = sweep_speed.training_time(store, config).unknown

@@ -23,9 +23,15 @@ def test_pairs_are_chosen_added_removed_and_automatic_again(
     networks = "teacher=conv-16-32&student=conv-4-8&method=hints"
     page.goto(f"{serve('dashboard.py', {'KD_STORE': store.url})}/?{networks}")
     wait_for_app(page)
-    page.get_by_role("button", name="Show the layers").click()
     chart = page.locator(".st-key-train_layer_pairs .js-plotly-plot")
     expect(chart).to_be_visible(timeout=180_000)
+    kept = (
+        "The teacher answers once: what is compared of its layers is kept for all training examples"
+    )
+    expect(page.get_by_text(kept)).to_be_visible()
+    expect(
+        page.get_by_text("its logits for all 1,078 training examples are kept, 43.1 kB")
+    ).to_be_visible()
     written = page.get_by_role("textbox", name="Layers", exact=True)
     expect(written).to_have_value("automatic")
     first = page.get_by_role("combobox", name="Pair 1, student's layer")
