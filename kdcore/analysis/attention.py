@@ -34,17 +34,22 @@ class AttentionMaps:
             after each one, [n, layers + 1].
         reach: how far the maps reach down and right, in heights and widths of the picture: above 1
             where patches stand out over its edge.
+        layers: the mean over channels of F² of further feature maps [n, height, width], each with
+            the sum 1, those that a method compares: a teacher's by the layer's name, a student's
+            by "teacher's layer:its own".
     """
 
     maps: dict[str, NDArray[np.float32]]
     heads: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     likeness: NDArray[np.float32] | None = None
     reach: tuple[float, float] = (1.0, 1.0)
+    layers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def as_bytes(self) -> bytes:
         """Return the maps as the store keeps them: in half precision."""
         arrays = {f"maps/{name}": each for name, each in self.maps.items()}
         arrays |= {f"heads/{name}": each for name, each in self.heads.items()}
+        arrays |= {f"layers/{name}": each for name, each in self.layers.items()}
         if self.likeness is not None:
             arrays["likeness"] = self.likeness
         half = {name: each.astype(np.float16) for name, each in arrays.items()}
@@ -65,7 +70,8 @@ class AttentionMaps:
             }
 
         height, width = (float(each) for each in arrays["reach"])
-        return cls(under("maps"), under("heads"), arrays.get("likeness"), (height, width))
+        likeness = arrays.get("likeness")
+        return cls(under("maps"), under("heads"), likeness, (height, width), under("layers"))
 
 
 def rollout(scores: NDArray) -> NDArray[np.float64]:

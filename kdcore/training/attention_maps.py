@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import PADDING_ID
 from kdcore.training.loop import Network, takes_any_length, text_lengths
 from kdcore.training.paired_layers import candidates
-from kdcore.training.taps import tap
+from kdcore.training.taps import names_within, tap
 
 # Coarser maps say nothing about places.
 LEAST_SIDE = 4
@@ -45,12 +45,21 @@ SCORES_AT_ONCE = 2**19
 
 
 class AttentionStream(keras.callbacks.Callback):
-    """Keep where a run's network looks in the probe examples, after some twenty of its epochs."""
+    """Keep where a run's network looks in the probe examples, after some twenty of its epochs;
+    ``layers`` as of :func:`attention_maps`.
+    """
 
     def __init__(
-        self, store: Store, run_id: str, network: Network, dataset: Dataset, epochs: int
+        self,
+        store: Store,
+        run_id: str,
+        network: Network,
+        dataset: Dataset,
+        epochs: int,
+        layers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self.layers = layers or {}
         self.store, self.run_id = store, run_id
         self.network, self.dataset, self.epochs = network, dataset, epochs
 
@@ -61,13 +70,18 @@ class AttentionStream(keras.callbacks.Callback):
 
     def keep(self, epoch: int) -> None:
         """Keep the maps as they are now, after ``epoch`` epochs, where there are any."""
-        found = attention_maps(self.network, self.dataset.probe.inputs)
+        found = attention_maps(self.network, self.dataset.probe.inputs, self.layers)
         if found is not None:
             self.store.put_artifact(attention_key(self.run_id, epoch), found.as_bytes())
 
 
-def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
+def attention_maps(
+    network: Network, inputs: NDArray, layers: Mapping[str, str] | None = None
+) -> AttentionMaps | None:
     """Return where a network looks in stored inputs [n, ...]; None where it cannot be told.
+
+    ``layers`` are those of a convolutional network whose feature maps are wanted besides, named as
+    the ``layers`` command names them, by what they are to be called.
 
     Of a transformer it is told for pictures where KerasHub's ViT or DeiT is among its parts, and
     for texts; of other networks where they have feature maps.
@@ -79,7 +93,7 @@ def attention_maps(network: Network, inputs: NDArray) -> AttentionMaps | None:
         return _in_slices(partial(_of_texts, model), inputs[:, :longest], longest)
     if attending:
         return _in_slices(partial(_of_patches, network), inputs, _patches(network))
-    return _of_features(network, inputs)
+    return _of_features(network, inputs, layers or {})
 
 
 def _in_slices(
@@ -197,7 +211,9 @@ def _likeness(hidden: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray((unit[:, :, 0] * unit[:, :, 1]).sum(axis=-1), np.float32)
 
 
-def _of_features(network: Network, inputs: NDArray) -> AttentionMaps | None:
+def _of_features(
+    network: Network, inputs: NDArray, layers: Mapping[str, str] | None = None
+) -> AttentionMaps | None:
     try:
         maps = candidates(network.model).maps
     except ModelError:
@@ -205,11 +221,19 @@ def _of_features(network: Network, inputs: NDArray) -> AttentionMaps | None:
     if not maps:
         return None
     fine = [size for size in maps if min(size) >= LEAST_SIDE]
-    layer = maps[fine[-1] if fine else next(iter(maps))]
-    features = tap(network.model, [layer])(_prepared(network, inputs))[layer]
+    last = maps[fine[-1] if fine else next(iter(maps))]
+    own = names_within(network.model)
+    wanted = {title: own[name] for title, name in (layers or {}).items()}
+    view = tap(network.model, list(dict.fromkeys([last, *wanted.values()])))
+    features = view(_prepared(network, inputs))
+    besides = {title: _strengths(features[name]) for title, name in wanted.items()}
+    return AttentionMaps({FEATURE_MAPS: _strengths(features[last])}, layers=besides)
+
+
+def _strengths(features: Any) -> NDArray[np.float32]:
+    """Return the mean over channels of F² of feature maps, each example's with the sum 1."""
     found = ops.convert_to_numpy(ops.mean(ops.square(ops.cast(features, "float32")), axis=-1))
-    whole = found.sum(axis=(1, 2), keepdims=True)
-    return AttentionMaps({FEATURE_MAPS: found / np.maximum(whole, 1e-12)})
+    return np.asarray(found / np.maximum(found.sum(axis=(1, 2), keepdims=True), 1e-12), np.float32)
 
 
 def _prepared(network: Network, inputs: NDArray) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore import plans
+from kdcore.analysis.attention import latest_attention
 from kdcore.analysis.brought_teacher import keep_look
 from kdcore.analysis.pseudo_labels import (
     confident_mistakes,
@@ -70,6 +71,7 @@ from kdcore.training.teacher_features import (
 from kdcore.training.teacher_logits import for_answers, logits_of_run, training_logits
 from kdcore.words import in_bytes
 from kdcore.work.answers import Answers, Comparison, Kept, Tapped, Taught
+from kdcore.work.compared_maps import MapPair, keep_teachers_maps, map_pairs
 from kdcore.work.layer_pairs import find_layer_pairs
 from kdcore.work.learners import Learners, in_training
 from kdcore.work.own_model import look, network_of_file
@@ -272,6 +274,9 @@ class _Job:
         the student sees.
         """
         features = self.config.method.needs.teacher == "features"
+        if self.learners.keeps_attention and latest_attention(self.store, run.id) is None:
+            # It was trained where nobody looked: in a sweep, or by an earlier version.
+            keep_teachers_maps(self.store, run, network(), self.dataset)
         if self.config.answers_live:
             self.progress.begin(f"the {step.role} will answer live: what the student sees changes")
             # Tapped layers must be there: the short cut through the last ones is for logits alone.
@@ -491,6 +496,7 @@ class _Job:
         if left:
             teaching = steps[0].role == "teacher"
             taught = {step.name: self.taught(step, answers, own) for step, _, own in left}
+            self.learners.pairs = self.pairs_to_show(left, taught, trained)
             with self.timed("teacher" if teaching else "students"):
                 learners = [
                     self.learners.of_teacher(step, run, own)
@@ -516,6 +522,27 @@ class _Job:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
         return found if len(found) == len(steps) else None
+
+    def pairs_to_show(
+        self,
+        left: Sequence[tuple[Step, Run, ExperimentConfig]],
+        taught: Mapping[str, Taught | None],
+        trained: Mapping[str, Run],
+    ) -> tuple[MapPair, ...]:
+        """Return the feature maps in which the learners of a round are compared, for who looks on,
+        and keep the teacher's.
+        """
+        for step, _, own in left if self.learners.keeps_attention else ():
+            given = taught[step.name]
+            teacher = given.teacher if isinstance(given, Kept) else given
+            if own.method.needs.teacher != "features" or not isinstance(teacher, Network):
+                continue
+            student = self.learners.build(own.student, own.seed, own.student_start)
+            pairs = map_pairs(own.method, teacher.model, student.model)
+            run = trained[step.taught_by[0]]
+            keep_teachers_maps(self.store, run, teacher, self.dataset, pairs)
+            return pairs
+        return ()
 
     def may_reuse(self, step: Step) -> bool:
         """Return whether a step's run that is trained already may serve again."""

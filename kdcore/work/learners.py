@@ -49,6 +49,7 @@ from kdcore.training.loop import (
 )
 from kdcore.training.trainer import compiled_form, make_targets, make_trainer
 from kdcore.work.answers import Kept, Taught
+from kdcore.work.compared_maps import MapPair
 
 
 def in_training(model: keras.Model, step: Step, seed: int) -> keras.Model:
@@ -62,7 +63,8 @@ class Learners:
     """Makes the learners of one experiment, which share its data.
 
     ``watch`` is told a student's seed, epoch and accuracy on validation data at every epoch's end;
-    ``keeps_attention`` is whether to keep where the models look.
+    ``keeps_attention`` is whether to keep where the models look, ``pairs`` in which feature maps
+    those of the round are compared with their teacher.
     """
 
     store: Store
@@ -70,6 +72,7 @@ class Learners:
     dataset: Dataset
     watch: Callable[[int, int, float], None] | None = None
     keeps_attention: bool = True
+    pairs: tuple[MapPair, ...] = ()
 
     def labelled(self, config: ExperimentConfig) -> NDArray[np.intp]:
         """Return the training rows whose label a seed may see."""
@@ -319,7 +322,9 @@ class Learners:
         """Return what keeps where a run's network looks; nothing where nobody asked for it."""
         if not self.keeps_attention:
             return []
-        return [AttentionStream(self.store, run.id, network, self.dataset, epochs_of(run))]
+        layers = {f"{pair.teacher}:{pair.student}": pair.student for pair in self.pairs}
+        epochs = epochs_of(run)
+        return [AttentionStream(self.store, run.id, network, self.dataset, epochs, layers)]
 
     def network_of(self, run: Run) -> Network:
         """Return the network of a finished run."""

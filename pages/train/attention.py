@@ -15,7 +15,7 @@ from kdcore.config.catalog import short_name
 from kdcore.palette import ROLES
 from kdcore.storage.store import Store
 from kdcore.tasks.vocabulary import Vocabulary
-from pages.shared.attention_tiles import draw_attention, tiles_of
+from pages.shared.attention_tiles import AttentionTile, draw_attention, tiles_of
 from pages.shared.coloured_text import CSS, by_attention, coloured_text
 from pages.shared.experiment_charts import Replayed
 from pages.shared.live_view import Look
@@ -31,12 +31,18 @@ IN_HEADS = (
     "head of this layer alone; a convolutional network has none. For the example chosen above, at the latest kept "
     "moment up to the chosen epoch."
 )
+IN_PAIRS = (
+    "The more colour, the stronger the feature maps are there (mean over channels of F²), each picture up to its own "
+    "strongest place: these are the layers that the method compares; the baseline's is the student's, untaught. For the "
+    "example chosen above, at the latest kept moment up to the chosen epoch."
+)
 IN_TEXTS = (
     "The more colour, the more a model reads there, from its least read part to its most read; the shares may lie close, "
     "and each part says its own. It is the [[attention]] through all layers, mean over all tokens. For the text chosen "
     "above, at the latest kept moment up to the chosen epoch."
 )
 ALL_LAYERS = "All layers together"
+LAST_MAPS = "The last maps"
 
 
 class _Looking(NamedTuple):
@@ -59,6 +65,16 @@ def draw(store: Store, look: Look, replayed: Replayed | None) -> None:
     st.markdown("**Where they look**")
     if ALL_TOKENS in found[0].maps.maps:
         _in_text(store, look, key, str(shown["images"][replayed.example]), found, replayed.example)
+        return
+    if (pair := _pair(found)) is not None:
+        tiles = [
+            AttentionTile(each.role, each.title, name, each.maps.layers[title][replayed.example])
+            for each in found
+            for title, name in [_own_layer(each.role, pair)]
+            if title in each.maps.layers
+        ]
+        draw_attention(shown["images"][replayed.example], tiles)
+        st.caption(with_terms(IN_PAIRS))
         return
     layer = _layer(found)
     tiles = [
@@ -87,7 +103,7 @@ def _looking(store: Store, results: Results, replayed: Replayed) -> list[_Lookin
         if run is None:
             continue
         latest = latest_attention(store, run.id, None if role == "teacher" else replayed.epoch)
-        if latest is not None:
+        if latest is not None and latest[1].maps:
             after, maps = latest
             trained = role == "teacher" and run.finished_at is not None
             when = "" if trained else f", after epoch {after}"
@@ -95,6 +111,31 @@ def _looking(store: Store, results: Results, replayed: Replayed) -> list[_Lookin
                 when = f", seed {run.seed}{when}"
             found.append(_Looking(role, f"{role.capitalize()} {short_name(run.model)}{when}", maps))
     return found
+
+
+def _pair(found: list[_Looking]) -> str | None:
+    """Choose a pair of layers that the method compares, "teacher's layer:student's"; None for the
+    last maps, and where no pairs are kept.
+    """
+    pairs = list(next((each.maps.layers for each in found if each.role == "student"), {}))
+    if not pairs:
+        return None
+    chosen = st.segmented_control(
+        "Feature maps",
+        [*pairs, LAST_MAPS],
+        default=pairs[0],
+        required=True,
+        key=f"train_maps_{'_'.join(pairs)}",
+        format_func=lambda name: name.replace(":", " with ") if name in pairs else name,
+        label_visibility="collapsed",
+    )
+    return None if chosen == LAST_MAPS else chosen
+
+
+def _own_layer(role: str, pair: str) -> tuple[str, str]:
+    """Return under which name a role's map of a pair is kept, and its layer's."""
+    of_teacher, _, of_student = pair.partition(":")
+    return (of_teacher, of_teacher) if role == "teacher" else (pair, of_student)
 
 
 def _layer(found: list[_Looking]) -> int | None:

@@ -252,3 +252,54 @@ def test_maps_go_with_their_run(store: Store) -> None:
     delete_experiments(store, [experiment])
     purge(store, [experiment])
     assert not store.artifact_keys(f"attention/{run.id}/")
+
+
+COMPARED = ExperimentConfig(
+    teacher="conv-16-32",
+    teacher_epochs=2,
+    student="conv-4-8",
+    method="attention",
+    epochs=2,
+    seeds=1,
+)
+
+
+@pytest.fixture(scope="module")
+def compared(store: Store) -> str:
+    """An experiment by attention transfer, whose teacher an earlier one has trained."""
+    experiment_id = store.create(COMPARED)
+    train_elsewhere(store.url, experiment_id)
+    return experiment_id
+
+
+def test_the_maps_that_a_method_compares_stand_beside_each_other(
+    page: Page, url: str, store: Store, compared: str, complaints: Complaints
+) -> None:
+    page.goto(f"{url}/?experiment={compared}")
+    wait_for_app(page)
+    results = load_results(store, compared)
+    found = {}
+    for role in ("teacher", "student", "baseline"):
+        latest = latest_attention(store, results.runs(role)[0].id)
+        assert latest is not None
+        found[role] = latest[1]
+    pairs = list(found["student"].layers)
+    tiles = page.locator(".kd-tiles img")
+    expect(tiles).to_have_count(4, timeout=120_000)  # example, teacher, student, baseline
+    chosen = page.get_by_role("radio", name=pairs[-1].replace(":", " with "))
+    chosen.click()
+    expect(chosen).to_be_checked()
+    of_teacher, of_student = pairs[-1].split(":")
+    said = [
+        f"Teacher conv-16-32, {of_teacher}: {most_looked_at(found['teacher'].layers[of_teacher][0])}",
+        *(
+            f"{role.capitalize()} conv-4-8, after epoch 2, {of_student}: "
+            f"{most_looked_at(found[role].layers[pairs[-1]][0])}"
+            for role in ("student", "baseline")
+        ),
+    ]
+    expect(tiles.last).to_have_attribute("alt", said[-1])
+    assert [each.get_attribute("alt") for each in tiles.all()][1:] == said
+    page.get_by_role("radio", name="The last maps").click()
+    expect(page.locator(".kd-tiles").get_by_text("feature maps").first).to_be_visible()
+    assert complaints.messages == []
