@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 MOST_SIGNS = 2_000
-MILLISECONDS_BETWEEN_ANSWERS = 120
+MILLISECONDS_BETWEEN_ANSWERS = 60
 
 _CSS = """
 textarea {

@@ -23,6 +23,8 @@ from pages.try_it.text_pad import MOST_SIGNS, text_pad
 TYPE, PICK = "Type", "Test examples"
 ICONS = {TYPE: ":material/keyboard:", PICK: ":material/grid_view:"}
 LEFT_OUT, ATTENTION = "Left out in turn", "Attention"
+# In the session: which of the two is shown.
+HOW = "try_parts"
 LEFT_OUT_SAYS = (
     "Which parts decided: each is left out in turn. Blue: without it, its answer becomes less likely; "
     "orange: more."
@@ -73,6 +75,13 @@ def written_input(
     return text, int(shown["labels"][index])
 
 
+def shows_attention() -> bool:
+    """Return whether the visitor wants to see the attention, which takes most of an answer's time
+    where it is asked for.
+    """
+    return bool(st.session_state.get(HOW) == ATTENTION)
+
+
 def show_parts(
     text: str,
     parts: Sequence[Part],
@@ -88,10 +97,10 @@ def show_parts(
     """
     how = st.segmented_control(
         "Parts of the text",
-        [LEFT_OUT, ATTENTION] if answer.attention else [LEFT_OUT],
+        [LEFT_OUT, ATTENTION],
         default=LEFT_OUT,
         required=True,
-        key="try_parts",
+        key=HOW,
     )
     lines = []
     for role, run in runs.items():
@@ -104,5 +113,8 @@ def show_parts(
         else:  # a bag of embeddings has none
             continue
         lines.append(coloured_text(f"{ROLE_NAMES[role].capitalize()}: {said}", text, coloured))
+    if not lines:
+        st.caption("These models have no attention: they know no order of the parts.")
+        return
     st.html(CSS + "".join(lines))
     st.caption(LEFT_OUT_SAYS if how == LEFT_OUT else with_terms(ATTENTION_SAYS))

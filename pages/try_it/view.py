@@ -43,7 +43,7 @@ from pages.shared.session import as_text, engine, show_error
 from pages.shared.temperature import temperature_slider
 from pages.shared.terms import with_terms
 from pages.try_it.drawing_pad import drawing_pad
-from pages.try_it.texts import show_parts, written_input
+from pages.try_it.texts import show_parts, shows_attention, written_input
 
 SECONDS_BETWEEN_TICKS = 0.3
 WHERE_THEY_LOOK = (
@@ -238,7 +238,7 @@ def _try_text(
             except KDLabError as error:
                 show_error(error)
     with right:
-        answer = _answers(store, runs, card, inputs, truth, was_ready)
+        answer = _answers(store, runs, card, inputs, truth, was_ready, shows_attention())
     if answer is not None and vocabulary is not None:
         with left:
             show_parts(text, parts, answer, runs, card, vocabulary)
@@ -292,8 +292,11 @@ def _answers(
     inputs: NDArray[np.float32] | None,
     truth: int | None,
     was_ready: bool,
+    attention: bool = True,
 ) -> Answer | None:
-    """Show what the models say to the first of ``inputs``; returns all that they said."""
+    """Show what the models say to the first of ``inputs``; returns all that they said, with
+    ``attention`` also where they looked.
+    """
     if inputs is None:
         st.info(_nothing_asked(card), icon=":material/forum:")
         return None
@@ -303,7 +306,7 @@ def _answers(
         st.info("The worker is starting. Go on.", icon=":material/hourglass_top:")
         return None
     try:
-        answer = _ask(store, tuple(run.id for run in runs.values()), inputs)
+        answer = _ask(store, tuple(run.id for run in runs.values()), inputs, attention)
     except KDLabError as error:
         show_error(error)
         return None
@@ -349,12 +352,14 @@ def _what_is_seen(card: DatasetCard, inputs: NDArray[np.float32]) -> str:
     return f"What the models see: {tokens} tokens, beginning and end among them{cut}."
 
 
-def _ask(store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32]) -> Answer:
+def _ask(
+    store: Store, run_ids: tuple[str, ...], inputs: NDArray[np.float32], attention: bool
+) -> Answer:
     """Ask the models; the same question is not asked twice in a row, so that T moves at once."""
-    question = (run_ids, inputs.tobytes())
+    question = (run_ids, inputs.tobytes(), attention)
     known, answer = st.session_state.get("try_answer", (None, None))
     if known != question:
-        answer = predict(store, engine(), run_ids, inputs, attention=True)
+        answer = predict(store, engine(), run_ids, inputs, attention=attention)
         st.session_state["try_answer"] = (question, answer)
     return answer
 

@@ -40,6 +40,8 @@ PICTURES = ExperimentConfig(
     epochs=3,
     seeds=1,
 )
+# Its teacher is the one of the pictures.
+COMPARED = PICTURES.replace(student="conv-4-8", method="attention", epochs=2)
 TEXTS = ExperimentConfig(
     dataset="languages",
     labels=500,
@@ -56,11 +58,10 @@ TEXTS = ExperimentConfig(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with one experiment on digits, and one on phrases."""
+    """A store with one experiment on digits, one on phrases, and one by attention transfer."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('attention')}/store.db")
-    ids = [
-        store.create(config, name=config.dataset.partition("@")[0]) for config in (PICTURES, TEXTS)
-    ]
+    named = {"digits": PICTURES, "languages": TEXTS, "compared": COMPARED}
+    ids = [store.create(config, name=name) for name, config in named.items()]
     train_elsewhere(store.url, *ids)
     return store
 
@@ -70,8 +71,8 @@ def url(store: Store, chromium: Browser, serve: Callable[..., str]) -> str:
     return serve("dashboard.py", {"KD_STORE": store.url})
 
 
-def experiment_of(store: Store, dataset: str) -> str:
-    return next(each.id for each, _ in store.experiments() if each.name == dataset)
+def experiment_of(store: Store, name: str) -> str:
+    return next(each.id for each, _ in store.experiments() if each.name == name)
 
 
 def kept(store: Store, role: str, epoch: int, dataset: str = "digits") -> AttentionMaps:
@@ -254,27 +255,10 @@ def test_maps_go_with_their_run(store: Store) -> None:
     assert not store.artifact_keys(f"attention/{run.id}/")
 
 
-COMPARED = ExperimentConfig(
-    teacher="conv-16-32",
-    teacher_epochs=2,
-    student="conv-4-8",
-    method="attention",
-    epochs=2,
-    seeds=1,
-)
-
-
-@pytest.fixture(scope="module")
-def compared(store: Store) -> str:
-    """An experiment by attention transfer, whose teacher an earlier one has trained."""
-    experiment_id = store.create(COMPARED)
-    train_elsewhere(store.url, experiment_id)
-    return experiment_id
-
-
 def test_the_maps_that_a_method_compares_stand_beside_each_other(
-    page: Page, url: str, store: Store, compared: str, complaints: Complaints
+    page: Page, url: str, store: Store, complaints: Complaints
 ) -> None:
+    compared = experiment_of(store, "compared")
     page.goto(f"{url}/?experiment={compared}")
     wait_for_app(page)
     results = load_results(store, compared)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.storage.schema import Prediction
 from kdcore.storage.store import Store
 from tests.support.browser import REPOSITORY, Complaints, wait_for_app
 from tests.support.training import train_elsewhere
@@ -78,6 +80,10 @@ def test_phrases_in_three_languages_are_answered_while_one_types(
         lines = page.locator(".kd-parts")
         expect(lines).to_have_count(3)
         expect(lines.first).to_contain_text(text)
+    with store.reading() as session:
+        asked = session.scalars(select(Prediction.run_ids)).all()
+    assert len(asked) > len(PHRASES), "answers came while a phrase was typed"
+    assert not any(each["attention"] for each in asked), "it takes time, and nobody looks at it"
     said = ask_by_command(store, text)
     page.wait_for_timeout(500)
     assert values.all_inner_texts() == [each["answer"] for each in said.values()]  # type: ignore[index]
