@@ -102,8 +102,13 @@ def table_four(store: Store, token: Results) -> None:
     found = disagreement(store, compare(store, [token.experiment.id]))
     click.echo("\n| share of test examples, % | " + " | ".join(found.names) + " |")
     click.echo("| --- " * (len(found.names) + 1) + "|")
-    for name, shares in zip(found.names, found.shares, strict=True):
-        cells = " | ".join(f"{100 * each:.1f}" for each in shares)
+    for row, name in enumerate(found.names):
+        cells = " | ".join(
+            "0" if row == column else f"{100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+            for column, (share, (low, high)) in enumerate(
+                zip(found.shares[row], found.intervals[row], strict=True)
+            )
+        )
         click.echo(f"| {name} | {cells} |")
 
 

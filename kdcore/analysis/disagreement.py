@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kdcore.analysis.comparison import Comparison
 from kdcore.analysis.logits import IntArray
 from kdcore.analysis.results import logits
+from kdcore.analysis.statistics import finite_or_none, mean_interval
 from kdcore.methods.distillation_token import TOKEN_HEADS
 from kdcore.palette import ROLE_NAMES
 from kdcore.storage.schema import Run
@@ -28,22 +29,31 @@ class Disagreement:
         names: the models, and after each with two tokens its heads.
         shares: [models, models], fractions; the mean over the seeds that both have.
         seeds: how many these are, [models, models].
+        intervals: 95 % t intervals of the means, low and high, [models, models, 2]; NaN below two
+            seeds.
     """
 
     names: tuple[str, ...]
     shares: NDArray[np.float64]
     seeds: NDArray[np.int64]
+    intervals: NDArray[np.float64]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON; a share is None where two have no seed in common."""
-        shares = [
-            [None if np.isnan(each) else each for each in row] for row in self.shares.tolist()
-        ]
+        """Return it for JSON; a share is None where two have no seed in common, an interval below
+        two seeds.
+        """
         return {
             "models": list(self.names),
-            "shares": shares,
+            "shares": _without_nan(self.shares.tolist()),
             "seeds": self.seeds.tolist(),
+            "intervals": _without_nan(self.intervals.tolist()),
         }
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_without_nan(each) for each in values]
+    return finite_or_none(values)
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,16 @@ def disagreement(store: Store, found: Comparison) -> Disagreement:
             plain = contender.role if style.name == ROLE_NAMES[contender.role] else style.name
             deciding.append(_Deciding(f"{plain}{what}", classes, once))
     size = len(deciding)
-    shares, seeds = np.zeros((size, size)), np.zeros((size, size), np.int64)
+    shares, seeds = np.full((size, size), np.nan), np.zeros((size, size), np.int64)
+    intervals = np.full((size, size, 2), np.nan)
     for row, one in enumerate(deciding):
         for column, other in enumerate(deciding):
             differing = [float(np.mean(a != b)) for a, b in _met(one, other)]
-            shares[row, column] = np.mean(differing) if differing else np.nan
             seeds[row, column] = len(differing)
-    return Disagreement(tuple(each.name for each in deciding), shares, seeds)
+            if differing:
+                shares[row, column] = np.mean(differing)
+                intervals[row, column] = mean_interval(differing)
+    return Disagreement(tuple(each.name for each in deciding), shares, seeds, intervals)
 
 
 def _answers_of(runs: Sequence[Run]) -> list[tuple[str, str]]:

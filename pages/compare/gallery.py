@@ -70,7 +70,8 @@ def _how_often(store: Store, found: Comparison) -> None:
     )
     st.caption(
         with_terms(
-            "Shares of all test examples for which the two name different classes; the gallery above is of one seed. "
+            "Shares of all test examples for which the two name different classes, where there are several seeds the mean "
+            "over them, with its interval when pointed at; the gallery above is of one seed. "
             "Of a transformer with a [[distillation token]] each head decides for itself as well."
         )
     )
@@ -89,8 +90,11 @@ def _share(apart: Disagreement, row: int, column: int, most: float) -> str:
         return f"<td>{NONE}</td>"
     share = float(apart.shares[row, column])
     shade = f"rgb(128 128 128 / {0.35 * share / most:.3f})"
-    seeds = f"mean over {apart.seeds[row, column]} seeds" if apart.seeds[row, column] > 1 else ""
-    return f"<td style='background: {shade}' title='{seeds}'>{share:.1%}</td>"
+    if (seeds := int(apart.seeds[row, column])) < 2:
+        return f"<td style='background: {shade}'>{share:.1%}</td>"
+    low, high = np.clip(100 * apart.intervals[row, column], 0, 100)
+    said = f"mean over {seeds} seeds, 95 % CI {low:.1f} to {high:.1f}"
+    return f"<td style='background: {shade}' title='{said}'>{share:.1%}</td>"
 
 
 def _dataset_key(found: Comparison) -> str:

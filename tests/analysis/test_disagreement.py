@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from kdcore.analysis.comparison import compare
 from kdcore.analysis.disagreement import disagreement
@@ -92,8 +93,11 @@ def test_shares_are_those_of_plain_counting_over_paired_seeds(store: Store) -> N
         (head, baseline, "class", "baseline"),
     ):
         pairs = zip(answers[first], answers[second], strict=True)
-        expected = np.mean([np.mean(a != b) for a, b in pairs])
-        assert found.shares[at[one], at[other]] == pytest.approx(expected)
+        differing = np.array([np.mean(a != b) for a, b in pairs])
+        assert found.shares[at[one], at[other]] == pytest.approx(differing.mean())
+        half = stats.t.ppf(0.975, 1) * differing.std(ddof=1) / np.sqrt(2)
+        expected = differing.mean() - half, differing.mean() + half
+        assert found.intervals[at[one], at[other]] == pytest.approx(expected)
         assert found.seeds[at[one], at[other]] == 2
     np.testing.assert_array_equal(found.shares, found.shares.T)
     np.testing.assert_array_equal(np.diag(found.shares), 0.0)
