@@ -38,6 +38,7 @@ from kdcore.cli.sweep import sweep
 from kdcore.cli.takeaway import decide, figure, log_to, table
 from kdcore.config.catalog import load_plugins, network_in_words
 from kdcore.config.experiment import ExperimentConfig, read_setting
+from kdcore.config.presets import PRESET_SAYS, PRESETS, preset
 from kdcore.engine.base import Engine
 from kdcore.engine.choice import make_engine
 from kdcore.errors import ConfigError, require
@@ -78,6 +79,12 @@ def main(ctx: click.Context, store_url: str) -> None:
 @click.option(
     "--like", metavar="ID", help="Start from the settings of this experiment; options come on top."
 )
+@click.option(
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help=f"Start from one of these; options come on top: {', '.join(PRESETS)}.",
+)
 @click.option("--name", default="", help="A name for lists.")
 @click.option(
     "--reuse",
@@ -95,6 +102,7 @@ def train(
     store_url: str,
     config_file: typing.BinaryIO | None,
     like: str | None,
+    preset_name: str | None,
     name: str,
     reuse: str,
     how_long: bool,
@@ -105,11 +113,16 @@ def train(
 
     Ctrl-C stops, and keeps the work.
     """
-    require(not (config_file and like), "like", "left out where --config is given", like)
+    starts = {"--config": config_file, "--like": like, "--preset": preset_name}
+    named = [option for option, given_start in starts.items() if given_start]
+    require(len(named) < 2, "start", "one of --config, --like and --preset", " and ".join(named))
     store = Store(store_url)
     base = ExperimentConfig.from_json(config_file.read()) if config_file else None
     if like is not None:
         base = ExperimentConfig(**store.experiment(like).config)
+    if preset_name is not None:
+        base = preset(preset_name)
+        click.echo(PRESET_SAYS[preset_name], err=True)
     settings = {key: read_setting(key, value) for key, value in given.items() if value is not None}
     config = ExperimentConfig(**settings) if base is None else base.replace(**settings)
     # The workers of a command leave when the command's work is done.

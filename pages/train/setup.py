@@ -10,7 +10,7 @@ from kdcore import sweeps
 from kdcore.analysis.naming import run_titles
 from kdcore.analysis.teaching_cost import teaching_cost
 from kdcore.config.experiment import TEACHER_FIELDS, ExperimentConfig, stored_setting
-from kdcore.config.presets import PRESETS
+from kdcore.config.presets import PRESET_SAYS, PRESETS
 from kdcore.config.sweep import SweepConfig
 from kdcore.errors import ConfigError
 from kdcore.storage.schema import JobStatus
@@ -167,6 +167,8 @@ def _presets(form: ConfigForm) -> None:
         ):
             _settings_from_file(form)
         linked.draw(form.config)
+    if current is not None:
+        st.caption(PRESET_SAYS[current])
 
 
 def _settings_from_file(form: ConfigForm) -> None:

@@ -202,3 +202,18 @@ def test_soften_gives_the_figures_of_the_temperature_page(url: str, trained: dic
     assert "seed must be between 0 and 0, the seeds of the experiment, got 7" in unknown.stderr
     refused = kdcore(url, "soften", "--experiment", trained["experiment"], "--temperature", "-1")
     assert "temperature must be above 0, got -1" in refused.stderr
+
+
+# The command's worker leaves by itself, after this process has forgotten it.
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_preset_is_a_start_like_others_and_says_what_it_shows(tmp_path: Path) -> None:
+    command = ["--store", f"sqlite:///{tmp_path}/store.db", "train"]
+    asked = [*command, "--preset", "Few labels (text)", "--how-long"]
+    small = ["--training-examples", "200", "--teacher-epochs", "1", "--labels", "50"]
+    done = CliRunner().invoke(main, [*asked, *small])
+    assert done.exit_code == 0, done.output
+    assert "In which of 15 languages is a phrase?" in done.output
+    assert "its logits for all 200 training examples are kept, 12.0 kB" in done.output
+    refused = CliRunner().invoke(main, [*command, "--preset", "Few labels (text)", "--like", "x"])
+    assert refused.exit_code == 2
+    assert "start must be one of --config, --like and --preset" in refused.output

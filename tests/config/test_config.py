@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kdcore.config.catalog import DATASETS, models_of
 from kdcore.config.experiment import ExperimentConfig, all_settings, older_value
 from kdcore.config.families import MODEL_FAMILIES
-from kdcore.config.presets import PRESETS
+from kdcore.config.presets import PRESET_SAYS, PRESETS, preset
 from kdcore.errors import ConfigError
 from kdcore.plans.several_teachers import SeveralTeachers
 
@@ -159,14 +159,22 @@ def test_every_setting_says_what_it_is() -> None:
         assert field.description.endswith("."), name
 
 
+def test_every_preset_says_what_it_shows() -> None:
+    assert list(PRESET_SAYS) == list(PRESETS)
+    assert all(says.endswith(".") for says in PRESET_SAYS.values())
+    assert preset("Few labels (digits)") == ExperimentConfig()
+    with pytest.raises(ConfigError, match="preset must be one of Few labels"):
+        preset("nothing")
+
+
 def test_the_keras_example_is_a_preset() -> None:
-    preset = PRESETS["The Keras example (MNIST)"]
-    assert (preset.dataset, preset.teacher, preset.student) == (
+    example = PRESETS["The Keras example (MNIST)"]
+    assert (example.dataset, example.teacher, example.student) == (
         "mnist",
         "conv-256-512",
         "conv-16-32",
     )
-    assert (preset.alpha, preset.temperature) == (0.1, 10)
+    assert (example.alpha, example.temperature) == (0.1, 10)
 
 
 def test_a_network_that_answers_otherwise_under_its_name_is_another_experiment(
