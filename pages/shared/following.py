@@ -25,6 +25,8 @@ const followers = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const follower = followers.get(parentElement) ?? {};
+  if (follower.drawn_at > data.drawn_at) return;
+  follower.drawn_at = data.drawn_at;
   followers.set(parentElement, follower);
   const ask = () => {
     clearTimeout(follower.timer);
@@ -43,10 +45,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
   follower.asked = false;
   if (data.title) document.title = data.title;
   wait();
-  return () => {
+  // Streamlit also says so of a drawing that the next one overtook while it was loaded: what follows
+  // then is the next one's, and goes on.
+  return () => setTimeout(() => {
+    if (parentElement.isConnected) return;
     clearTimeout(follower.timer);
     document.removeEventListener('visibilitychange', follower.wake);
-  };
+  });
 }
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 import pages
+from pages.shared import following
 from tests.support.browser import Server
 
 HIDE = """(hidden) => {
@@ -61,6 +62,35 @@ def test_a_part_is_drawn_again_at_its_own_pace_while_somebody_looks(chromium: Br
     page.close()
     log = server.stop()
     assert "the fifth drawing went wrong" in log
+
+
+OVERTAKEN = """async (code) => {
+  const address = URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
+  const { default: draw } = await import(address);
+  const wait = () => new Promise((resolve) => setTimeout(resolve, 300));
+  const part = document.body.appendChild(document.createElement('div'));
+  const asked = [];
+  const drawn = (drawn_at) => draw({
+    data: { shown: 50, hidden: 50, asked_again: 10000, title: '', drawn_at },
+    parentElement: part,
+    setTriggerValue: () => asked.push(drawn_at),
+  });
+  const ends = [drawn(1), drawn(2)];
+  ends[0]?.();  // the first was overtaken while it was loaded
+  await wait();
+  ends.push(drawn(3));
+  drawn(2);  // and this one comes late
+  await wait();
+  ends.push(drawn(4));
+  part.remove();
+  ends.forEach((end) => end?.());
+  await wait();
+  return asked;
+}"""
+
+
+def test_a_drawing_that_the_next_one_overtakes_does_not_end_the_following(page: Page) -> None:
+    assert page.evaluate(OVERTAKEN, following._JS) == [2, 3]
 
 
 def test_no_page_ticks_by_the_clock() -> None:
