@@ -35,6 +35,7 @@ def main() -> None:
         page.wait_for_timeout(1000)
         page.screenshot(path=FOLDER / "set-up.png")
         experiment = trained(page, store, server.url)
+        page.mouse.move(0, 0)  # no chart shows its tools
         page.wait_for_timeout(1500)
         page.screenshot(path=FOLDER / "train.png")
         compared(page, server.url, experiment)

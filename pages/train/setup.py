@@ -158,8 +158,10 @@ def _presets(form: ConfigForm) -> None:
 
     current = next((name for name, preset in PRESETS.items() if preset == form.config), None)
     st.session_state["train_preset"] = current
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.pills("Start from", list(PRESETS), key="train_preset", on_change=apply, wrap=True)
+    st.pills("Start from", list(PRESETS), key="train_preset", on_change=apply, wrap=True)
+    if current is not None:
+        st.caption(PRESET_SAYS[current])
+    with st.container(horizontal=True):
         with st.popover(
             "Settings from a file",
             icon=":material/upload_file:",
@@ -167,8 +169,6 @@ def _presets(form: ConfigForm) -> None:
         ):
             _settings_from_file(form)
         linked.draw(form.config)
-    if current is not None:
-        st.caption(PRESET_SAYS[current])
 
 
 def _settings_from_file(form: ConfigForm) -> None:
