@@ -3,8 +3,9 @@
 A network on random images of 32 by 32 pixels (or, with ``--tokens 64``, on random texts of 4 to 64
 tokens), cross-entropy and Adam: Keras' ``fit``, a bare ``tf.function`` loop, the same compiled with
 XLA, KD Lab's loop with and without, the one with XLA once more with queries, keys and values apart,
-and, of ``vit-...`` where PyTorch is installed, the network there. Contestants take turns, several
-rounds of one epoch each, after a first epoch that counts for its compiling alone.
+and, of ``vit-...`` where PyTorch is installed, the network there. With ``--masked-words`` too,
+what is learnt are masked words of the texts, and the loops alone take part. Contestants take turns,
+several rounds of one epoch each, after a first epoch that counts for its compiling alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ from benchmarks.common import present
 from benchmarks.pytorch_vit import epoch_of_pytorch
 from kdcore import models
 from kdcore.config.experiment import ExperimentConfig
+from kdcore.models.language_model import build_head, encoder_of
+from kdcore.plans.pretraining import Pretraining
 from kdcore.tasks.values import InputValues
+from kdcore.tasks.vocabulary import PADDING_ID, SPECIAL, TokenNumbers
+from kdcore.training.language_model import LanguageModel, LanguageModelTrainer, mask_tokens
 from kdcore.training.loop import (
     TOKENS_A_STEP,
     Learner,
@@ -48,6 +53,7 @@ from kdcore.training.trainer import make_trainer
 
 CLASSES, LEARNING_RATE, PIECES = 10, 1e-3, 4000
 Epoch = Callable[[int], None]
+LossOf = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Contest:
     inputs: NDArray
     labels: NDArray
     batch_size: int
+    masked_words: bool = False
 
     @property
     def of_texts(self) -> bool:
@@ -98,20 +105,57 @@ def fit(contest: Contest) -> Epoch:
     return lambda number: model.fit(batches, verbose=0) and None
 
 
+def classes_of(contest: Contest) -> tuple[LossOf, list[tf.Variable]]:
+    """Return the loss of a new network that learns the labels, and its variables."""
+    model = contest.build()
+
+    def loss_of(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(x, training=True))
+        return tf.reduce_mean(losses)
+
+    return loss_of, model.trainable_variables
+
+
+def masked_words_of(contest: Contest) -> tuple[LossOf, list[tf.Variable]]:
+    """Return the loss of a new encoder that guesses masked words, and its variables."""
+    network = contest.build()
+    encoder, head = encoder_of(network), build_head(network, seed=0)
+
+    def loss_of(seen: tf.Tensor, guessed: tf.Tensor) -> tf.Tensor:
+        real = tf.cast(seen != PADDING_ID, tf.int32)
+        given = {"token_ids": seen, "segment_ids": tf.zeros_like(seen), "padding_mask": real}
+        places = tf.broadcast_to(tf.range(tf.shape(seen)[1]), tf.shape(seen))
+        logits = head(encoder(given), places)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(guessed, 0), logits)
+        counted = tf.cast(guessed >= 0, tf.float32)
+        return tf.reduce_sum(losses * counted) / tf.maximum(tf.reduce_sum(counted), 1.0)
+
+    own = {id(variable) for variable in encoder.trainable_variables}
+    of_head = [each for each in head.trainable_variables if id(each) not in own]
+    return loss_of, [*encoder.trainable_variables, *of_head]
+
+
+def masked(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return what is seen of tokens, and those that are to be guessed, -1 elsewhere."""
+    tokens = tf.cast(x, tf.int32)
+    how = tf.random.uniform(tf.concat([[2], tf.shape(tokens)], 0))
+    others = tf.random.uniform(tf.shape(tokens), len(SPECIAL), PIECES, tf.int32)
+    return mask_tokens(tokens, how, others, Pretraining().mask, TokenNumbers(PIECES))
+
+
 def bare_loop(contest: Contest, *, compiled: bool) -> Epoch:
     """Return an epoch as plain TensorFlow would have it; texts are as long as their batch needs."""
-    model = contest.build()
+    loss_of, variables = masked_words_of(contest) if contest.masked_words else classes_of(contest)
     optimizer = keras.optimizers.Adam(LEARNING_RATE)
-    optimizer.build(model.trainable_variables)
+    optimizer.build(variables)
     inputs, targets = map(tf.convert_to_tensor, (contest.inputs, contest.labels))
 
     @tf.function(autograph=False, jit_compile=compiled)
     def take(x: tf.Tensor, y: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(x, training=True))
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            loss = loss_of(x, y)
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
     def batch_of(rows: tf.Tensor) -> tf.Tensor:
         batch = tf.gather(inputs, rows)
@@ -124,7 +168,8 @@ def bare_loop(contest: Contest, *, compiled: bool) -> Epoch:
     def run(batches: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor) -> tf.Tensor:
             rows = batches[step]
-            take(batch_of(rows), tf.gather(targets, rows))
+            x, y = batch_of(rows), tf.gather(targets, rows)
+            take(*(masked(x) if contest.masked_words else (x, y)))
             return step + 1
 
         steps = tf.shape(batches)[0]
@@ -143,6 +188,11 @@ def kd_lab_loop(contest: Contest, *, compiled: bool) -> Epoch:
     """Return an epoch as KD Lab's workers run it."""
     model = contest.build()
     trainer = make_trainer("baseline", ExperimentConfig(learning_rate=LEARNING_RATE), model)
+    if contest.masked_words:
+        head, numbers = build_head(model, seed=0), TokenNumbers(PIECES)
+        words = LanguageModel(model, head, Pretraining(), numbers, seed=0)
+        words.compile(keras.optimizers.Adam(LEARNING_RATE))
+        trainer = LanguageModelTrainer(words)
     learner = Learner(
         "student",
         Loop(trainer, contest.scale, jit_compile=compiled),
@@ -171,13 +221,15 @@ def with_three_products(epoch: Epoch) -> Epoch:
 def contestants_of(contest: Contest, threads: int) -> dict[str, Epoch]:
     """Return who takes part, by name."""
     found = {
-        "Keras fit": fit(contest),
         "a bare tf.function loop": bare_loop(contest, compiled=False),
         "the same, XLA": bare_loop(contest, compiled=True),
         "KD Lab's loop": kd_lab_loop(contest, compiled=False),
         "the same loop, XLA": kd_lab_loop(contest, compiled=True),
-        "with three products": with_three_products(kd_lab_loop(contest, compiled=True)),
     }
+    if contest.masked_words:
+        return found
+    found["with three products"] = with_three_products(kd_lab_loop(contest, compiled=True))
+    found = {"Keras fit": fit(contest), **found}
     if contest.network.startswith("vit-") and importlib.util.find_spec("torch"):
         found["PyTorch, eager"] = epoch_of_pytorch(
             contest.build(),
@@ -207,6 +259,7 @@ def random_inputs(examples: int, side: int, tokens: int) -> NDArray:
 @click.option("--examples", default=2048, show_default=True)
 @click.option("--side", default=32, show_default=True, help="Of the images, in pixels.")
 @click.option("--tokens", default=0, show_default=True, help="Of the longest text; 0: images.")
+@click.option("--masked-words", is_flag=True, help="Learn to guess words of the texts.")
 @click.option("--threads", default=2, show_default=True, help="Threads of TensorFlow.")
 @click.option("--bfloat16", is_flag=True, help="Compute in bfloat16, but for PyTorch.")
 def main(
@@ -216,6 +269,7 @@ def main(
     examples: int,
     side: int,
     tokens: int,
+    masked_words: bool,
     threads: int,
     bfloat16: bool,
 ) -> None:
@@ -226,7 +280,8 @@ def main(
         keras.config.set_dtype_policy("mixed_bfloat16")
     labels = np.random.default_rng(1).integers(0, CLASSES, examples).astype(np.int32)
     ops.convert_to_tensor(0.0)  # start TensorFlow outside the timing
-    contest = Contest(network, random_inputs(examples, side, tokens), labels, batch_size)
+    inputs = random_inputs(examples, side, tokens)
+    contest = Contest(network, inputs, labels, batch_size, masked_words)
     contestants = contestants_of(contest, threads)
     first, seconds = dict[str, float](), {name: list[float]() for name in contestants}
     for number in range(rounds + 1):
@@ -251,6 +306,7 @@ def main(
         for name, times in seconds.items()
     ]
     what = f"4 to {tokens} tokens" if tokens else f"{side}×{side}"
+    what += ", masked words" if masked_words else ""
     precision = ", bfloat16" if bfloat16 else ""
     title = f"{network}, {what}, batch {batch_size}, {threads} threads{precision}, median of {rounds} epochs"
     present(title, rows, seconds=seconds)

@@ -16,7 +16,7 @@ from kdcore.analysis.ensembles import Ensemble, ensemble, mean_probabilities
 from kdcore.analysis.pseudo_labels import stored_mistakes
 from kdcore.analysis.statistics import PairedGain, paired_gain
 from kdcore.analysis.temperature import soften_report
-from kdcore.config.catalog import dataset_card, own_model
+from kdcore.config.catalog import dataset_card, own_model, short_name
 from kdcore.config.experiment import ExperimentConfig, taught_at
 from kdcore.errors import StoreError, require
 from kdcore.plans.base import of_which_unlabelled
@@ -75,6 +75,18 @@ class Results:
         """
         said = [run.summary.get("teacher_features", "") for _, run in self.links]
         return "; ".join(dict.fromkeys(filter(None, said)))
+
+    @property
+    def compiled_steps(self) -> str:
+        """Which networks had their steps compiled with XLA or not, and why, in sentences; empty
+        where that was not measured.
+        """
+        said = {
+            f"Steps of {short_name(run.model)} are {run.summary['xla']['words']}."
+            for _, run in self.links
+            if run.summary.get("xla", {}).get("words")
+        }
+        return " ".join(sorted(said))
 
     def reused(self, step: str) -> bool:
         """Return whether runs of a step were found already trained."""

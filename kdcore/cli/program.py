@@ -147,6 +147,8 @@ def _result(store: Store, experiment_id: str) -> dict[str, Any]:
         more["guessing_teachers"] = guessing
     if results.teacher_features:
         more["teacher_features"] = results.teacher_features
+    if results.compiled_steps:
+        more["compiled_steps"] = results.compiled_steps
     if twin is not None:
         more["noise_twin"] = {**twin.to_dict(), "words": twin.words}
     return summary(store, experiment_id) | more
@@ -297,6 +299,8 @@ def _in_words(result: dict[str, Any]) -> str:
     lines += result.get("guessing_teachers", [])
     if "teacher_features" in result:
         lines.append(f"Features of the teacher: {result['teacher_features']}.")
+    if "compiled_steps" in result:
+        lines.append(result["compiled_steps"])
     if hidden:
         lines.append(f"Accuracies are on validation data. {WHY}")
     lines += [

@@ -75,7 +75,7 @@ def bfloat16_without_tiles() -> bool:
     """Say whether the processor does the work, and knows bfloat16 by AVX-512 alone, without AMX's
     tiles.
     """
-    return not _gpus() and {"amx_bf16", "avx512_bf16"} & _cpu_flags() == {"avx512_bf16"}
+    return not gpus() and {"amx_bf16", "avx512_bf16"} & _cpu_flags() == {"avx512_bf16"}
 
 
 def _name(suited: bool) -> str:
@@ -84,11 +84,11 @@ def _name(suited: bool) -> str:
 
 def _hardware() -> tuple[bool, str]:
     """Say whether the hardware in use is built for bfloat16, and by what."""
-    gpus = _gpus()
-    if gpus:
+    found = gpus()
+    if found:
         # TensorFlow computes on the GPU where there is one, so the processor's instructions do not
         # matter.
-        name, capability = min(gpus, key=lambda gpu: gpu[1])
+        name, capability = min(found, key=lambda gpu: gpu[1])
         version = ".".join(map(str, capability))
         if capability >= LOWEST_GPU_CAPABILITY:
             return (
@@ -106,7 +106,7 @@ def _hardware() -> tuple[bool, str]:
     return False, "this processor has no known bfloat16 instructions"
 
 
-def _gpus() -> list[tuple[str, tuple[int, ...]]]:
+def gpus() -> list[tuple[str, tuple[int, ...]]]:
     """Return each GPU's name and compute capability; (0,) where TensorFlow does not know it."""
     details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return [
@@ -115,11 +115,15 @@ def _gpus() -> list[tuple[str, tuple[int, ...]]]:
     ]
 
 
-def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the processor's feature flags as Linux lists them; empty on other systems."""
+def cpu_field(name: str, path: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what Linux says of the first processor under a name; empty on other systems."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return frozenset()
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return frozenset(flags.split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's feature flags; empty where they are not known."""
+    return frozenset(cpu_field("flags", path).split())

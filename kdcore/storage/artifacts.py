@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from kdcore.errors import StoreError
 from kdcore.storage.connection import Connection
-from kdcore.storage.database import ride_out_outages, upsert
+from kdcore.storage.database import lock_until_commit, ride_out_outages, upsert
 from kdcore.storage.schema import Artifact, ArtifactPart, ArtifactUse
 
 # PostgreSQL takes up to 1 GB in a field and needs several times that in memory, SQLite up to 1 GB:
@@ -77,6 +77,17 @@ class ArtifactStore(Connection):
     def put_artifact(self, key: str, data: bytes) -> None:
         """Store one named piece of data, replacing what has the same name."""
         self.put_artifacts({key: data})
+
+    def keep_first(self, key: str, data: bytes) -> bytes:
+        """Store a named piece of data where nothing has its name, and return what then has: of two
+        processes that do it at once, both get the same.
+        """
+        with self.writing() as session:
+            lock_until_commit(session, int(hashlib.sha256(key.encode()).hexdigest()[:15], 16))
+            known = read(session, key)
+            if known is None:
+                write(session, key, data)
+            return data if known is None else known
 
     def use_artifact(self, key: str, run_id: str) -> None:
         """Say that a run needs the artifact ``key``: it is kept as long as one run that needs it

@@ -29,6 +29,7 @@ from kdcore.storage.arrays import unpack
 from kdcore.storage.cursors import Cursor, newer
 from kdcore.storage.cursors import current_points as current_points
 from kdcore.storage.database import (
+    SCHEMA_LOCK,
     lock_until_commit,
     ride_out_outages,
 )
@@ -51,6 +52,8 @@ from kdcore.storage.schema import (
 
 PLACE_COLUMNS = ("id", "run_id", "split", "step", "epoch", "seconds")
 METRIC_COLUMNS = (*PLACE_COLUMNS, *MEASURES)
+LEARNERS = ("student", "baseline")  # who are compared with each other
+LOCK_OF_WHAT_RUNS_SAY = SCHEMA_LOCK + 2
 
 
 def default_url() -> str:
@@ -321,6 +324,36 @@ class Store(JobStore):
         with self.writing() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
+    def said_alike(self, run: Run, experiment_id: str, name: str) -> Any:
+        """Return what the summary of a run that is compared with ``run`` says under ``name``, None
+        if none says anything: of one of the same network in the experiment, or in its sweep.
+
+        A teacher is compared with teachers alone.
+        """
+        with self.reading() as session:
+            return _said_alike(session, run, experiment_id, name)
+
+    def say_alike(self, run: Run, experiment_id: str, name: str, value: Any) -> Any:
+        """Let a run's summary say under ``name`` what those say that it is compared with (see
+        ``said_alike``), or ``value`` where it is the first; returns it.
+
+        Runs that ask at once get the same.
+        """
+        with self.writing() as session:
+            # The name's first user decides: one at a time.
+            lock_until_commit(session, LOCK_OF_WHAT_RUNS_SAY)
+            found = _said_alike(session, run, experiment_id, name)
+            said = value if found is None else found
+            stored = session.get_one(Run, run.id)
+            stored.summary = {**stored.summary, name: said}
+            return said
+
+    def add_to_summary(self, run_id: str, **values: Any) -> None:
+        """Add to what is said of a run."""
+        with self.writing() as session:
+            run = session.get_one(Run, run_id)
+            run.summary = {**run.summary, **values}
+
     # Metrics and probes
 
     def append_metrics(self, points: Sequence[Mapping[str, Any]]) -> None:
@@ -369,3 +402,20 @@ class Store(JobStore):
             rows = list(newer(session, select(Probe), Probe, run_ids, after).scalars())
         cursor = {**(after or {}), **{row.run_id: row.id for row in rows}}
         return [(row.run_id, row.epoch, unpack(row.logits)) for row in rows], cursor
+
+
+def _said_alike(session: Session, run: Run, experiment_id: str, name: str) -> Any:
+    of_sweep = select(SweepCell.sweep_id).where(SweepCell.job_id == experiment_id)
+    in_sweep = select(SweepCell.job_id).where(SweepCell.sweep_id.in_(of_sweep))
+    own = ExperimentRun.experiment_id == experiment_id
+    roles = LEARNERS if run.role in LEARNERS else (run.role,)
+    query = (
+        select(Run.summary)
+        .join(ExperimentRun, ExperimentRun.run_id == Run.id)
+        .where(own | ExperimentRun.experiment_id.in_(in_sweep))
+        .where(Run.role.in_(roles), Run.model == run.model)
+        .where(Run.summary[name].as_string().is_not(None))
+        .order_by(own.desc(), Run.created_at)
+    )
+    found = session.scalar(query.limit(1))
+    return None if found is None else found[name]

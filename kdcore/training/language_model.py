@@ -32,6 +32,9 @@ MEASURED_SHARE = 0.15
 # Numbers in the logits of texts that are measured together, a quarter of a GB.
 LOGITS_AT_ONCE = 2**26
 
+# Tokens, what the model sees of them, and those that it has to guess (-1: none), each [n, t].
+Masked = tuple[Any, Any, Any]
+
 
 def mask_tokens(
     tokens: Any, draws: Any, others: Any, share: float, numbers: TokenNumbers
@@ -124,15 +127,19 @@ class LanguageModel(keras.Model):
             *(each for each in self.head.trainable_variables if id(each) not in known),
         ]
 
-    def losses_of(self, inputs: Any) -> dict[str, Any]:
-        """Return the parts of the loss, unweighted, for one batch of tokens with fresh masks."""
+    def masked(self, inputs: Any) -> Masked:
+        """Return a batch of tokens [n, t] with fresh masks."""
         tokens = ops.cast(inputs, "int32")
         shape = ops.shape(tokens)
         draws = keras.random.uniform([2, *shape], seed=self.numbers)
         others = keras.random.randint(
             shape, self.tokens.first, self.tokens.count, seed=self.numbers
         )
-        seen, labels = mask_tokens(tokens, draws, others, self.how.mask, self.tokens)
+        return tokens, *mask_tokens(tokens, draws, others, self.how.mask, self.tokens)
+
+    def losses_of(self, masked: Masked) -> dict[str, Any]:
+        """Return the parts of the loss, unweighted, for one batch."""
+        tokens, seen, labels = masked
         hidden, logits = hidden_and_logits(self.network, self.head, seen)
         found = {}
         if self.how.masked:
@@ -151,9 +158,13 @@ class LanguageModel(keras.Model):
         return found
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Take one step on a batch (tokens [n, t], anything)."""
+        """Take one step on a batch (tokens [n, t], anything), with fresh masks."""
+        return self.learn(self.masked(data[0]))
+
+    def learn(self, masked: Masked) -> dict[str, Any]:
+        """Take one step on a batch that is masked; nothing in it is random."""
         with tf.GradientTape() as tape:
-            found = self.losses_of(data[0])
+            found = self.losses_of(masked)
             loss = self._whole(found)
         variables = self.trained
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -178,7 +189,7 @@ class LanguageModel(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Return the losses of a batch with fresh masks."""
-        found = self.losses_of(data[0])
+        found = self.losses_of(self.masked(data[0]))
         return self._tell(self._whole(found), found)
 
     def _whole(self, found: dict[str, Any]) -> Any:
@@ -214,6 +225,14 @@ class LanguageModelTrainer(Trainer):
     def trained_variables(self) -> list[Any]:
         """The encoder's and the head's."""
         return self.language_model.trained
+
+    def prepare(self, batch: tuple[Any, Any]) -> Masked:
+        """Mask the tokens of a batch."""
+        return self.language_model.masked(batch[0])
+
+    def step(self, prepared: Masked) -> Any:
+        """Take one step on masked tokens."""
+        return self.language_model.learn(prepared)
 
     def build(self, batch: tuple[Any, Any]) -> None:
         """Create the variables; the masks begin with the seed's first numbers."""

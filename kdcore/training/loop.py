@@ -211,7 +211,7 @@ class Loop:
     ) -> None:
         self.trainer, self.scale, self.augment, self.mix = trainer, scale, augment, mix
         self.jit_compile = jit_compile
-        step = trainer.model.train_step
+        step = trainer.step
         self._step = tf.function(step, autograph=False, jit_compile=True) if jit_compile else step
         self._built = False
         self._compiled: Any = None
@@ -246,7 +246,7 @@ class Loop:
                 batch_inputs = self.augment(batch_inputs)
             if self.mix:
                 batch_inputs, batch_targets = self.mix(batch_inputs, batch_targets)
-            self._step((batch_inputs, batch_targets))
+            self._step(self.trainer.prepare((batch_inputs, batch_targets)))
             return step + 1
 
         steps = tf.shape(batches)[0]

@@ -76,6 +76,18 @@ class Trainer:
         self.model.optimizer.build(self.trained_variables)
         self.model.reset_metrics()
 
+    def prepare(self, batch: tuple[Any, Any]) -> Any:
+        """Return a batch as :meth:`step` takes it.
+
+        Random numbers that must not depend on how the step is compiled are drawn here: XLA has a
+        generator of its own.
+        """
+        return batch
+
+    def step(self, prepared: Any) -> Any:
+        """Take one step on what :meth:`prepare` returned."""
+        return self.model.train_step(prepared)
+
     def restart(self, start: keras.Model, config: ExperimentConfig, *, steps: int = 1) -> None:
         """Begin another run of the same compiled form, exactly as a new trainer would.
 

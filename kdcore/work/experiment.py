@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,9 +57,7 @@ from kdcore.training.evaluation import (
 from kdcore.training.language_model import LanguageModelTrainer
 from kdcore.training.loop import (
     Learner,
-    Loop,
     Network,
-    student_order,
     train_together,
 )
 from kdcore.training.teacher_features import (
@@ -72,14 +69,15 @@ from kdcore.training.teacher_logits import for_answers, logits_of_run, training_
 from kdcore.words import in_bytes
 from kdcore.work.answers import Answers, Comparison, Kept, Tapped, Taught
 from kdcore.work.compared_maps import MapPair, keep_teachers_maps, map_pairs
+from kdcore.work.compiling import Compiling
 from kdcore.work.layer_pairs import find_layer_pairs
 from kdcore.work.learners import Learners, in_training
 from kdcore.work.own_model import look, network_of_file
 from kdcore.work.pretraining import (
     finish_language_model,
     guessed_words,
-    language_model,
     language_model_of,
+    language_training,
 )
 from kdcore.work.progress import Progress
 
@@ -193,6 +191,11 @@ class _Job:
     # Of each step that is compared with its teacher's layers, the latest.
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     _networks_fit: bool = False
+
+    def __post_init__(self) -> None:
+        self.compiling = Compiling(
+            self.store, self.experiment_id, self.learners, partial(self.progress.update, 0.0)
+        )
 
     @contextmanager
     def timed(self, part: str) -> Iterator[_Timing]:
@@ -367,7 +370,7 @@ class _Job:
         if own is not None and own.kind == "file":
             return run, self.brought_teacher(run, config)
         with self.timed("teacher"):
-            learner = self.learners.of_teacher(step, run, config, self.runs.get(step.start))
+            learner = self.begin_teacher(step, run, config, self.runs.get(step.start))
             self.train([learner], config.teacher_epochs)
             self.complete(run, learner.network, self.said_of(step, run, config, None))
         return run, lambda: learner.network
@@ -386,20 +389,13 @@ class _Job:
             taught_by = self.runs[step.taught_by[0]]
             teacher = language_model_of(self.store, taught_by, self.learners.load_model(taught_by))
         with self.timed("pretraining"):
-            network = self.learners.build(step.network, run.seed)
-            words = language_model(self.dataset, network.model, step.pretraining, run.seed, teacher)
-            words.compile(keras.optimizers.Adam(self.config.teacher_learning_rate))
+            make = partial(language_training, self.learners, step, self.config, run.seed, teacher)
+            compiled = self.compiling.of_language_model(run, step, teacher and teacher[0], make)
+            training = make(compiled=compiled)
+            assert isinstance(training.loop.trainer, LanguageModelTrainer)
+            words = training.loop.trainer.language_model
             measured = guessed_words(words, self.dataset)
-            size = self.config.teacher_batch_size
-            learner = self.learners.begin(
-                run,
-                network,
-                Loop(LanguageModelTrainer(words), self.dataset.scale),
-                np.zeros(len(self.dataset.train), np.int32),  # it sees no label
-                partial(student_order, len(self.dataset.train), run.seed),
-                size,
-                evaluator=measured,
-            )
+            learner = self.learners.begin(run, training, evaluator=measured)
             self.train([learner], step.pretraining.epochs)
             finish_language_model(self.store, run, words, self.dataset)
         return run
@@ -498,14 +494,10 @@ class _Job:
             taught = {step.name: self.taught(step, answers, own) for step, _, own in left}
             self.learners.pairs = self.pairs_to_show(left, taught, trained)
             with self.timed("teacher" if teaching else "students"):
-                learners = [
-                    self.learners.of_teacher(step, run, own)
-                    if teaching
-                    else self.learners.of_student(
-                        step, run, own, taught[step.name], trained.get(step.start)
-                    )
-                    for step, run, own in left
-                ]
+                if teaching:
+                    learners = [self.begin_teacher(step, run, own) for step, run, own in left]
+                else:
+                    learners = self.begin_students(left, taught, trained)
                 epochs = config.teacher_epochs if teaching else config.epochs
                 if (
                     len({learner.step for learner in learners}) > 1
@@ -517,7 +509,10 @@ class _Job:
                 for (step, run, own), learner in zip(left, learners, strict=True):
                     said = self.said_of(step, run, own, taught[step.name])
                     self.complete(run, learner.network, said)
-                    kind = None if teaching else self.learners.kind(step, own, taught[step.name])
+                    kind = None
+                    if not teaching:
+                        compiled = learner.loop.jit_compile
+                        kind = self.learners.kind(step, own, taught[step.name], compiled)
                     if kind is not None:
                         kept_loops.keep(kind, kept_loops.Ready(learner.network, learner.loop))
         found = {name: claimed[0] for name, claimed in claims.items() if claimed is not None}
@@ -543,6 +538,43 @@ class _Job:
             keep_teachers_maps(self.store, run, teacher, self.dataset, pairs)
             return pairs
         return ()
+
+    def begin_teacher(
+        self, step: Step, run: Run, config: ExperimentConfig, begins_as: Run | None = None
+    ) -> Learner:
+        """Return a teacher at its start, or where it was stopped."""
+        make = partial(self.learners.teacher_training, step, config, begins_as)
+        compiled = self.compiling.of_teacher(run, step, config, make)
+        return self.learners.begin(run, make(compiled=compiled))
+
+    def begin_students(
+        self,
+        left: Sequence[tuple[Step, Run, ExperimentConfig]],
+        taught: Mapping[str, Taught | None],
+        trained: Mapping[str, Run],
+    ) -> list[Learner]:
+        """Return students and baselines of a round at their start, or where they were stopped."""
+        makes = {
+            step.name: partial(
+                self.learners.student_training,
+                step,
+                config,
+                taught[step.name],
+                trained.get(step.start),
+            )
+            for step, _, config in left
+        }
+        # A student's step, which has more to do, is what a baseline's follows.
+        compiled = {
+            step.name: self.compiling.of_student(
+                run, step, config, taught[step.name], partial(makes[step.name], kept=False)
+            )
+            for step, run, config in sorted(left, key=lambda each: each[0].role != "student")
+        }
+        return [
+            self.learners.begin(run, makes[step.name](compiled=compiled[step.name]))
+            for step, run, _ in left
+        ]
 
     def may_reuse(self, step: Step) -> bool:
         """Return whether a step's run that is trained already may serve again."""
@@ -601,19 +633,19 @@ class _Job:
                 {f"checkpoint/{run_id}": data for run_id, data in checkpoints.items()}
             )
             for stream in streams:
-                self.store.update_run(stream.run_id, summary={"seconds": stream.seconds})
+                self.store.add_to_summary(stream.run_id, seconds=stream.seconds)
 
         train_together(learners, epochs, on_chunk=report, save=save)
 
     def complete(self, run: Run, network: Network, extra: dict[str, Any]) -> None:
         """Measure a trained network, store it, and only then call the run finished."""
-        seconds = self.store.run(run.id).summary.get("seconds", 0.0)
+        before = self.store.run(run.id).summary
         self.store.put_artifact(f"model/{run.id}", model_to_bytes(network.model))
         figures = evaluate(self.store, run.id, network, self.dataset)
         own = own_model(run.model)
         if own is not None:
             inputs = self.config.teacher_inputs if run.role == "teacher" else "checked"
             extra = {**extra, "fit": fit_in_words(own, self.learners.card, inputs)}
-        summary = {**figures, **extra, "seconds": seconds, "versions": versions()}
+        summary = {"seconds": 0.0, **before, **figures, **extra, "versions": versions()}
         self.store.update_run(run.id, summary=summary, finished_at=time.time())
         self.store.delete_artifacts(f"checkpoint/{run.id}")

@@ -24,6 +24,8 @@ from kdcore.config.experiment import ExperimentConfig
 from kdcore.data import datasets
 from kdcore.data.datasets import Dataset
 from kdcore.models.augmentation import Augmentation, augmentation
+from kdcore.models.families import multiply_accumulates
+from kdcore.models.layers_within import attention_layers
 from kdcore.models.mixing import mixing
 from kdcore.models.noise import with_noise
 from kdcore.models.precision import policy_scope, resolve_precision
@@ -32,7 +34,6 @@ from kdcore.storage.arrays import pack
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from kdcore.training import kept_loops
-from kdcore.training.acceleration import is_long, xla_pays
 from kdcore.training.attention_maps import AttentionStream
 from kdcore.training.callbacks import Evaluator, MetricStream
 from kdcore.training.evaluation import ValidationProbe, model_from_bytes
@@ -56,6 +57,27 @@ def in_training(model: keras.Model, step: Step, seed: int) -> keras.Model:
     """Return a network as a step trains it: with the noise inside it, of the same weights."""
     depth = step.stochastic_depth
     return with_noise(model, dropout=step.dropout, stochastic_depth=depth, seed=seed)
+
+
+Order = Callable[[int], NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network at its start, with the loop that trains it and what it learns from in which order;
+    nothing of it is in the store yet.
+    """
+
+    network: Network
+    loop: Loop
+    targets: Any
+    order: Order
+    batch_size: int
+    steps_per_epoch: int
+
+
+# By network and data: cells of a sweep ask for the same ones again and again.
+_work_of_attention: dict[tuple[object, ...], int] = {}
 
 
 @dataclass
@@ -87,11 +109,16 @@ class Learners:
         omitted = (*self.config.omitted_numbers, -1)
         return np.flatnonzero(~np.isin(self.dataset.train.labels, omitted)).astype(np.int32)
 
-    def of_teacher(
-        self, step: Step, run: Run, config: ExperimentConfig, begins_as: Run | None = None
-    ) -> Learner:
-        """Return the learner of a teacher, which starts as the trained run ``begins_as`` where
-        there is one.
+    def teacher_training(
+        self,
+        step: Step,
+        config: ExperimentConfig,
+        begins_as: Run | None = None,
+        *,
+        compiled: bool = False,
+    ) -> Training:
+        """Return the training of a teacher, which starts as the trained run ``begins_as`` where
+        there is one; its steps ``compiled`` with XLA or not.
 
         Trained once, it passes over all labelled examples; trained for each seed, it sees the
         labels of the seed alone, in as many steps as students take.
@@ -103,48 +130,65 @@ class Learners:
                 network.model.set_weights(self.load_model(begins_as).get_weights())
             trainer = make_trainer("teacher", config, in_training(network.model, step, seed))
         rows, once = datasets.labelled_rows(self.dataset, step.labels, seed), step.seed is not None
-        seen = config.teacher_epochs * (len(rows) if once else len(self.dataset.train))
-        known = not parse_model_name(config.teacher)[0].by_name
-        pays = known and xla_pays(network.model, seen, self.longest_text)
+        augment = self.augmentation(step.noise, seed)
         order = partial(baseline_order, rows, len(self.dataset.train), size, seed)
-        return self.begin(
-            run,
+        return self.training(
             network,
-            Loop(
-                trainer,
-                self.dataset.scale,
-                self.augmentation(step.noise, seed),
-                jit_compile=pays,
-            ),
+            Loop(trainer, self.dataset.scale, augment, jit_compile=compiled),
             self.dataset.train.labels,
             partial(labelled_order, rows, seed) if once else order,
             size,
             examples=len(rows) if once else None,
         )
 
+    def training(
+        self,
+        network: Network,
+        loop: Loop,
+        targets: Any,
+        order: Order,
+        batch_size: int,
+        *,
+        batches_are_mixed: bool = False,
+        examples: int | None = None,
+    ) -> Training:
+        """Return a training over the examples in ``order``.
+
+        Texts of like length come together, but where each batch is a mixture of its own. An epoch
+        has as many steps as a pass over ``examples``, by default all for training.
+        """
+        if self.dataset.vocabulary is not None and not batches_are_mixed:
+            order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
+        steps = -(-(examples or len(self.dataset.train)) // batch_size)
+        return Training(network, loop, targets, order, batch_size, steps)
+
     def augmentation(self, name: str, seed: int) -> Augmentation | None:
         """Return how the batches of a seed are changed; a learner has one of its own."""
         return augmentation(name, seed, self.dataset.input_shape, self.card.value_range)
 
-    def of_student(
+    def student_training(
         self,
         step: Step,
-        run: Run,
         config: ExperimentConfig,
         taught: Taught | None,
         begins_as: Run | None,
-    ) -> Learner:
-        """Return the learner of a student or baseline, which starts as the trained run
-        ``begins_as`` where there is one.
+        *,
+        compiled: bool = False,
+        kept: bool = True,
+    ) -> Training:
+        """Return the training of a student or baseline, which starts as the trained run
+        ``begins_as`` where there is one; its steps ``compiled`` with XLA or not.
 
-        Building from the same seed gives the same initial weights.
+        Building from the same seed gives the same initial weights. A loop that is ``kept`` from
+        another run may serve it.
         """
         train, role = self.dataset.train, step.role
         labelled = self.labelled(config)
         network = self.build(config.student, config.seed, config.student_start)
         if begins_as is not None:
             network.model.set_weights(self.load_model(begins_as).get_weights())
-        network, loop = self.loop_of(step, config, taught, network)
+        kind = self.kind(step, config, taught, compiled) if kept else None
+        network, loop = self.loop_of(step, config, taught, network, compiled, kind)
         asked = config.method.needs.teacher != "nothing"
         known = taught.logits if isinstance(taught, Kept) else taught
         stored = known if asked and not isinstance(known, Network) else None
@@ -161,7 +205,9 @@ class Learners:
         elif role == "baseline" or config.method.needs.teacher == "nothing":
             order = partial(baseline_order, labelled, len(train), config.batch_size, config.seed)
         mixed = step.selection is not None
-        return self.begin(run, network, loop, targets, order, config.batch_size, mixed)
+        return self.training(
+            network, loop, targets, order, config.batch_size, batches_are_mixed=mixed
+        )
 
     def loop_of(
         self,
@@ -169,39 +215,31 @@ class Learners:
         config: ExperimentConfig,
         taught: Taught | None,
         network: Network,
+        compiled: bool,
+        kind: tuple[object, ...] | None,
     ) -> kept_loops.Ready:
-        """Return a student's or baseline's network at its start, with the loop that trains it: a
-        kept one if there is one.
+        """Return a student's or baseline's network at its start, with the loop that trains it: one
+        kept of its ``kind`` if there is one.
         """
-        kept = kept_loops.take(self.kind(step, config, taught))
+        kept = kept_loops.take(kind)
         if kept is not None:
             kept.loop.trainer.restart(network.model, config, steps=self.steps_of(config))
             return kept
         # Each has one of its own, of the same seed: where both see the same batches, they see the
         # same copies.
         augment = self.augmentation(config.augmentation, config.seed)
-        live = isinstance(taught, Network)
         asked = taught.teacher if isinstance(taught, Kept) else taught
         teacher = asked.model if isinstance(asked, Network) else None
         steps = self.steps_of(config)
         trained = in_training(network.model, step, config.seed)
         trainer = make_trainer(step.role, config, trained, teacher, steps=steps)
         mix = mixing(config.mixing, config.seed, self.dataset.input_shape)
-        # Of others' networks it was not measured, and of a live teacher it may slow convolutions;
-        # a baseline is compiled as its student is.
-        live = live or config.answers_live
-        known = not live and not parse_model_name(config.student)[0].by_name
-        pays = known and xla_pays(network.model, self.examples_of(config), self.longest_text)
-        loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=pays)
+        loop = Loop(trainer, self.dataset.scale, augment, mix, jit_compile=compiled)
         return kept_loops.Ready(network, loop)
 
     def steps_of(self, config: ExperimentConfig) -> int:
         """Return the steps of the whole training of a student or baseline."""
         return -(-len(self.dataset.train) // config.batch_size) * config.epochs
-
-    def examples_of(self, config: ExperimentConfig) -> int:
-        """Return how many examples a student or baseline sees in its whole training."""
-        return self.steps_of(config) * config.batch_size
 
     @property
     def longest_text(self) -> int | None:
@@ -209,7 +247,7 @@ class Learners:
         return None if self.dataset.vocabulary is None else self.dataset.input_shape[0]
 
     def kind(
-        self, step: Step, config: ExperimentConfig, taught: Taught | None
+        self, step: Step, config: ExperimentConfig, taught: Taught | None, compiled: bool
     ) -> tuple[object, ...] | None:
         """Return all that a compiled loop depends on; None where it must not serve another
         run.
@@ -230,7 +268,7 @@ class Learners:
         return (
             compiled_form(role, config),
             taught.form if isinstance(taught, Kept) else (),
-            is_long(self.examples_of(config), self.longest_text),
+            compiled,
             config.student,
             shape,
             self.dataset.values.tokens,
@@ -238,6 +276,19 @@ class Learners:
             self.dataset.scale,
             self.dataset.train.inputs.dtype.str,
         )
+
+    def work_of_attention(self, name: str) -> int:
+        """Return the multiply-accumulates of one example in a network with attention, of texts in
+        the longest; 0 for any other.
+        """
+        values = self.dataset.values.tokens
+        kind = (name, self.dataset.input_shape, self.dataset.classes, values)
+        if kind not in _work_of_attention:
+            model = self.build(name, seed=0).model
+            length = self.dataset.input_shape[0]
+            attends = bool(attention_layers(model))
+            _work_of_attention[kind] = multiply_accumulates(model, length) if attends else 0
+        return _work_of_attention[kind]
 
     @functools.cached_property
     def train_inputs(self) -> tf.Tensor:
@@ -263,26 +314,9 @@ class Learners:
         )
         return Network(model, self.dataset.scale)
 
-    def begin(
-        self,
-        run: Run,
-        network: Network,
-        loop: Loop,
-        targets: Any,
-        order: Callable[[int], NDArray[np.int32]],
-        batch_size: int,
-        batches_are_mixed: bool = False,
-        evaluator: Evaluator | None = None,
-        examples: int | None = None,
-    ) -> Learner:
-        """Return a learner that streams to the store, at its last checkpoint if there is one.
-
-        Texts of like length come together, but where each batch is a mixture of its own. An epoch
-        has as many steps as a pass over ``examples``, by default all for training.
-        """
-        steps_per_epoch = -(-(examples or len(self.dataset.train)) // batch_size)
-        if self.dataset.vocabulary is not None and not batches_are_mixed:
-            order = by_length(order, text_lengths(self.dataset.train.inputs), batch_size)
+    def begin(self, run: Run, training: Training, evaluator: Evaluator | None = None) -> Learner:
+        """Return a learner that streams to the store, at its last checkpoint if there is one."""
+        network = training.network
         probe = evaluator or ValidationProbe(network, self.dataset)
         looking = [] if evaluator else self.attention_streams(run, network)
         evaluator = probe
@@ -292,20 +326,20 @@ class Learners:
         stream = MetricStream(
             self.store,
             run.id,
-            steps_per_epoch=steps_per_epoch,
-            batch_size=batch_size,
+            steps_per_epoch=training.steps_per_epoch,
+            batch_size=training.batch_size,
             evaluator=evaluator,
             seconds_before=run.summary.get("seconds", 0.0),
         )
         learner = Learner(
             run.id,
-            loop,
+            training.loop,
             network,
             self.train_inputs,
-            targets,
-            order,
-            batch_size,
-            steps_per_epoch,
+            training.targets,
+            training.order,
+            training.batch_size,
+            training.steps_per_epoch,
             [stream, *looking],
         )
         checkpoint = self.store.artifact(f"checkpoint/{run.id}")

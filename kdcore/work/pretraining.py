@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import keras
 import numpy as np
 
+from kdcore.config.experiment import ExperimentConfig
 from kdcore.data.datasets import Dataset
 from kdcore.errors import ModelError
 from kdcore.models.language_model import build_head, start_from_layers
+from kdcore.plans import Step
 from kdcore.plans.pretraining import Pretraining
 from kdcore.storage.arrays import pack_many, unpack_many
 from kdcore.storage.schema import Run
 from kdcore.storage.store import Store
 from kdcore.tasks.text import beginnings, texts_of
 from kdcore.training.evaluation import model_to_bytes, versions
-from kdcore.training.language_model import GuessedWords, LanguageModel
+from kdcore.training.language_model import GuessedWords, LanguageModel, LanguageModelTrainer
+from kdcore.training.loop import Loop, student_order
+from kdcore.work.learners import Learners, Training
 
 Model = tuple[keras.Model, keras.Layer]
 
@@ -45,6 +50,32 @@ def language_model(
     return LanguageModel(network, head, how, numbers, seed, teacher)
 
 
+def language_training(
+    learners: Learners,
+    step: Step,
+    config: ExperimentConfig,
+    seed: int,
+    teacher: Model | None,
+    *,
+    compiled: bool = False,
+) -> Training:
+    """Return the training of a language model at its start, its steps ``compiled`` with XLA or
+    not.
+    """
+    assert step.pretraining is not None, "it is one"
+    dataset, network = learners.dataset, learners.build(step.network, seed)
+    words = language_model(dataset, network.model, step.pretraining, seed, teacher)
+    words.compile(keras.optimizers.Adam(config.teacher_learning_rate))
+    examples = len(dataset.train)
+    return learners.training(
+        network,
+        Loop(LanguageModelTrainer(words), dataset.scale, jit_compile=compiled),
+        np.zeros(examples, np.int32),  # it sees no label
+        partial(student_order, examples, seed),
+        config.teacher_batch_size,
+    )
+
+
 def language_model_of(store: Store, run: Run, network: keras.Model) -> Model:
     """Return a trained language model of the store: its network, and its head."""
     head, data = build_head(network, run.seed), store.artifact(head_key(run.id))
@@ -71,12 +102,12 @@ def guessed_words(
 
 def finish_language_model(store: Store, run: Run, model: LanguageModel, dataset: Dataset) -> None:
     """Measure a trained language model, store it, and only then call its run finished."""
-    seconds = store.run(run.id).summary.get("seconds", 0.0)
     arrays = {f"v{number}": np.asarray(each) for number, each in enumerate(model.head.variables)}
     store.put_artifacts(
         {f"model/{run.id}": model_to_bytes(model.network), head_key(run.id): pack_many(arrays)}
     )
-    summary = {"dataset": dataset.fingerprint, "seconds": seconds, "versions": versions()}
+    before = store.run(run.id).summary
+    summary = {"seconds": 0.0, **before, "dataset": dataset.fingerprint, "versions": versions()}
     for split in ("validation", "test"):
         found = guessed_words(model, dataset, split).validation()
         summary |= {

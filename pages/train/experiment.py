@@ -245,6 +245,8 @@ def _state_in_words(store: Store, results: Results) -> None:
     if results.teacher_features:
         said = f"Features of the teacher: {results.teacher_features}."
         st.caption(f":material/polyline: {said}")
+    if results.compiled_steps:
+        st.caption(f":material/speed: {as_text(results.compiled_steps)}")
     if results.reused("teacher"):
         st.caption(
             ":material/recycling: The teacher was trained before with these settings and is reused."

@@ -14,7 +14,7 @@ AMPERE, TURING = ("A100", (8, 0)), ("T4", (7, 5))
 
 def hardware(monkeypatch: pytest.MonkeyPatch, flags: str = "", gpus: tuple = ()) -> None:
     monkeypatch.setattr(precision, "_cpu_flags", lambda: frozenset(flags.split()))
-    monkeypatch.setattr(precision, "_gpus", lambda: list(gpus))
+    monkeypatch.setattr(precision, "gpus", lambda: list(gpus))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_flags_are_read_as_linux_lists_them(tmp_path: Path) -> None:
 def test_this_machine_gets_a_policy_that_its_flags_explain() -> None:
     resolved = resolve_precision("auto")
     listed = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if not precision._gpus():
+    if not precision.gpus():
         assert (resolved.policy == "mixed_bfloat16") == (
             "amx_bf16" in listed or "avx512_bf16" in listed
         )
@@ -85,7 +85,7 @@ def test_gpus_are_described_by_tensorflow(monkeypatch: pytest.MonkeyPatch) -> No
         lambda kind: list(known) if kind == "GPU" else [],
     )
     monkeypatch.setattr(precision.tf.config.experimental, "get_device_details", known.__getitem__)
-    assert precision._gpus() == [AMPERE, ("unknown", (0,))]
+    assert precision.gpus() == [AMPERE, ("unknown", (0,))]
 
 
 def test_the_policy_is_put_back_even_after_an_error() -> None:

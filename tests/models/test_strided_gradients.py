@@ -91,7 +91,7 @@ def trained(
     ``flags``.
     """
     monkeypatch.setattr(precision, "_cpu_flags", lambda: frozenset(flags.split()))
-    monkeypatch.setattr(precision, "_gpus", list)
+    monkeypatch.setattr(precision, "gpus", list)
     random = np.random.default_rng(0)
     inputs = random.integers(0, 17, (EXAMPLES, 8, 8, 1)).astype(np.uint8)
     labels = random.integers(0, 10, EXAMPLES)
@@ -148,7 +148,7 @@ def test_elsewhere_tensorflows_own_are_taken(
 
 def test_the_gpu_does_not_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
-    monkeypatch.setattr(precision, "_gpus", lambda: [("A100", (8, 0))])
+    monkeypatch.setattr(precision, "gpus", lambda: [("A100", (8, 0))])
     assert not precision.bfloat16_without_tiles()
 
 

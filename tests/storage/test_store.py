@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from kdcore.errors import ClaimLost, StoreError, TransitionError
 from kdcore.storage import artifacts
 from kdcore.storage.arrays import pack, unpack, unpack_many
 from kdcore.storage.cursors import next_cursor
-from kdcore.storage.schema import TRANSITIONS, Artifact, ArtifactPart, JobStatus, Run
+from kdcore.storage.schema import TRANSITIONS, Artifact, ArtifactPart, JobStatus, Run, SweepCell
 from kdcore.storage.store import Store, current_points
 from kdcore.sweeps import planning
 
@@ -294,6 +295,60 @@ def test_artifacts_come_back_whole_or_not_at_all(store: Store, tmp_path: Path) -
         session.execute(update(Artifact).where(Artifact.key == "a/b").values(data=b"0"))
     with pytest.raises(StoreError, match="damaged"):
         store.artifact("a/b")
+
+
+def test_what_was_kept_first_stays(store: Store) -> None:
+    both = threading.Barrier(2)
+
+    def keep(data: bytes) -> bytes:
+        both.wait()
+        return store.keep_first("xla/a", data)
+
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(keep, [b"one", b"two"])
+    assert one == two == store.artifact("xla/a")
+    assert store.keep_first("xla/a", b"three") == one
+
+
+def test_compared_runs_say_what_the_first_says(store: Store) -> None:
+    def begin(run_id: str, experiment: str, role: str, model: str = "vit-2-32") -> Run:
+        run = Run(
+            id=run_id,
+            fingerprint=f"{len(run_id):016x}{run_id}",
+            role=role,
+            seed=0,
+            model=model,
+            config={},
+            experiment_id=experiment,
+            created_at=time.time(),
+        )
+        return store.claim_run(run, experiment, share=False)[0]
+
+    cells = [store.create(ExperimentConfig(seed=seed)) for seed in range(2)]
+    with store.writing() as session:
+        for number, job in enumerate(cells):
+            session.add(SweepCell(job_id=job, sweep_id="s", number=number, part="cell"))
+    other = store.create(ExperimentConfig(seed=9))
+    no, yes = {"used": False, "words": ""}, {"used": True, "words": "x"}
+    student = begin("student", cells[0], "student")
+    store.add_to_summary("student", seconds=2.0)
+    assert store.said_alike(student, cells[0], "xla") is None
+    assert store.say_alike(student, cells[0], "xla", no) == no
+    assert store.run("student").summary == {"seconds": 2.0, "xla": no}
+    for name, experiment, role in (
+        ("baseline", cells[0], "baseline"),
+        ("cell", cells[1], "student"),
+    ):
+        run = begin(name, experiment, role)
+        assert store.said_alike(run, experiment, "xla") == no
+        assert store.say_alike(run, experiment, "xla", yes) == no, "as the first of them"
+    apart = [
+        (begin("teacher", cells[0], "teacher"), cells[0]),
+        (begin("network", cells[1], "baseline", "vit-4-64"), cells[1]),
+        (begin("elsewhere", other, "student"), other),
+    ]
+    for run, experiment in apart:
+        assert store.say_alike(run, experiment, "xla", yes) == yes, run.id
 
 
 def test_large_artifacts_lie_in_parts_and_come_back_whole(

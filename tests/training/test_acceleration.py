@@ -1,10 +1,10 @@
-"""A step compiled by XLA: the same training, to the bit after a stop, and only where it pays."""
+"""A step compiled by XLA: the same training, and when it pays."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,10 +13,19 @@ import pytest
 from kdcore import models
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.methods import METHODS
-from kdcore.storage.store import Store
 from kdcore.tasks.values import InputValues
 from kdcore.training import acceleration
-from kdcore.training.acceleration import EXAMPLES_THAT_PAY, TEXTS_THAT_PAY, xla_pays
+from kdcore.training.acceleration import (
+    EXAMPLES_TO_MEASURE,
+    MARGIN,
+    MULTIPLICATIONS_TO_MEASURE,
+    ON_GPU,
+    TEXTS_TO_MEASURE,
+    StepTimes,
+    device,
+    is_long,
+    shapes_of,
+)
 from kdcore.training.loop import (
     TOKENS_A_STEP,
     Learner,
@@ -28,9 +37,6 @@ from kdcore.training.loop import (
     train_together,
 )
 from kdcore.training.trainer import make_targets, make_trainer
-from kdcore.work import learners
-from kdcore.work.outcome import run
-from tests.support.stops import assert_goes_on_to_the_bit
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 GENERATOR = np.random.default_rng(0)
@@ -98,47 +104,67 @@ def test_a_training_on_texts_of_many_lengths_is_the_same_with_it() -> None:
     np.testing.assert_allclose(found[1], found[0], atol=2e-4)
 
 
-def test_it_pays_for_long_trainings_of_transformers_alone() -> None:
-    vit, conv = (models.build(name, (8, 8, 1), 10, seed=1) for name in ("vit-1-16", "conv-4-4"))
-    assert xla_pays(vit, EXAMPLES_THAT_PAY)
-    assert not xla_pays(vit, EXAMPLES_THAT_PAY - 1)
-    assert not xla_pays(conv, 10 * EXAMPLES_THAT_PAY)
+IN_STEP = StepTimes(plain=0.03, xla=0.02, compiling_plain=1.0, compiling_xla=3.0)
 
 
-def test_texts_of_more_lengths_must_be_trained_longer() -> None:
-    transformer, bag = (text_network(name) for name in ("transformer-1-16", "bag-16"))
+def test_it_pays_where_more_is_saved_than_compiling_takes() -> None:
+    enough = round(MARGIN * 2.0 / 0.01)
+    assert IN_STEP.pays(enough + 1)
+    assert not IN_STEP.pays(enough - 1)
+    assert not IN_STEP.pays(enough + 1, shapes=2), "each shape is compiled"
+    assert IN_STEP.pays(2 * enough + 1, shapes=2)
+    assert not replace(IN_STEP, xla=0.031).pays(10**9)
+    assert not replace(IN_STEP, xla=0.0299).pays(10**9), "no more than measurements differ"
+    assert replace(IN_STEP, compiling_xla=0.5).pays(1), "it was compiled sooner"
+    assert StepTimes.from_bytes(IN_STEP.to_bytes()) == IN_STEP
+
+
+def test_short_trainings_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_long(EXAMPLES_TO_MEASURE, 1)
+    assert not is_long(EXAMPLES_TO_MEASURE - 1, 1)
+    assert is_long(1000, MULTIPLICATIONS_TO_MEASURE // 1000), "large networks sooner"
+    assert not is_long(1000, MULTIPLICATIONS_TO_MEASURE // 1001)
     lengths = LONGEST // TOKENS_A_STEP
-    assert xla_pays(transformer, lengths * TEXTS_THAT_PAY, LONGEST)
-    assert not xla_pays(transformer, lengths * TEXTS_THAT_PAY - 1, LONGEST)
-    assert not xla_pays(transformer, lengths * TEXTS_THAT_PAY, LONGEST + 1)
-    assert not xla_pays(bag, 10 * lengths * TEXTS_THAT_PAY, LONGEST)
+    assert is_long(lengths * TEXTS_TO_MEASURE, 1, LONGEST)
+    assert not is_long(lengths * TEXTS_TO_MEASURE - 1, 1, LONGEST)
+    assert not is_long(lengths * TEXTS_TO_MEASURE, 1, LONGEST + 1)
+    monkeypatch.setattr(acceleration, "gpus", lambda: [("A100", (8, 0))])
+    assert not is_long(EXAMPLES_TO_MEASURE, 1)
+    assert is_long(ON_GPU * EXAMPLES_TO_MEASURE, 1)
 
 
-def test_a_stopped_training_goes_on_to_the_bit(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled = []
+def test_what_computes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device().endswith(" threads")
+    monkeypatch.setattr(acceleration, "gpus", lambda: [("A100", (8, 0)), ("T4", (7, 5))])
+    assert device() == "A100, T4"
 
-    class Watched(Loop):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
-            compiled.append(named.get("jit_compile", False))
 
-    monkeypatch.setattr(learners, "Loop", Watched)
-    monkeypatch.setattr(acceleration, "TEXTS_THAT_PAY", 1)
-    config = ExperimentConfig(
-        dataset="languages",
-        training_examples=100,
-        labels=50,
-        teacher="bag-8",
-        teacher_epochs=1,
-        student="transformer-1-16",
-        # One batch of one length an epoch: each takes seconds to compile.
-        batch_size=100,
-        epochs=4,
-        seeds=1,
-    )
-    whole = run(config, store=store, progress=False)
-    assert compiled == [False, True, True], "teacher, student and baseline"
-    other = Store(f"sqlite:///{tmp_path}/other.db")
-    assert_goes_on_to_the_bit(store, whole.experiment_id, other, ("student", "baseline"))
+def test_shapes_are_counted_and_a_typical_batch_is_taken() -> None:
+    order = partial(student_order, len(INPUTS), 0)
+    rows, shapes = shapes_of(order, 5, 32, None)
+    assert (len(rows), shapes) == (32, 2), "an uneven last batch is a shape of its own"
+    assert shapes_of(order, 5, 36, None)[1] == 1
+    short, long = np.zeros((2, 30, 24), np.int32)
+    short[:, :3], long[:, :20] = 1, 1
+    texts = np.concatenate([short, long[:10]])
+    by = by_length(partial(student_order, 40, 0), text_lengths(texts), 10)
+    rows, shapes = shapes_of(by, 2, 10, texts)
+    assert (texts[rows] != 0).sum() == 30, "three of four batches are short"
+    assert shapes == 2
+
+
+def test_measuring_changes_no_random_numbers_of_others() -> None:
+    random.seed(3)
+    np.random.seed(3)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+
+    def make(compiled: bool) -> Loop:
+        random.random(), np.random.random()
+        return learner("logits", compiled).loop
+
+    targets = make_targets("student", LABELS, np.arange(40), ANSWERS)
+    batch = {name: part[:32] for name, part in targets.items()}
+    times = acceleration.measure(make, INPUTS[:32], batch)
+    assert min(times.plain, times.xla) > 0
+    assert times.compiling_xla > times.xla, "compiling is counted apart"
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ from kdcore.training.language_model import (
     hidden_and_logits,
     mask_tokens,
 )
+from kdcore.training.loop import Learner, Loop, Network, train_together
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -76,7 +82,7 @@ def test_masks_are_new_at_every_step_and_repeat_with_the_seed() -> None:
     def losses(seed: int) -> list[float]:
         network, head = pair(1, 0)
         model = LanguageModel(network, head, Pretraining(), NUMBERS, seed)
-        return [float(model.losses_of(tokens)["masked_loss"]) for _ in range(3)]
+        return [float(model.losses_of(model.masked(tokens))["masked_loss"]) for _ in range(3)]
 
     tokens = texts()
     first = losses(4)
@@ -137,7 +143,7 @@ def test_the_three_losses_are_those_of_float64_numpy() -> None:
     seen, labels = (
         np.asarray(each) for each in mask_tokens(tokens, draws, others, how.mask, NUMBERS)
     )
-    found = {name: float(value) for name, value in model.losses_of(tokens).items()}
+    found = {name: float(value) for name, value in model.losses_of(model.masked(tokens)).items()}
 
     hidden, logits = (np.asarray(each, np.float64) for each in hidden_and_logits(*student, seen))
     taught_hidden, taught = (
@@ -157,7 +163,7 @@ def test_the_three_losses_are_those_of_float64_numpy() -> None:
         "hidden_loss": (1 - angle)[real].mean(),
     }
     assert found == pytest.approx(expected, rel=1e-4)
-    whole = float(model._whole(model.losses_of(tokens)))
+    whole = float(model._whole(model.losses_of(model.masked(tokens))))
     assert whole > 0
 
 
@@ -170,10 +176,10 @@ def test_a_taught_student_leaves_its_teacher_and_its_classes_alone_and_comes_nea
     model.compile(keras.optimizers.Adam(3e-3))
     trainer = LanguageModelTrainer(model)
     trainer.build((tokens.astype(np.float32), None))
-    first = {name: float(value) for name, value in model.losses_of(tokens).items()}
+    first = {name: float(value) for name, value in model.losses_of(model.masked(tokens)).items()}
     for _ in range(40):
         model.train_step((tokens.astype(np.float32), None))
-    last = {name: float(value) for name, value in model.losses_of(tokens).items()}
+    last = {name: float(value) for name, value in model.losses_of(model.masked(tokens)).items()}
     assert set(first) == {"token_loss", "hidden_loss"}
     assert all(last[name] < 0.7 * first[name] for name in first)
     for one, two in zip(before, teacher[0].get_weights(), strict=True):
@@ -195,9 +201,8 @@ def test_a_start_from_layers_begins_nearer_than_a_fresh_one() -> None:
         student = pair(2, 2)
         if name == "layers":
             start_from_layers(student, teacher, (0, 2))
-        apart[name] = float(
-            LanguageModel(*student, how, NUMBERS, 3, teacher).losses_of(tokens)["token_loss"]
-        )
+        model = LanguageModel(*student, how, NUMBERS, 3, teacher)
+        apart[name] = float(model.losses_of(model.masked(tokens))["token_loss"])
     assert apart["layers"] < apart["fresh"]
 
 
@@ -220,3 +225,52 @@ def test_guesses_are_measured_on_masks_that_are_the_same_for_all() -> None:
     np.testing.assert_allclose(
         first.probe_logits(), np.asarray(asked)[np.arange(4), places], atol=1e-5
     )
+
+
+# Sixteen to a batch: two lengths in steps of eight tokens, and an uneven last batch.
+LENGTHS = np.repeat([6, 14], [32, 40])[:, None]
+
+
+def learner(jit_compile: bool, tokens: np.ndarray, how: Pretraining) -> Learner:
+    network, head = pair(1, 2)
+    model = LanguageModel(network, head, how, NUMBERS, 3, pair(2, 1) if how.distillation else None)
+    model.compile(keras.optimizers.Adam(1e-3))
+    return Learner(
+        "words",
+        Loop(LanguageModelTrainer(model), 1.0, jit_compile=jit_compile),
+        Network(network, 1.0),
+        tokens,
+        np.zeros(len(tokens), np.int32),
+        lambda epoch: np.arange(72, dtype=np.int32),
+        16,
+        5,
+    )
+
+
+def texts_of_two_lengths() -> np.ndarray:
+    words = np.random.default_rng(2).integers(len(SPECIAL), TOKENS, (72, LENGTH))
+    return np.where(np.arange(LENGTH) < LENGTHS, words, 0).astype(np.int32)
+
+
+def test_masks_and_losses_are_the_same_with_xla() -> None:
+    how = Pretraining(distillation=5.0, masked=2.0, hidden=1.0)
+    plain, compiled = (learner(each, texts_of_two_lengths(), how) for each in (False, True))
+    for epoch in range(1, 4):
+        for each in (plain, compiled):
+            train_together([each], epoch)
+        assert compiled.logs() == pytest.approx(plain.logs(), rel=1e-4)
+    for one, two in zip(plain._state(), compiled._state(), strict=True):
+        np.testing.assert_allclose(np.asarray(two), np.asarray(one), atol=1e-3)
+
+
+def test_each_shape_is_compiled_once(tmp_path: Path) -> None:
+    train = (
+        "from tests.training.test_language_model import *\n"
+        "each = learner(True, texts_of_two_lengths(), Pretraining())\n"
+        "train_together([each], 3)\n"
+        "assert each.loop._step.experimental_get_tracing_count() == 1\n"
+    )
+    named = {"XLA_FLAGS": f"--xla_dump_to={tmp_path} --xla_dump_hlo_module_re=.*step.*"}
+    subprocess.run([sys.executable, "-c", train], env={**os.environ, **named}, check=True)
+    programs = list(tmp_path.glob("*step*.before_optimizations.txt"))
+    assert len(programs) == 3, "two lengths, and the uneven last batch"
