@@ -102,8 +102,9 @@ class SweepConfig:
     earlier did well. With ``prune``, successive halving ends cells early that do badly against the
     others after as many epochs.
 
-    In a race, ``method_settings`` are settings by method that go with it; ``searches`` are ids of
-    sweeps by method, whose best cell on validation data gives them once it is known.
+    In a race, ``method_settings`` are by method the settings that its paper names, with an entry
+    for each; ``searches`` are ids of sweeps by method, whose best cell on validation data gives
+    them once it is known.
 
     Raises :class:`~kdcore.errors.ConfigError` that names every refused value.
     """

@@ -25,7 +25,8 @@ class Attention(FeatureMethod):
         r"a(F) = \frac{\overline{F^2}}{\lVert\overline{F^2}\rVert_2}"
     )
     paper: ClassVar[str] = "Zagoruyko, Komodakis 2017, arXiv:1612.03928"
-    papers: ClassVar[Mapping[str, float]] = {"weight": 1000.0}
+    # The paper adds 1000 times this to the labels' loss, without plain distillation.
+    papers: ClassVar[Mapping[str, float]] = {"alpha": 0.5, "kd_weight": 0.0, "weight": 1000.0}
     needs: ClassVar[Needs] = Needs("features", images=True)
     curves: ClassVar[tuple[Curve, ...]] = (Curve("attention", "Distance of the attention maps"),)
     pairs: ClassVar[Literal["last", "all"]] = "all"

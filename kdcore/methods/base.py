@@ -110,8 +110,11 @@ class Method(Part):
 
     equation: ClassVar[str]
     paper: ClassVar[str]
-    # The paper's values of settings whose defaults are others.
+    # The paper's values of settings whose defaults are others. Where it adds its loss to that of
+    # the labels with weights of its own, alpha is the share of the labels' weight.
     papers: ClassVar[Mapping[str, float]] = {}
+    # What its paper does otherwise that no setting stands for, as it ends a sentence.
+    unlike_paper: ClassVar[str] = ""
     needs: ClassVar[Needs] = Needs()
     curves: ClassVar[tuple[Curve, ...]] = ()
     # Whether its loss is 0 where teacher and student agree.
@@ -157,21 +160,19 @@ class Method(Part):
 
     @classmethod
     def departs(cls) -> str:
-        """Return which of its defaults are not the paper's: "Weight of attention 10 (the paper's
-        1,000)"; empty: none.
+        """Return which of its defaults are not the paper's, "Weight of attention 10 (the paper's
+        1,000)", and what else is otherwise; empty: nothing.
         """
-        return ", ".join(
-            f"{cls.model_fields[name].title} {cls.model_fields[name].default:,g} "
-            f"(the paper's {value:,g})"
+        settings = [
+            f"{_named(cls, name, cls.model_fields[name].default)} (the paper's {value:,g})"
             for name, value in cls.papers.items()
-        )
+        ]
+        return ", ".join(filter(None, (*settings, cls.unlike_paper)))
 
     @classmethod
     def in_words(cls, settings: Mapping[str, float]) -> str:
-        """Return some of its settings in words: "Weight of attention 1,000"."""
-        return ", ".join(
-            f"{cls.model_fields[name].title} {value:,g}" for name, value in settings.items()
-        )
+        """Return some of its settings in words: "Alpha 0.5, Weight of attention 1,000"."""
+        return ", ".join(_named(cls, name, value) for name, value in settings.items())
 
     def problems(
         self, dataset: str, classes: int, images: bool, batch_size: int, student: str
@@ -218,3 +219,8 @@ class Method(Part):
             if isinstance(value, int | float)
         ]
         return " · ".join(([] if self.name == "logits" else [self.title.lower()]) + shown)
+
+
+def _named(kind: type[Method], name: str, value: float) -> str:
+    # What follows a colon explains the name.
+    return f"{str(kind.model_fields[name].title).partition(':')[0]} {value:,g}"

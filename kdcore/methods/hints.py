@@ -23,12 +23,18 @@ class Hints(FeatureMethod):
         r"w\;\overline{(F^t - r(F^s))^2}\big]"
     )
     paper: ClassVar[str] = "Romero et al. 2015, arXiv:1412.6550"
+    unlike_paper: ClassVar[str] = (
+        "hints and labels at once, where the paper trains on the hints first"
+    )
     needs: ClassVar[Needs] = Needs("features")
     curves: ClassVar[tuple[Curve, ...]] = (Curve("hint", "Distance from the teacher's layer"),)
     zero_at_agreement: ClassVar[bool] = True
 
     weight: float = weight_setting(
-        100.0, "Weight of the hints", "How much the distance of the layers counts.", "w"
+        100.0,
+        "Weight of the hints",
+        "How much the distance of the layers counts; the paper names no weight.",
+        "w",
     )
 
     @property

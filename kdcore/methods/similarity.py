@@ -28,7 +28,8 @@ class Similarity(FeatureMethod):
     paper: ClassVar[str] = (
         "Tung, Mori 2019, arXiv:1907.09682; relational: Park 2019, arXiv:1904.05068"
     )
-    papers: ClassVar[Mapping[str, float]] = {"weight": 3000.0}
+    # The paper adds 3000 times this to the labels' loss, without plain distillation.
+    papers: ClassVar[Mapping[str, float]] = {"alpha": 0.5, "kd_weight": 0.0, "weight": 3000.0}
     needs: ClassVar[Needs] = Needs("features")
     curves: ClassVar[tuple[Curve, ...]] = (
         Curve("similarity", "Distance of the examples' similarities"),

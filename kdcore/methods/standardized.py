@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from kdcore.methods.base import Batch, Loss, Method
@@ -23,8 +24,9 @@ class Standardized(Method):
         r"\mathcal{Z}(z) = \frac{z - \bar z}{\sigma(z)}"
     )
     paper: ClassVar[str] = "Sun et al. 2024, arXiv:2403.01427"
-
     # The paper weights the labels 0.1 and this loss 9.
+    papers: ClassVar[Mapping[str, float]] = {"alpha": 0.011}
+
     alpha: float = alpha_setting(0.01)
     temperature: float = temperature_setting(2.0)
 

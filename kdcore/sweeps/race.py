@@ -22,7 +22,7 @@ from kdcore.analysis.statistics import format_points
 from kdcore.config.experiment import ExperimentConfig, setting_of
 from kdcore.config.sweep import MOST_CELLS, Axis, SweepConfig, is_log
 from kdcore.errors import ConfigError, Problem, require
-from kdcore.methods import METHODS, find
+from kdcore.methods import METHODS, Method, find
 from kdcore.settings import listed
 from kdcore.storage.schema import JobStatus
 from kdcore.storage.store import Store
@@ -111,8 +111,8 @@ class Race:
 
 
 def papers_of(methods: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return the papers' settings of those methods whose defaults are others."""
-    return {name: dict(METHODS[name].papers) for name in methods if METHODS[name].papers}
+    """Return by method which of its paper's settings are not its defaults, none for many."""
+    return {name: dict(METHODS[name].papers) for name in methods}
 
 
 def create(store: Store, race: Race, *, tags: Sequence[str] = ()) -> str:
@@ -136,15 +136,15 @@ def after_search(store: Store, config: SweepConfig, values: Mapping[str, Any]) -
 
 
 def widened(config: SweepConfig, seeds: int, axes: tuple[Axis, ...], trials: int) -> SweepConfig:
-    """Return a sweep with more seeds, values or trials; methods that come to a race at its papers'
+    """Return a sweep with more seeds, values or trials; methods that come to a race at the papers'
     settings have theirs, too.
 
     Raises ConfigError for values that are refused.
     """
-    given, methods = config.method_settings, config.methods
-    if given and given == papers_of(methods):
-        added = next(axis.values for axis in axes if axis.field == "method")
-        given = papers_of([find(name).name for name in added])
+    given = config.method_settings
+    if given:
+        wanted = next(axis.values for axis in axes if axis.field == "method")
+        given = {**papers_of([find(name).name for name in wanted]), **given}
     base = config.base.replace(seeds=seeds)
     return replace(config, base=base, axes=axes, trials=trials, method_settings=given)
 
@@ -372,24 +372,23 @@ def league(store: Store, sweep: SweepResults) -> League:
 
 def _settings_said(sweep: SweepResults, configs: Mapping[str, ExperimentConfig]) -> str:
     """Return in words where the settings of the methods are from."""
-    if sweep.tuning:
-        untuned = [METHODS[name].title for name in configs if name not in sweep.tuning]
-        left = f" Nothing to tune: {', '.join(untuned)}." if untuned else ""
-        return (
-            f"Settings were tuned on validation data, {sweep.trials_each} trials each, on a seed that is not "
-            f"in the race.{left}"
-        )
     kinds = {name: METHODS[name] for name in configs}
     given = sweep.config.method_settings
-    if given and given == papers_of(sweep.config.methods):
+    if sweep.tuning:
+        return _tuning_said(sweep, kinds)
+    if given:
         other = [
-            f"{kinds[name].title}: {kinds[name].in_words(kinds[name].papers)}"
-            for name in configs
-            if name in given
+            f"{kind.title}: {kind.in_words(given[name])}"
+            for name, kind in kinds.items()
+            if given.get(name)
         ]
-        return (
-            "Each method has its paper's settings. Those that are not also its defaults: "
-            f"{'; '.join(other) or 'none'}."
+        unlike = [
+            f"{kind.title}: {kind.unlike_paper}" for kind in kinds.values() if kind.unlike_paper
+        ]
+        return sentences(
+            "Each method has its paper's settings, and its defaults where the paper names none",
+            f"The paper's that are not also defaults: {'; '.join(other) or 'none'}",
+            f"What no setting stands for: {'; '.join(unlike)}" if unlike else "",
         )
     changed = [
         kinds[name].title
@@ -399,8 +398,26 @@ def _settings_said(sweep: SweepResults, configs: Mapping[str, ExperimentConfig])
     if changed:
         return f"Settings were chosen by hand for {', '.join(changed)}; others have their defaults."
     other = [f"{kind.title}: {said}" for kind in kinds.values() if (said := kind.departs())]
-    papers = f", which are its paper's but for these. {'; '.join(other)}." if other else "."
-    return f"Each method has its default settings{papers}"
+    but = f", but for these. {'; '.join(other)}." if other else "."
+    return f"Each method has its default settings, its paper's where that names any{but}"
+
+
+def _tuning_said(sweep: SweepResults, kinds: Mapping[str, type[Method]]) -> str:
+    """Return in words how the settings of a race were tuned, and where they were not."""
+    untuned = [kind.title for name, kind in kinds.items() if name not in sweep.tuning]
+    lost = []
+    for name, jobs in sweep.tuning.items():
+        failed = [job.status for job in jobs].count(JobStatus.FAILED.value)
+        if failed and name in kinds:
+            count = f"{failed} of its {len(jobs)} trials failed"
+            ends = ", so it has its defaults" if failed == len(jobs) else ""
+            lost.append(f"{kinds[name].title}: {count}{ends}")
+    return sentences(
+        f"Settings were tuned on validation data, {sweep.trials_each} trials each, on a seed that is "
+        "not in the race",
+        f"Nothing to tune: {', '.join(untuned)}" if untuned else "",
+        *lost,
+    )
 
 
 def needs_in_words(found: results.Results) -> str:

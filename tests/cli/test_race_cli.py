@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +19,18 @@ from kdcore import sweeps
 from kdcore.analysis.results import load_results
 from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
-from kdcore.config.sweep import SweepConfig
+from kdcore.config.sweep import Axis, SweepConfig
+from kdcore.engine.choice import make_engine
 from kdcore.errors import ConfigError
 from kdcore.methods import METHODS
 from kdcore.storage.schema import Job, JobStatus
 from kdcore.storage.store import Store
 from kdcore.sweeps import race as races
 from kdcore.sweeps import results as sweep_results
+from kdcore.sweeps.results import SweepResults
 from kdcore.takeaway.reproduce import sweep_command
 from tests.conftest import TINY_CELL
+from tests.support.workers import end_workers
 
 SETTINGS = [f"--{name.replace('_', '-')}={value}" for name, value in TINY_CELL.items()]
 
@@ -62,15 +69,25 @@ def test_a_race_and_a_tuned_one_give_their_league_tables(tmp_path: Path) -> None
     assert all("p_value_holm" in row for row in found["methods"])
     assert "Nothing to tune" not in found["settings"], "both have settings"
     _each_races_with_what_did_best_in_its_search(Store(url))
+    _trials_that_failed_are_said(Store(url))
+
+
+def _trials_that_failed_are_said(store: Store) -> None:
+    (race,) = _tuned(store)
+    for job in (race.tuning["logits"][0], *race.tuning["dist"]):
+        _end(store, job.id, JobStatus.FAILED)
+    (race,) = _tuned(store)
+    said = races.league(store, race).settings
+    assert "Plain distillation: 1 of its 2 trials failed." in said
+    assert "(DIST): 2 of its 2 trials failed, so it has its defaults." in said
 
 
 def _each_races_with_what_did_best_in_its_search(store: Store) -> None:
-    race = next(each for each in sweeps.sweeps(store) if each.config.get("searches"))
-    cells = sweep_results.load(store, race.id).cells
-    assert {(cell.values or {})["method"] for cell in cells} == {"logits", "dist"}
-    for cell in cells:
+    (race,) = _tuned(store)
+    assert {(cell.values or {})["method"] for cell in race.cells} == {"logits", "dist"}
+    for cell in race.cells:
         method = (cell.values or {})["method"]
-        trials = sweep_results.load(store, race.config["searches"][method]).cells
+        trials = sweep_results.load(store, race.config.searches[method]).cells
         assert [trial.finished for trial in trials] == [True, True]
         best = max(trials, key=lambda trial: (trial.accuracy or 0, -trial.number))
         config = load_results(store, cell.id).config
@@ -84,6 +101,46 @@ def _each_races_with_what_did_best_in_its_search(store: Store) -> None:
         )
 
 
+def test_a_tuned_race_survives_the_death_of_all_that_is_at_work_on_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    command = ["--store", url, "race", *SETTINGS, "--methods=logits,dist", "--trials=2"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    at_work = subprocess.Popen([sys.executable, "-m", "kdcore", *command, "--workers=1"], **silent)
+    store = Store(url)
+    _wait(lambda: any(job.started_at for race in _tuned(store) for job in race.trials))
+    at_work.kill()
+    at_work.wait()
+    end_workers(store)
+    (race,) = _tuned(store)
+    assert race.done == 0, "killed before the race itself"
+    engine = make_engine(store, workers=1, idle_seconds=2.0)
+
+    def is_over() -> bool:
+        engine.tend()
+        sweeps.tend(store, engine, race.sweep.id)
+        return sweep_results.load(store, race.sweep.id).status != "running"
+
+    sweeps.submit(store, engine, race.sweep.id)
+    _wait(is_over)
+    (race,) = _tuned(store)
+    assert race.status == "finished"
+    _each_races_with_what_did_best_in_its_search(store)
+    assert "2 trials each" in races.league(store, race).settings
+
+
+def _tuned(store: Store) -> list[SweepResults]:
+    """Return the races of a store whose settings are tuned."""
+    found = [each for each in sweeps.sweeps(store) if each.config.get("searches")]
+    return [sweep_results.load(store, each.id) for each in found]
+
+
+def _wait(ready: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_a_race_at_the_papers_settings_trains_with_them_and_says_so(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     options = ["--methods=logits,decoupled,attention", "--teacher=conv-4-4", "--student=conv-2-4"]
@@ -93,11 +150,15 @@ def test_a_race_at_the_papers_settings_trains_with_them_and_says_so(tmp_path: Pa
     said = json.loads(done.stdout.splitlines()[-1])["settings"]
     assert "its paper's settings" in said
     assert "Decoupled distillation: Warm-up epochs 20" in said
-    assert "Attention transfer: Weight of attention 1,000" in said
+    assert (
+        "Attention transfer: Alpha 0.5, Weight of plain distillation 0, Weight of attention 1,000"
+        in said
+    )
     store = Store(url)
     trained = [ExperimentConfig(**each.config).method for each, _ in store.experiments()]
     by_name = {method.name: method.values() for method in trained}
-    assert by_name["attention"]["weight"] == 1000
+    attention = {name: by_name["attention"][name] for name in METHODS["attention"].papers}
+    assert attention == {"alpha": 0.5, "kd_weight": 0, "weight": 1000}
     assert by_name["decoupled"]["warm_up_epochs"] == 20
     race = sweeps.sweeps(store)[0]
     again = shlex.split(sweep_command(SweepConfig.from_dict(race.config)))
@@ -191,12 +252,28 @@ def test_what_a_race_cannot_be_is_refused(options: list[str], message: str, tmp_
     assert message in done.output
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].papers])
-def test_what_a_paper_sets_is_a_setting_with_another_default(name: str) -> None:
-    kind = METHODS[name]
-    plain = kind().values()
-    assert all(plain[setting] != value for setting, value in kind.papers.items())
-    assert kind(**kind.papers).values() == {**plain, **kind.papers}
+def test_more_methods_of_a_race_at_the_papers_settings_have_their_papers_too() -> None:
+    base = ExperimentConfig(seeds=2, teacher="conv-4-4", student="conv-2-4")
+    config = races.Race(base, ("logits", "dist")).config()
+    more = races.widened(config, 2, (Axis("method", ("logits", "dist", "attention")),), 2)
+    assert more.cell({"method": "attention"}).get("weight") == 1000
+    plain = races.Race(base, ("logits", "dist"), "defaults").config()
+    more = races.widened(plain, 2, (Axis("method", ("logits", "dist", "attention")),), 2)
+    assert more.cell({"method": "attention"}).get("weight") == 10
+
+
+def test_a_stored_race_keeps_the_settings_that_it_was_given() -> None:
+    base = ExperimentConfig(seeds=2, teacher="conv-4-4", student="conv-2-4")
+    config = SweepConfig(
+        base,
+        (Axis("method", ("logits", "attention")),),
+        method_settings={"attention": {"weight": 500.0}},
+    )
+    read = SweepConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    more = races.widened(read, 2, (Axis("method", ("logits", "attention", "similarity")),), 2)
+    assert more.cell({"method": "attention"}) == config.cell({"method": "attention"})
+    assert more.cell({"method": "attention"}).get("weight") == 500
+    assert more.cell({"method": "similarity"}).get("weight") == 3000
 
 
 def test_a_trial_that_failed_is_met_by_its_end_and_one_that_was_stopped_is_not(

@@ -200,6 +200,7 @@ def test_a_race_of_methods_is_started_and_ends_in_its_table(
     page.get_by_role("spinbutton", name="Seeds").last.fill("2")
     page.keyboard.press("Tab")
     wait_for_app(page)
+    expect(page.get_by_role("radio", name="The papers'")).to_be_checked()
     page.get_by_role("radio", name="Tuned on validation data").click()
     page.get_by_role("spinbutton", name="Trials").fill("2")
     page.keyboard.press("Tab")
