@@ -17,9 +17,9 @@ LIVE = (
 
 def teaching_cost(config: ExperimentConfig) -> str:
     """Return in words what the method of an experiment asks of the teacher, in memory and time, and
-    what else is to be said of its settings.
+    what else is to be said of its settings; empty where there is nothing to say.
 
-    What features take besides, the layers of both networks tell
+    What a method on features takes the layers of both networks tell
     (:meth:`kdcore.analysis.layer_pairs.LayerPairs.cost`).
     """
     return sentences(_of_teacher(config), config.method.remark(config.epochs))
@@ -30,6 +30,8 @@ def _of_teacher(config: ExperimentConfig) -> str:
         return "No teacher is asked: it costs nothing"
     if config.answers_live:
         return LIVE
+    if config.method.needs.teacher == "features":
+        return ""
     examples = config.labelled + config.unlabelled
     size = examples * len(dataset_card(config.dataset).class_names) * FLOAT_BYTES
     return (

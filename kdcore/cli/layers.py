@@ -15,6 +15,16 @@ from kdcore.errors import require
 from kdcore.storage.store import Store
 
 
+def find_layer_pairs(store: Store, config: ExperimentConfig) -> layer_pairs.LayerPairs:
+    """Return which layers a method on features compares, as a worker finds them."""
+    found = layer_pairs.get_layer_pairs(store, config)
+    if found is None:
+        carry_out(store, "layer_pairs", {"config": config.model_dump(mode="json")})
+        found = layer_pairs.get_layer_pairs(store, config)
+    assert found is not None, "a finished job has an answer"
+    return found
+
+
 @click.command(name="layers", cls=SettingsCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object last on stdout.")
 @click.pass_obj
@@ -32,12 +42,7 @@ def layers_command(store_url: str, as_json: bool, **given: str | None) -> None:
     rule = "one on features, unless the plan starts the student from its teacher's layers"
     require(on_features or starts is not None, "method", rule, config.method.name)
     if on_features:
-        store = Store(store_url)
-        found = layer_pairs.get_layer_pairs(store, config)
-        if found is None:
-            carry_out(store, "layer_pairs", {"config": config.model_dump(mode="json")})
-            found = layer_pairs.get_layer_pairs(store, config)
-        assert found is not None, "a finished job has an answer"
+        found = find_layer_pairs(Store(store_url), config)
     if as_json:
         pairs = {} if found is None else found.to_json()
         click.echo(json.dumps({**pairs, **({"starts": starts.to_json()} if starts else {})}))

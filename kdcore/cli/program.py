@@ -26,7 +26,7 @@ from kdcore.cli.compare import compare_command
 from kdcore.cli.data import data
 from kdcore.cli.export import export_command
 from kdcore.cli.glossary import glossary_command
-from kdcore.cli.layers import layers_command
+from kdcore.cli.layers import find_layer_pairs, layers_command
 from kdcore.cli.lesson import lesson_commands
 from kdcore.cli.model import model
 from kdcore.cli.predict import predict_command
@@ -160,7 +160,10 @@ def _say_how_long(store: Store, engine: Engine, config: ExperimentConfig) -> Non
         engine.submit(job_id)
         follow(store, engine, job_id)
     click.echo(f"{sweep_speed.training_time(store, config)} on this machine")
-    click.echo(teaching_cost(config))
+    if cost := teaching_cost(config):
+        click.echo(cost)
+    if config.method.needs.teacher == "features":
+        click.echo(find_layer_pairs(store, config).cost(config))
 
 
 @main.command()

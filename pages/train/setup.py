@@ -93,7 +93,8 @@ def draw(store: Store) -> None:
             st.caption(form.config.describe())
     if form.config is not None:
         config = form.config
-        st.caption(f":material/memory: {as_text(teaching_cost(config))}")
+        if cost := teaching_cost(config):
+            st.caption(f":material/memory: {as_text(cost)}")
 
         def pause() -> float | None:
             unknown = sweep_speed.training_time(store, config).unknown

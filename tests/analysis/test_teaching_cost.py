@@ -22,6 +22,10 @@ def test_a_live_teacher_says_what_it_takes(changed: dict[str, str]) -> None:
     assert teaching_cost(alone) == "No teacher is asked: it costs nothing."
 
 
+def test_what_features_take_the_layers_tell() -> None:
+    assert teaching_cost(ExperimentConfig(method="hints")) == ""
+
+
 def test_a_warm_up_longer_than_the_training_is_said() -> None:
     config = ExperimentConfig(method="decoupled", warm_up_epochs=20, epochs=5)
     said = "The warm-up takes 20 epochs and the training 5: the teacher's weight ends at 25%"
