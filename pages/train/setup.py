@@ -159,9 +159,10 @@ def _presets(form: ConfigForm) -> None:
 
     current = next((name for name, preset in PRESETS.items() if preset == form.config), None)
     st.session_state["train_preset"] = current
-    st.pills("Start from", list(PRESETS), key="train_preset", on_change=apply, wrap=True)
-    if current is not None:
-        st.caption(PRESET_SAYS[current])
+    with st.container(gap="small"):  # one place, so that what follows stays open when words go
+        st.pills("Start from", list(PRESETS), key="train_preset", on_change=apply, wrap=True)
+        if current is not None:
+            st.caption(PRESET_SAYS[current])
     with st.container(horizontal=True):
         with st.popover(
             "Settings from a file",
