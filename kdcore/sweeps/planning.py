@@ -122,47 +122,45 @@ def sweeps(store: Store, limit: int = 100) -> list[Sweep]:
         )
 
 
-def cells_of(store: Store, sweep_id: str) -> list[tuple[SweepCell, Job]]:
-    """Return the jobs of a sweep in the order in which they were queued; not those in the trash."""
+def cells_of(store: Store, *sweep_ids: str) -> list[tuple[SweepCell, Job]]:
+    """Return the jobs of sweeps in the order in which they were queued; not those in the trash."""
     with store.reading() as session:
-        rows = session.execute(_jobs_of(sweep_id)).all()
+        rows = session.execute(_jobs_of(*sweep_ids)).all()
     return [(row[0], row[1]) for row in rows]
 
 
-def _jobs_of(sweep_id: str) -> Select[SweepCell, Job]:
+def _jobs_of(*sweep_ids: str) -> Select[SweepCell, Job]:
     query = select(SweepCell, Job).join(Job, Job.id == SweepCell.job_id)
-    query = query.where(SweepCell.sweep_id == sweep_id, ~is_deleted(Job.id))
+    query = query.where(SweepCell.sweep_id.in_(sweep_ids), ~is_deleted(Job.id))
     return query.order_by(SweepCell.number, Job.created_at)
 
 
-def searches_of(store: Store, sweep_id: str) -> list[str]:
-    """Return the ids of the sweeps that search the settings of a race, none for any other."""
-    return list(SweepConfig.from_dict(get(store, sweep_id).config).searches.values())
+def _with_searches(store: Store, sweep_id: str) -> list[str]:
+    """Return the ids of a sweep and of those that search the settings of its methods."""
+    return [sweep_id, *SweepConfig.from_dict(get(store, sweep_id).config).searches.values()]
 
 
 def submit(store: Store, engine: Engine, sweep_id: str) -> None:
     """See to it that the queued jobs of a sweep get workers."""
-    for each in (*searches_of(store, sweep_id), sweep_id):
-        for _, job in cells_of(store, each):
-            if job.status == JobStatus.QUEUED.value:
-                engine.submit(job.id)
+    for _, job in cells_of(store, *_with_searches(store, sweep_id)):
+        if job.status == JobStatus.QUEUED.value:
+            engine.submit(job.id)
 
 
 def pause(store: Store, sweep_id: str) -> None:
     """Hold the cells back that have not begun; those in progress go on to their end."""
-    for each in (*searches_of(store, sweep_id), sweep_id):
-        _hold(store, each, True)
+    _hold(store, _with_searches(store, sweep_id), True)
 
 
 def resume(store: Store, engine: Engine, sweep_id: str) -> None:
     """Go on after a pause, a stop or a failure: every job that did not finish is queued again, from
     its checkpoint.
     """
-    for each in (*searches_of(store, sweep_id), sweep_id):
-        _hold(store, each, False)
-        for cell, job in cells_of(store, each):
-            if JobStatus(job.status).resumable and counts(cell) and not cell.pruned:
-                store.requeue(job.id)
+    ids = _with_searches(store, sweep_id)
+    _hold(store, ids, False)
+    for cell, job in cells_of(store, *ids):
+        if JobStatus(job.status).resumable and counts(cell) and not cell.pruned:
+            store.requeue(job.id)
     submit(store, engine, sweep_id)
 
 
@@ -171,11 +169,11 @@ def stop(store: Store, engine: Engine, sweep_id: str) -> None:
 
     What is trained is kept.
     """
-    for each in (sweep_id, *searches_of(store, sweep_id)):
-        for _, job in cells_of(store, each):
-            if JobStatus(job.status).live:
-                engine.cancel(job.id)
-        _hold(store, each, False)
+    ids = _with_searches(store, sweep_id)
+    for _, job in cells_of(store, *ids):
+        if JobStatus(job.status).live:
+            engine.cancel(job.id)
+    _hold(store, ids, False)
 
 
 def tend(store: Store, engine: Engine, sweep_id: str, attempts: int = 3) -> list[str]:
@@ -185,8 +183,7 @@ def tend(store: Store, engine: Engine, sweep_id: str, attempts: int = 3) -> list
     """
     lost = [
         job.id
-        for each in (*searches_of(store, sweep_id), sweep_id)
-        for cell, job in cells_of(store, each)
+        for cell, job in cells_of(store, *_with_searches(store, sweep_id))
         if job.status == JobStatus.INTERRUPTED.value and job.attempts < attempts and counts(cell)
     ]
     for job_id in lost:
@@ -243,10 +240,10 @@ def confirm(
     return job_id
 
 
-def _hold(store: Store, sweep_id: str, held: bool) -> None:
-    jobs = select(SweepCell.job_id).where(SweepCell.sweep_id == sweep_id)
+def _hold(store: Store, sweep_ids: Sequence[str], held: bool) -> None:
+    jobs = select(SweepCell.job_id).where(SweepCell.sweep_id.in_(sweep_ids))
     with store.writing() as session:
-        session.execute(update(Sweep).where(Sweep.id == sweep_id).values(paused=held))
+        session.execute(update(Sweep).where(Sweep.id.in_(sweep_ids)).values(paused=held))
         session.execute(update(Job).where(Job.id.in_(jobs)).values(held=held))
 
 

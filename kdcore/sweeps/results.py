@@ -289,11 +289,18 @@ def load(store: Store, sweep_id: str) -> SweepResults:
             role: len({run for (_, of), runs in trained.items() if of == role for run in runs})
             for role in ("teacher", "baseline", "student")
         },
-        {
-            method: [job for cell, job in cells_of(store, search) if cell.part == "cell"]
-            for method, search in config.searches.items()
-        },
+        _trials(store, config),
     )
+
+
+def _trials(store: Store, config: SweepConfig) -> dict[str, list[Job]]:
+    """Return the trials that tune each method of a race, by method."""
+    methods = {search: method for method, search in config.searches.items()}
+    found: dict[str, list[Job]] = {method: [] for method in config.searches}
+    for cell, job in cells_of(store, *methods) if methods else ():
+        if cell.part == "cell":
+            found[methods[cell.sweep_id]].append(job)
+    return found
 
 
 def _accuracies(

@@ -4,7 +4,7 @@ once for all who learn from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -49,16 +49,21 @@ def map_pairs(method: Method, teacher: keras.Model, student: keras.Model) -> tup
 
 
 def keep_teachers_maps(
-    store: Store, run: Run, network: Network, dataset: Dataset, pairs: Sequence[MapPair] = ()
+    store: Store,
+    run: Run,
+    network: Callable[[], Network],
+    dataset: Dataset,
+    pairs: Sequence[MapPair] = (),
 ) -> None:
     """Keep where a trained teacher looks in the probe examples, and its maps of ``pairs``, unless
-    they are there; of one without places to look at an empty answer, so that it is asked once.
+    they are there, as they are not of one trained in a sweep or by an earlier version; of one
+    without places to look at an empty answer, so that it is asked once.
     """
     wanted = [pair.teacher for pair in pairs]
     epoch, known = latest_attention(store, run.id) or (epochs_of(run), None)
     if known is not None and known.layers.keys() >= set(wanted):
         return
-    found = attention_maps(network, dataset.probe.inputs, {name: name for name in wanted})
+    found = attention_maps(network(), dataset.probe.inputs, {name: name for name in wanted})
     found = found or AttentionMaps({})
     layers = {**(known.layers if known is not None else {}), **found.layers}
     store.put_artifact(attention_key(run.id, epoch), replace(found, layers=layers).as_bytes())

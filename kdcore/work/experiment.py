@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdcore import plans
-from kdcore.analysis.attention import latest_attention
 from kdcore.analysis.brought_teacher import keep_look
 from kdcore.analysis.pseudo_labels import (
     confident_mistakes,
@@ -191,6 +190,8 @@ class _Job:
     # Of each step that is compared with its teacher's layers, the latest.
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     _networks_fit: bool = False
+    # Of each step that is taught by feature maps, which of them.
+    _pairs: dict[str, tuple[MapPair, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.compiling = Compiling(
@@ -277,9 +278,8 @@ class _Job:
         the student sees.
         """
         features = self.config.method.needs.teacher == "features"
-        if self.learners.keeps_attention and latest_attention(self.store, run.id) is None:
-            # It was trained where nobody looked: in a sweep, or by an earlier version.
-            keep_teachers_maps(self.store, run, network(), self.dataset)
+        if self.learners.keeps_attention:
+            keep_teachers_maps(self.store, run, network, self.dataset)
         if self.config.answers_live:
             self.progress.begin(f"the {step.role} will answer live: what the student sees changes")
             # Tapped layers must be there: the short cut through the last ones is for logits alone.
@@ -530,14 +530,22 @@ class _Job:
         for step, _, own in left if self.learners.keeps_attention else ():
             given = taught[step.name]
             teacher = given.teacher if isinstance(given, Kept) else given
-            if own.method.needs.teacher != "features" or not isinstance(teacher, Network):
-                continue
-            student = self.learners.build(own.student, own.seed, own.student_start)
-            pairs = map_pairs(own.method, teacher.model, student.model)
-            run = trained[step.taught_by[0]]
-            keep_teachers_maps(self.store, run, teacher, self.dataset, pairs)
-            return pairs
+            if own.method.needs.teacher == "features" and isinstance(teacher, Network):
+                return self.kept_pairs(step, own, teacher, trained[step.taught_by[0]])
         return ()
+
+    def kept_pairs(
+        self, step: Step, config: ExperimentConfig, teacher: Network, run: Run
+    ) -> tuple[MapPair, ...]:
+        """Return the feature maps in which a step is compared with its teacher, the same for all
+        seeds, and keep the teacher's.
+        """
+        if step.name not in self._pairs:
+            student = self.learners.build(config.student, config.seed, config.student_start)
+            self._pairs[step.name] = map_pairs(config.method, teacher.model, student.model)
+        pairs = self._pairs[step.name]
+        keep_teachers_maps(self.store, run, lambda: teacher, self.dataset, pairs)
+        return pairs
 
     def begin_teacher(
         self, step: Step, run: Run, config: ExperimentConfig, begins_as: Run | None = None

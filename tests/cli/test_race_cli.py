@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from kdcore import sweeps
 from kdcore.analysis.results import load_results
@@ -21,6 +21,7 @@ from kdcore.cli.program import main
 from kdcore.config.experiment import ExperimentConfig
 from kdcore.config.sweep import Axis, SweepConfig
 from kdcore.engine.choice import make_engine
+from kdcore.engine.local import LocalEngine
 from kdcore.errors import ConfigError
 from kdcore.methods import METHODS
 from kdcore.storage.schema import Job, JobStatus
@@ -308,3 +309,18 @@ def _ready(store: Store) -> list[Job]:
     while (job := store.claim("somebody")) is not None:
         found.append(job)
     return found
+
+
+def test_a_poll_asks_no_more_often_for_more_methods(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    base, asked = ExperimentConfig(**{**TINY_CELL, "seeds": 2}), []
+    event.listen(store._engine, "before_cursor_execute", lambda *_: asked.append(1))
+
+    def questions(*methods: str) -> int:
+        sweep_id = races.create(store, races.Race(base, methods, "tuned", 2))
+        asked.clear()
+        assert len(sweep_results.load(store, sweep_id).tuning) == len(methods)
+        sweeps.tend(store, LocalEngine(store), sweep_id)
+        return len(asked)
+
+    assert questions("logits", "dist") == questions("logits", "dist", "decoupled", "hard_labels")

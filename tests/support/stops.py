@@ -15,11 +15,9 @@ from kdcore.work.experiment import run_experiment
 LOOKS_BEFORE_THE_STOP = 12
 
 
-def assert_goes_on_to_the_bit(store: Store, whole: str, other: Store, roles: Sequence[str]) -> None:
-    """Train the experiment ``whole`` of a store anew in another one, with a stop on the way; its
-    models must give the very same logits.
-    """
-    stopped, looks = other.create(load_results(store, whole).config), 0
+def train_until_stopped(store: Store, experiment: str) -> None:
+    """Train an experiment until it is stopped on the way."""
+    looks = 0
 
     def stop() -> None:
         nonlocal looks
@@ -28,7 +26,15 @@ def assert_goes_on_to_the_bit(store: Store, whole: str, other: Store, roles: Seq
             raise StopRequested
 
     with pytest.raises(StopRequested):
-        run_experiment(other, stopped, check=stop)
+        run_experiment(store, experiment, check=stop)
+
+
+def assert_goes_on_to_the_bit(store: Store, whole: str, other: Store, roles: Sequence[str]) -> None:
+    """Train the experiment ``whole`` of a store anew in another one, with a stop on the way; its
+    models must give the very same logits.
+    """
+    stopped = other.create(load_results(store, whole).config)
+    train_until_stopped(other, stopped)
     run_experiment(other, stopped)
     for role in roles:
         one, two = (

@@ -25,7 +25,7 @@ from kdcore.training.evaluation import model_from_bytes
 from kdcore.training.language_model import LanguageModelTrainer
 from kdcore.training.loop import Loop
 from kdcore.work.experiment import run_experiment
-from tests.support.stops import LOOKS_BEFORE_THE_STOP
+from tests.support.stops import LOOKS_BEFORE_THE_STOP, train_until_stopped
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -153,16 +153,8 @@ def test_a_resumed_run_keeps_its_choice_whatever_was_measured_since(
     config = TINY.replace(training_examples=100, batch_size=100, epochs=20)
     whole = train(store, config)
     other = Store(f"sqlite:///{tmp_path}/other.db")
-    stopped, looks = other.create(config), 0
-
-    def stop() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == LOOKS_BEFORE_THE_STOP:
-            raise StopRequested
-
-    with pytest.raises(StopRequested):
-        run_experiment(other, stopped, check=stop)
+    stopped = other.create(config)
+    train_until_stopped(other, stopped)
     assert all(run.summary["seconds"] > 0 for _, run in other.runs_of(stopped))
     other.put_artifact(kept_times(other), SLOWER.to_bytes())
     calls = measured(SLOWER)  # as another machine would
